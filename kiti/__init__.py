@@ -1,0 +1,29 @@
+"""kiti: KITINet and KO, made checkable.
+
+The public names are imported on first use, so that `import kiti` and the command lines stay instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kiti.collision import collide
+    from kiti.ko import KO, hard_collision, soft_collision
+    from kiti.residual import KITIResidual
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "collide": "kiti.collision",
+    "KITIResidual": "kiti.residual",
+    "soft_collision": "kiti.ko",
+    "hard_collision": "kiti.ko",
+    "KO": "kiti.ko",
+}
+__all__ = ["KO", "KITIResidual", "collide", "hard_collision", "soft_collision"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'kiti' has no attribute '{name}'")
