@@ -1,0 +1,95 @@
+"""What may be said about a difference over seeds: paired t statistics and a verdict in words.
+
+The same seed gives both sides the same data order, so differences are taken seed by seed. A seed that
+diverged (a metric that is nan or infinite) is a result: it is counted and named, and it withholds the
+verdict, since leaving it out would compare the survivors only.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from scipy import special  # scipy.stats takes a second to import
+
+BETTER = "better"
+WORSE = "worse"
+NO_DIFFERENCE = "no difference seen"
+NOT_RUN = "not run"
+ONE_SEED = "one seed: no verdict"
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`mean` and sample standard deviation `std` (nan if n < 2) of `n` finite values; `diverged` others."""
+
+    mean: float
+    std: float
+    n: int
+    diverged: int = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours minus baseline on the `n` seeds both have; unknown numbers are nan.
+
+    `low` and `high` bound the 95 % t interval of the mean `difference`, `p` is that of the two-sided paired
+    t-test, `relative` is the difference over the size of the baseline's mean on the same seeds, `diverged`
+    the seeds where either side is not finite.
+    """
+
+    n: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    relative: float
+    verdict: str
+    diverged: tuple[int, ...] = ()
+
+
+def summarize(values: Iterable[float]) -> Summary:
+    """Mean, sample standard deviation and number of the finite `values`, and how many were not finite."""
+    everything = list(values)
+    finite = [value for value in everything if math.isfinite(value)]
+    mean = statistics.fmean(finite) if finite else math.nan
+    std = statistics.stdev(finite) if len(finite) > 1 else math.nan
+    return Summary(mean, std, len(finite), len(everything) - len(finite))
+
+
+def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_better: bool) -> Comparison:
+    """Compare two runs' metric by seed (`seed -> value`), on the seeds that both have.
+
+    "better" and "worse" need p < 0.05, which is the same as a 95 % interval that leaves out 0. Differences
+    that are all equal have no spread to test against: all 0 is "no difference seen" (p = 1), all the same
+    other number is a certain difference (p = 0).
+    """
+    seeds = sorted(ours.keys() & baseline.keys())
+    diverged = tuple(seed for seed in seeds if not (math.isfinite(ours[seed]) and math.isfinite(baseline[seed])))
+    if diverged:
+        named = ", ".join(map(str, diverged))
+        verdict = f"diverged (seed{'s' if len(diverged) > 1 else ''} {named}): no verdict"
+        return Comparison(len(seeds), math.nan, math.nan, math.nan, math.nan, math.nan, verdict, diverged)
+    if not seeds:
+        return Comparison(0, math.nan, math.nan, math.nan, math.nan, math.nan, NOT_RUN)
+
+    differences = [ours[seed] - baseline[seed] for seed in seeds]
+    difference = statistics.fmean(differences)
+    baseline_mean = statistics.fmean(baseline[seed] for seed in seeds)
+    relative = difference / abs(baseline_mean) if baseline_mean else math.nan
+    n = len(seeds)
+    if n < 2:
+        return Comparison(n, difference, math.nan, math.nan, math.nan, relative, ONE_SEED)
+
+    standard_error = statistics.stdev(differences) / math.sqrt(n)
+    if standard_error == 0:
+        half_width, p = 0.0, (1.0 if difference == 0 else 0.0)
+    else:
+        half_width = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * standard_error
+        p = 2 * float(special.stdtr(n - 1, -abs(difference) / standard_error))
+    verdict = NO_DIFFERENCE
+    if p < 1 - CONFIDENCE:
+        verdict = BETTER if (difference > 0) == higher_is_better else WORSE
+    return Comparison(n, difference, difference - half_width, difference + half_width, p, relative, verdict)
