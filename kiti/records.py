@@ -50,11 +50,21 @@ class GitState:
 
 @dataclass(frozen=True, config=_CLOSED)
 class DataState:
-    """Fingerprints of the data's `content` and `split`; `stand_in` says what replaces the paper's data."""
+    """Which data: sha256 of the `content` and, where it was computed, of the `recipe`; what the `split` is.
+
+    The last bit of computed content may differ from one processor to another; its recipe does not. `stand_in` says in
+    words what replaces the paper's data.
+    """
 
     content: str
     split: str
     stand_in: str | None = None
+    recipe: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Equal where the data may be compared."""
+        return self.recipe or self.content
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
@@ -103,11 +113,6 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"record {path}: {error.strerror}") from None
     return _parse(content, f"record {path}", "move it away and run the run again")
-
-
-def find(runs_dir: Path) -> list[Path]:
-    """Every record.json below `runs_dir`, sorted."""
-    return sorted(runs_dir.rglob(FILE_NAME))
 
 
 def compact(record: Record) -> str:
