@@ -1,0 +1,112 @@
+"""`collide`: the collision of features, by whichever implementation."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from kiti.collision.directions import draw_seed
+from kiti.collision.literal import collide_literal
+from kiti.collision.rules import Rules, check_choice, check_features
+from kiti.collision.sparse import collide_sparse
+from kiti.collision.statistics import Collisions
+
+Implementation = Callable[[Tensor, Tensor, Rules, Tensor | None, int], tuple[Tensor, Collisions]]
+
+# `literal` is Algorithm 1 written out and decides what is right; `sparse` gives the same and visits few pairs.
+IMPLEMENTATIONS: dict[str, Implementation] = {"literal": collide_literal, "sparse": collide_sparse}
+
+
+def collide(
+    x: Shaped[Tensor, "..."],
+    v: Shaped[Tensor, "..."],
+    *,
+    collision_heads: int,
+    coll_coef: int | float,
+    dt: int | float = 1.0,
+    layout: str = "contiguous",
+    position_update: bool = True,
+    reduction: str = "sum",
+    max_over: str = "system",
+    directions: Shaped[Tensor, "..."] | None = None,
+    generator: torch.Generator | None = None,
+    implementation: str = "auto",
+) -> Shaped[Tensor, "..."]:
+    """Collide features instead of adding them: the training form of KITINet's residual (Algorithm 1).
+
+    Each vector of D features is one system of N = D / collision_heads particles in R^collision_heads, with
+    positions x (shortcut) and velocities v (residual branch). All quantities are dimensionless. For a pair
+
+        V_r = |v_i - v_j|,  X_r = |x_i - x_j|,  U_r = exp(-X_r)                                          (2)
+        dV_ij = (v_i + v_j)/2 + V_r n_ij/2 - v_i,   n_ij = -n_ji uniform on the unit sphere              (3)
+        accepted  <=>  V_r U_r / max(V_r) > 1 - coll_coef                                                (4)
+
+    and a particle with k_i accepted partners becomes
+
+        v'_i = v_i + Σ dV_ij,   x*_i = (x_i + Σ (x_i + x_j)/2) / (1 + k_i),   x'_i = x*_i + dt v'_i      (5)
+
+    The gradient treats acceptance and n as constants. A particle without partners gives exactly
+    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only.
+
+    Args:
+        x: positions, (..., D), any number of leading dimensions.
+        v: velocities, of the shape, dtype and device of x.
+        collision_heads: dimension of a particle, a divisor of D.
+        coll_coef: in [0, 1]; 0 accepts nothing, 1 every pair with V_r U_r > 0.
+        dt: time step.
+        layout: a particle is `collision_heads` neighbouring features ("contiguous") or features N apart
+            ("strided").
+        position_update: False leaves x* = x, the "non-update" of Table 6.
+        reduction: "sum" as in (5); "mean" divides Σ dV by k_i; "max_one" keeps only accepted pairs that are
+            each other's highest score, so that energy is conserved too.
+        max_over: max(V_r) of each "system", or of the whole "batch".
+        directions: n_ij, (..., N, N, collision_heads), for exact tests; drawn where None.
+        generator: source of the one seed a call draws; None is torch's default CPU generator.
+        implementation: "literal", "sparse" or "auto", which is "sparse".
+
+    Returns:
+        x', with the shape and dtype of x.
+
+    Raises:
+        ValueError: an argument out of its range, named with its value and what would do.
+    """
+    return collide_with_statistics(
+        x,
+        v,
+        collision_heads=collision_heads,
+        coll_coef=coll_coef,
+        dt=dt,
+        layout=layout,
+        position_update=position_update,
+        reduction=reduction,
+        max_over=max_over,
+        directions=directions,
+        generator=generator,
+        implementation=implementation,
+    )[0]
+
+
+def collide_with_statistics(
+    x: Shaped[Tensor, "..."],
+    v: Shaped[Tensor, "..."],
+    *,
+    collision_heads: int,
+    coll_coef: int | float,
+    dt: int | float = 1.0,
+    layout: str = "contiguous",
+    position_update: bool = True,
+    reduction: str = "sum",
+    max_over: str = "system",
+    directions: Shaped[Tensor, "..."] | None = None,
+    generator: torch.Generator | None = None,
+    implementation: str = "auto",
+) -> tuple[Shaped[Tensor, "..."], Collisions]:
+    """`collide`, together with how many collided and what became of the energy; arguments as there."""
+    check_choice("implementation", implementation, ("auto", *IMPLEMENTATIONS))
+    rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction, max_over)
+    check_features(x, v, directions, collision_heads)
+    seed = draw_seed(generator) if directions is None else 0
+    run = IMPLEMENTATIONS["sparse" if implementation == "auto" else implementation]
+    with torch.autocast(x.device.type, enabled=False):  # or distances and sums would drop to half precision
+        return run(x, v, rules, directions, seed)

@@ -1,0 +1,25 @@
+"""What a collision reports about itself."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Collisions(NamedTuple):
+    """Two detached scalars on the device of the features.
+
+    `partners`: mean number of accepted partners a particle, 2·pairs / (systems·N).
+    `energy_ratio`: Σ|v'|² / Σ|v|² over everything; 1 if every v is zero, not finite if some v is not.
+    """
+
+    partners: Float[Tensor, ""]
+    energy_ratio: Float[Tensor, ""]
+
+
+def collisions(partners: Tensor, energy_before: Tensor, energy_after: Tensor) -> Collisions:
+    """Collect the two, reading 0/0 as 1: nothing moved, nothing changed."""
+    moving = energy_before != 0
+    ratio = torch.where(moving, energy_after / torch.where(moving, energy_before, 1), 1)
+    return Collisions(partners.detach(), ratio.detach())
