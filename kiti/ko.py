@@ -1,0 +1,279 @@
+"""KO: gradients of neurons collide before the optimizer's step, each neuron a row of a weight matrix.
+
+    ko = KO(optimizer, select(model, ["fc.weight"]), mode="hard", coll_coef=0.7)
+    loss.backward(); optimizer.step()                      # collides p.grad, then steps
+
+Order within a step: unscale, all-reduce, collide, clip, step (spec A28). A training loop that clips, or that
+hands `step` a closure, passes `attach=False` and calls `ko.collide()` itself at that point.
+"""
+
+import difflib
+import fnmatch
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+from kiti.collision.directions import draw_seed, mix
+from kiti.collision.particles import accumulation_dtype
+from kiti.collision.rules import check_alike, check_choice, check_coll_coef, check_directions
+from kiti.collision.velocities import collide_velocities
+
+MODES = ("soft", "hard")
+NamedParameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
+
+
+@torch.no_grad()
+def soft_collision(
+    weight: Shaped[Tensor, "..."],
+    grad: Shaped[Tensor, "..."],
+    coll_coef: int | float,
+    *,
+    include_self: bool = True,
+    normalize: bool = False,
+) -> Shaped[Tensor, "..."]:
+    """g' = g + coll_coef · Δg, Δg = -(cos(w, w) ∘ cos(g, g)) g, with ∘ the elementwise product.
+
+    N condensed neurons give (1 - coll_coef N) g, so descent turns into ascent at coll_coef > 1/N.
+
+    Args:
+        weight: (N, D), neurons are rows.
+        grad: (N, D), its gradient.
+        coll_coef: finite, at least 0.
+        include_self: False leaves out i = j, which shrinks a neuron's own gradient by 1 - coll_coef.
+        normalize: divide Δg by N.
+
+    Returns:
+        g', (N, D), in the dtype of `grad`; half precision is computed in float32. cos of a zero row is 0.
+
+    Raises:
+        ValueError: an argument out of its range, named with its value and what would do.
+    """
+    _check_matrices(weight, grad)
+    _check_soft_coef(coll_coef)
+    with torch.autocast(grad.device.type, enabled=False):
+        dtype = accumulation_dtype(grad.dtype)
+        w, g = weight.to(dtype), grad.to(dtype)
+        similar = _cosines(w).mul_(_cosines(g))
+        if not include_self:
+            similar.fill_diagonal_(0)
+        scale = coll_coef / max(1, len(w)) if normalize else coll_coef
+        return (g - scale * (similar @ g)).to(grad.dtype)
+
+
+@torch.no_grad()
+def hard_collision(
+    weight: Shaped[Tensor, "..."],
+    grad: Shaped[Tensor, "..."],
+    coll_coef: int | float,
+    *,
+    directions: Shaped[Tensor, "..."] | None = None,
+    generator: torch.Generator | None = None,
+    approach_only: bool = False,
+) -> Shaped[Tensor, "..."]:
+    """g'_i = g_i + Σ dg_ij over accepted pairs: the collision of `kiti.collide` with x = w and v = g.
+
+        g_r = |g_i - g_j|,  w_r = |w_i - w_j|,  dg_ij = (g_i + g_j)/2 + g_r n_ij/2 - g_i
+        accepted  <=>  g_r exp(-w_r) / max(g_r) > 1 - coll_coef
+
+    The sum of all gradients stays. Memory: parts of N x N matrices and the list of accepted pairs.
+
+    Args:
+        weight: (N, D), neurons are rows.
+        grad: (N, D), its gradient.
+        coll_coef: in [0, 1].
+        directions: n_ij = -n_ji, (N, N, D), for exact tests; drawn where None, on the CPU for every device.
+        generator: source of the one seed a call draws; None is torch's default CPU generator.
+        approach_only: accept only pairs with (w_j - w_i)·(g_j - g_i) > 0, which the proof needs (spec A23).
+
+    Returns:
+        g', (N, D), in the dtype of `grad`; half precision is computed in float32.
+
+    Raises:
+        ValueError: an argument out of its range, named with its value and what would do.
+    """
+    _check_matrices(weight, grad)
+    check_coll_coef(coll_coef)
+    if directions is not None:
+        n, d = grad.shape
+        check_directions(directions, (n, n, d), grad.device)
+    seed = draw_seed(generator) if directions is None else 0
+    with torch.autocast(grad.device.type, enabled=False):
+        return collide_velocities(
+            weight, grad, coll_coef, directions=directions, seed=seed, approach_only=approach_only
+        )
+
+
+class KO:
+    """Collides the gradients of some parameters just before every step of an optimizer.
+
+    Parameters of more than two dimensions count their first as neurons; a gradient of None is passed over.
+    Directions come from a generator of KO's own, keyed by (seed, step, parameter): the same on every rank, and
+    the global generators stay untouched. Use one KO an optimizer.
+
+    Args:
+        optimizer: any torch optimizer. With `attach`, its step must not be given a closure, which would
+            compute new gradients after the collision; LBFGS always needs one.
+        params: (name, parameter) pairs or a mapping, as `select` gives; all owned by `optimizer`.
+        mode: "soft" or "hard".
+        coll_coef: as in `soft_collision` or `hard_collision`; it means different things in the two.
+        seed: of the directions (hard).
+        include_self, normalize: see `soft_collision`.
+        approach_only: see `hard_collision`.
+        attach: collide in a hook of the optimizer's step. Without, call `collide` yourself. Either way this object's
+            state is saved and restored with the optimizer's, as `optimizer.state_dict()["ko"]`.
+
+    Raises:
+        ValueError: an argument out of its range; a parameter that the optimizer does not own or that is no
+            matrix; later, a sparse gradient or a closure.
+
+    Attributes:
+        step_count: collisions so far.
+        relative_change: by name, |Δg|/|g| of the last collision, 0-dim tensors on the parameters' devices.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        params: NamedParameters,
+        mode: str,
+        coll_coef: int | float,
+        *,
+        seed: int = 0,
+        include_self: bool = True,
+        normalize: bool = False,
+        approach_only: bool = False,
+        attach: bool = True,
+    ) -> None:
+        check_choice("mode", mode, MODES)
+        (check_coll_coef if mode == "hard" else _check_soft_coef)(coll_coef)
+        self.params = dict(params.items() if isinstance(params, Mapping) else params)
+        self.mode, self.coll_coef, self.seed = mode, coll_coef, seed
+        self.include_self, self.normalize, self.approach_only = include_self, normalize, approach_only
+        self.step_count = 0
+        self.relative_change: dict[str, Tensor] = {}
+        self._hooks: list[Any] = []
+        self._check_params(optimizer)
+        if attach:
+            self._attach(optimizer)
+        self._hooks += [
+            optimizer.register_state_dict_post_hook(self._save),
+            optimizer.register_load_state_dict_pre_hook(self._load),
+        ]
+
+    @torch.no_grad()
+    def collide(self) -> None:
+        """Collide the gradients now, in place, as one step."""
+        self.relative_change = {}
+        for index, (name, parameter) in enumerate(self.params.items()):
+            if parameter.grad is None:
+                continue
+            if parameter.grad.layout != torch.strided:
+                raise ValueError(f"gradient of {name!r} has layout {parameter.grad.layout}: a dense one is needed")
+            grad = parameter.grad.flatten(1)
+            collided = self._collided(parameter.detach().flatten(1), grad, index)
+            dtype = accumulation_dtype(grad.dtype)
+            before = torch.linalg.vector_norm(grad, dtype=dtype)
+            change = torch.linalg.vector_norm(collided.to(dtype) - grad.to(dtype))
+            self.relative_change[name] = torch.where(before == 0, 0, change / before)
+            parameter.grad.copy_(collided.view(parameter.grad.shape))
+        self.step_count += 1
+
+    def detach(self) -> None:
+        """Remove the hooks from the optimizer."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def state_dict(self) -> dict[str, int | str]:
+        """What a run needs to go on as if it had never stopped: plain values."""
+        return {"seed": self.seed, "step": self.step_count, "mode": self.mode}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up seed and step count; ValueError if the state is of the other mode."""
+        if state["mode"] != self.mode:
+            raise ValueError(f"mode={self.mode!r}, but the state to load was saved with mode={state['mode']!r}")
+        self.seed, self.step_count = int(state["seed"]), int(state["step"])
+
+    def _collided(self, weight: Tensor, grad: Tensor, index: int) -> Tensor:
+        if self.mode == "soft":
+            return soft_collision(
+                weight, grad, self.coll_coef, include_self=self.include_self, normalize=self.normalize
+            )
+        generator = torch.Generator().manual_seed(mix(self.seed, self.step_count, index))
+        return hard_collision(weight, grad, self.coll_coef, generator=generator, approach_only=self.approach_only)
+
+    def _check_params(self, optimizer: torch.optim.Optimizer) -> None:
+        if not self.params:
+            raise ValueError("params is empty: at least one (name, parameter) pair is needed")
+        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for name, parameter in self.params.items():
+            if id(parameter) not in owned:
+                raise ValueError(f"parameter {name!r} is not among those of the {type(optimizer).__name__} optimizer")
+            if parameter.dim() < 2:
+                raise ValueError(
+                    f"parameter {name!r} has shape {tuple(parameter.shape)}: at least two dimensions are needed, "
+                    "neurons first"
+                )
+
+    def _attach(self, optimizer: torch.optim.Optimizer) -> None:
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError(
+                "attach=True: LBFGS computes gradients inside its step, after the hook; pass attach=False and call "
+                "collide() inside the closure"
+            )
+        self._hooks.append(optimizer.register_step_pre_hook(self._before_step))
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        closure = kwargs.get("closure", next((a for a in args if a is not optimizer), None))
+        if closure is not None:
+            raise ValueError(
+                "attach=True: step was given a closure, which computes gradients after the hook; pass attach=False "
+                "and call collide() at the end of the closure"
+            )
+        self.collide()
+
+    def _save(self, _: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
+        state_dict["ko"] = self.state_dict()
+
+    def _load(self, _: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
+        if "ko" in state_dict:
+            self.load_state_dict(state_dict["ko"])
+
+
+def select(model: Module | NamedParameters, patterns: str | Iterable[str]) -> dict[str, Parameter]:
+    """The parameters whose names match one of the patterns (as in a shell: *, ?, [seq]), in the model's order.
+
+    Raises:
+        ValueError: a pattern that matches nothing, with the names that come close.
+    """
+    named = model.named_parameters() if isinstance(model, Module) else model
+    parameters = dict(named.items() if isinstance(named, Mapping) else named)
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in parameters):
+            near = difflib.get_close_matches(pattern, parameters, cutoff=0.3) or list(parameters)[:3]
+            raise ValueError(f"pattern {pattern!r} matches no parameter; names that come close: {', '.join(near)}")
+    return {name: p for name, p in parameters.items() if any(fnmatch.fnmatchcase(name, q) for q in patterns)}
+
+
+def _cosines(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N N"]:
+    """cos of every two rows; 0 with a row of zeros."""
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    unit = torch.where(length == 0, 0, rows / length)
+    return unit @ unit.T
+
+
+def _check_soft_coef(coll_coef: int | float) -> None:
+    if not (math.isfinite(coll_coef) and coll_coef >= 0):
+        raise ValueError(f"coll_coef={coll_coef!r}: a finite number of at least 0 is needed, commonly at most 1/N")
+
+
+def _check_matrices(weight: Tensor, grad: Tensor) -> None:
+    check_alike(("weight", "grad"), weight, grad)
+    if weight.dim() != 2:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}: (N, D) is needed, neurons are rows")
