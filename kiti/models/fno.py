@@ -1,0 +1,85 @@
+"""The Fourier neural operator of Li et al. (KITINet's [23]) in one dimension, with KITINet's seam in every layer.
+
+    (u_0(x), x) --lift--> h --[ h <- relu( residual(x = W h, v = K h) ) ] * n_layers--> relu --> u_1(x)
+
+K is the convolution by a truncated Fourier series, W a 1x1 linear map; E.1 of the paper takes K h as the velocity
+and W h as the position. The last layer has no ReLU. Sizes and initialisation are those of the authors' script.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from kiti.residual import Add, ResidualFactory
+
+
+class SpectralConv1d(nn.Module):
+    """K: (B, in, S) -> (B, out, S), (K h)^_o(k) = sum_i weight_io(k) h^_i(k) for the lowest `modes` k, 0 above.
+
+    `weight` keeps real and imaginary parts on its last axis, as the authors' does, so that every optimizer,
+    every collective and every file format can carry it. Raises ValueError where S has fewer than `modes` modes.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, modes: int) -> None:
+        super().__init__()
+        self.modes = modes
+        scale = 1 / (in_channels * out_channels)
+        self.weight = nn.Parameter(scale * torch.rand(in_channels, out_channels, modes, 2))
+
+    def forward(self, h: Float[Tensor, "B I S"]) -> Float[Tensor, "B O S"]:
+        points = h.shape[-1]
+        if points // 2 + 1 < self.modes:
+            raise ValueError(f"modes={self.modes} need at least {2 * (self.modes - 1)} grid points, got {points}")
+        with torch.autocast(h.device.type, enabled=False):  # no FFT in half precision
+            spectrum = torch.fft.rfft(h.float() if h.dtype.itemsize < 4 else h)  # (B, I, S/2+1)
+            weight = torch.view_as_complex(self.weight)  # (I, O, modes)
+            kept = torch.einsum("bik,iok->bok", spectrum[..., : self.modes], weight)
+            return torch.fft.irfft(kept, n=points).to(h.dtype)  # irfft pads the missing modes with zeros
+
+
+class FourierLayer(nn.Module):
+    """residual(x = W h, v = K h): (B, width, S) -> (B, width, S). The seam's last axis is space."""
+
+    def __init__(self, width: int, modes: int, residual: ResidualFactory) -> None:
+        super().__init__()
+        self.conv = SpectralConv1d(width, width, modes)
+        self.w = nn.Conv1d(width, width, kernel_size=1)
+        self.residual = residual()
+
+    def forward(self, h: Float[Tensor, "B W S"]) -> Float[Tensor, "B W S"]:
+        return self.residual(self.w(h), self.conv(h))
+
+
+class FNO1d(nn.Module):
+    """u_0 on any uniform periodic grid of (0, 1) -> u_1 on the same grid: (B, S) -> (B, S).
+
+    Args:
+        width: channels of a Fourier layer. modes: Fourier modes it keeps. n_layers: how many there are.
+        hidden: neurons of the head's hidden layer.
+        residual: makes the module that joins shortcut and branch, once for each layer.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        modes: int = 16,
+        n_layers: int = 4,
+        hidden: int = 128,
+        residual: ResidualFactory = Add,
+    ) -> None:
+        super().__init__()
+        self.fc0 = nn.Linear(2, width)
+        self.layers = nn.ModuleList(FourierLayer(width, modes, residual) for _ in range(n_layers))
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, 1)
+
+    def forward(self, u0: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+        points = u0.shape[-1]
+        grid = torch.arange(points, device=u0.device, dtype=u0.dtype) / points
+        h = self.fc0(torch.stack([u0, grid.expand_as(u0)], dim=-1))  # (B, S, width)
+        h = h.transpose(1, 2)  # (B, width, S)
+        for layer in self.layers[:-1]:
+            h = relu(layer(h))
+        h = self.layers[-1](h).transpose(1, 2)  # (B, S, width)
+        return self.fc2(relu(self.fc1(h))).squeeze(-1)

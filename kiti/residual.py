@@ -1,0 +1,223 @@
+"""How a block joins its shortcut x and its branch v.
+
+A model calls its seam as `residual(x, v)` where it used to add, with D, the features that may collide, on the last
+axis. What happens there during training is the choice of this file; at inference every kind is exactly x + dt v,
+so a trained model is the vanilla model.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kiti.collision import Collisions, collide_with_statistics
+
+ResidualFactory = Callable[[], "Residual"]
+
+
+class Residual(nn.Module):
+    """x' = x + dt v at inference; subclasses say in `join` what x' is in training.
+
+    No subclass has a parameter or a persistent buffer, so the `state_dict` of a model does not know its residual.
+
+    Shapes: x, v and x' are equal, (..., D). `collisions` holds the statistics of the last training call, if the
+    kind collides.
+    """
+
+    def __init__(self, dt: float = 1.0) -> None:
+        super().__init__()
+        self.dt = dt
+        self.collisions: Collisions | None = None
+
+    def forward(self, x: Float[Tensor, "*systems D"], v: Float[Tensor, "*systems D"]) -> Float[Tensor, "*systems D"]:
+        return self.join(x, v) if self.training else self.drift(x, v)
+
+    def drift(self, x: Tensor, v: Tensor) -> Tensor:
+        """The motion without collisions, x + dt v."""
+        return torch.add(x, v, alpha=self.dt)
+
+    def join(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.drift(x, v)
+
+
+class Add(Residual):
+    """x + dt v in training too: the vanilla residual connection."""
+
+
+class Dropout(Residual):
+    """Control: x + dt dropout(v, p), the comparison that KITINet's section 4.3 promises."""
+
+    def __init__(self, p: float, dt: float = 1.0) -> None:
+        super().__init__(dt)
+        self.p = p
+
+    def join(self, x: Tensor, v: Tensor) -> Tensor:
+        return self.drift(x, nn.functional.dropout(v, self.p))
+
+
+class Colliding(Residual):
+    """Shared by the kinds that collide: where D lies, and how particles are cut from it.
+
+    Args:
+        collision_heads: dimension of a particle; N = D / collision_heads particles form a system.
+        coll_coef: pairs with V_r exp(-X_r) / max V_r > 1 - coll_coef collide (eq. 4).
+        system_axis: the axis of x and v that holds D, every other index being a system of its own.
+        layout, position_update, reduction, max_over, implementation: see `kiti.collide`.
+    """
+
+    def __init__(
+        self,
+        collision_heads: int,
+        coll_coef: float,
+        dt: float = 1.0,
+        *,
+        layout: str = "contiguous",
+        system_axis: int = -1,
+        position_update: bool = True,
+        reduction: str = "sum",
+        max_over: str = "system",
+        implementation: str = "auto",
+    ) -> None:
+        super().__init__(dt)
+        self.collision_heads = collision_heads
+        self.coll_coef = coll_coef
+        self.layout = layout
+        self.system_axis = system_axis
+        self.position_update = position_update
+        self.reduction = reduction
+        self.max_over = max_over
+        self.implementation = implementation
+
+    def collide(
+        self,
+        x: Tensor,
+        v: Tensor,
+        *,
+        position_update: bool | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """x' of Algorithm 1 along `system_axis`; leaves its statistics in `self.collisions`."""
+        wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does where autocast left them different
+        x, v = x.to(wider), v.to(wider)
+        moved, self.collisions = collide_with_statistics(
+            x.movedim(self.system_axis, -1),
+            v.movedim(self.system_axis, -1),
+            collision_heads=self.collision_heads,
+            coll_coef=self.coll_coef,
+            dt=self.dt,
+            layout=self.layout,
+            position_update=self.position_update if position_update is None else position_update,
+            reduction=self.reduction,
+            max_over=self.max_over,
+            generator=generator,
+            implementation=self.implementation,
+        )
+        return moved.movedim(-1, self.system_axis)
+
+    @torch.no_grad()
+    def change(self, x: Tensor, v: Tensor) -> Tensor:
+        """What collisions add to x + dt v, as a constant."""
+        return self.collide(x, v) - self.drift(x, v)
+
+    def extra_repr(self) -> str:
+        return f"collision_heads={self.collision_heads}, coll_coef={self.coll_coef}, dt={self.dt}"
+
+
+class KITIResidual(Colliding):
+    """KITINet's residual connection, Algorithm 1.
+
+    Args:
+        detach_collision: the gradient sees x + dt v, and the collision as a constant added to it (spec A5).
+        collision: `layout`, `system_axis`, `position_update`, `reduction`, `max_over`, `implementation`.
+    """
+
+    def __init__(
+        self,
+        collision_heads: int,
+        coll_coef: float,
+        dt: float = 1.0,
+        *,
+        detach_collision: bool = False,
+        **collision: Any,
+    ) -> None:
+        super().__init__(collision_heads, coll_coef, dt, **collision)
+        self.detach_collision = detach_collision
+
+    def join(self, x: Tensor, v: Tensor) -> Tensor:
+        if not self.detach_collision:
+            return self.collide(x, v)
+        return self.drift(x, v) + self.change(x, v)
+
+
+class MatchedNoise(Colliding):
+    """Control: x + dt v + s z, z standard normal, s² the mean square over a system of what collisions would have added.
+
+    It tells whether a collision helps by its direction, or by its size alone.
+    """
+
+    def join(self, x: Tensor, v: Tensor) -> Tensor:
+        change = self.change(x, v).float()
+        scale = change.square().mean(dim=self.system_axis, keepdim=True).sqrt()
+        return self.drift(x, v) + (scale * torch.randn_like(change)).to(x.dtype)
+
+
+class Acceleration(Colliding):
+    """One module of the a-edition (App. D): the branch is an acceleration a, and the velocity lives on.
+
+    With w = v + dt a, collides (x, w) into (x*, v'), returns x* + dt v' and hands v' to the next module. The first
+    module, and one whose features have another shape than the one before, starts from v ~ N(0, (v0_scale std a)²).
+    Made by `AccelerationChain`.
+    """
+
+    def __init__(self, chain: "AccelerationChain", first: bool) -> None:
+        super().__init__(**chain.collision)
+        self.v0_scale = chain.v0_scale
+        self.drift_in_eval = chain.drift_in_eval
+        self.first = first
+        self._handed_on = chain.handed_on
+
+    def forward(self, x: Float[Tensor, "*systems D"], v: Float[Tensor, "*systems D"]) -> Float[Tensor, "*systems D"]:
+        if not self.training and not self.drift_in_eval:
+            return self.drift(x, v)
+        velocity = self._incoming(v) + self.dt * v
+        if not self.training:
+            self._handed_on[:] = [velocity]
+            return self.drift(x, velocity)
+        seed = int(torch.randint(2**62, ()))
+        moved, collided = (
+            self.collide(x, velocity, position_update=update, generator=torch.Generator().manual_seed(seed))
+            for update in (self.position_update, False)
+        )
+        self._handed_on[:] = [(collided - x) / self.dt]  # x + dt v' holds v' where the position stays
+        return moved
+
+    def _incoming(self, acceleration: Tensor) -> Tensor:
+        before = self._handed_on.pop() if self._handed_on else None
+        if not self.first and before is not None and before.shape == acceleration.shape:
+            return before
+        if not self.training:
+            return torch.zeros_like(acceleration)
+        return self.v0_scale * acceleration.detach().std() * torch.randn_like(acceleration)
+
+
+class AccelerationChain:
+    """Makes the modules of one model's a-edition, in the order in which they run: `chain()` gives the next.
+
+    Args:
+        v0_scale: standard deviation of the first velocity, in units of the first acceleration's.
+        drift_in_eval: at inference too, carry the velocity on, from v = 0; otherwise x + dt a, the vanilla network.
+        The rest as for `KITIResidual`.
+    """
+
+    def __init__(self, *, v0_scale: float = 1.0, drift_in_eval: bool = False, **collision: Any) -> None:
+        self.v0_scale = v0_scale
+        self.drift_in_eval = drift_in_eval
+        self.collision = collision  # the arguments of `Colliding`
+        self.handed_on: list[Tensor] = []  # the velocity between two modules: none or one
+        self._made = 0
+
+    def __call__(self) -> Acceleration:
+        self._made += 1
+        return Acceleration(self, first=self._made == 1)
