@@ -1,0 +1,184 @@
+"""Batches of tensors already in memory: resumable in the middle of an epoch, sharded without duplicates."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+Batch = tuple[Tensor, ...]
+
+
+def training_loader(
+    tensors: Sequence[Tensor], batch_size: int, *, seed: int, trainer: Trainer | None = None
+) -> "ResumableLoader":
+    """A ResumableLoader with the trainer's rank and world size, that counts batches as the trainer does."""
+    if trainer is None:
+        return ResumableLoader(tensors, batch_size, seed=seed)
+
+    def clock() -> tuple[int, int]:
+        # `processed` counts the batches of this epoch whose step is done. At `on_train_batch_end` it includes
+        # the current batch, at `on_train_batch_start` and in a failing step it does not: just as Lightning's
+        # own counters resume.
+        of_epoch = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]
+        return trainer.current_epoch, of_epoch["processed"]
+
+    return ResumableLoader(
+        tensors, batch_size, seed=seed, rank=trainer.global_rank, world_size=trainer.world_size, clock=clock
+    )
+
+
+def evaluation_loader(
+    tensors: Sequence[Tensor], batch_size: int, *, trainer: Trainer | None = None
+) -> "EvaluationLoader":
+    """An EvaluationLoader with the trainer's rank and world size."""
+    if trainer is None:
+        return EvaluationLoader(tensors, batch_size)
+    return EvaluationLoader(tensors, batch_size, rank=trainer.global_rank, world_size=trainer.world_size)
+
+
+class ResumableLoader:
+    """Shuffled batches whose order is a function of (seed, epoch), and which can start anywhere in an epoch.
+
+    Epoch e is `torch.randperm` under a generator of its own keyed by (seed, e), cut into global batches of
+    `batch_size` samples; rank r of W takes the r-th of W parts of each. So the samples of step i do not
+    depend on the number of ranks, and the global random state is not touched.
+
+    The last, partial batch is kept. With several ranks it is split as evenly as possible (part sizes differ
+    by at most one, while DDP weighs each rank's mean equally), and is dropped if it has fewer samples than
+    there are ranks. Every rank has the same number of batches.
+
+    Resuming under Lightning (2.6). A loader with `state_dict` and `load_state_dict` is saved with every
+    checkpoint (`loops.fit_loop.state_dict.combined_loader`) and, when the checkpoint was taken inside an
+    epoch, restored before its first iterator is made. Three things decide the shape of this class:
+
+    - A loader of known length is not prefetched: the batches handed out are those of finished steps plus the
+      one in flight. Whether that one counts depends on the hook that saves, so the trainer is asked (`clock`).
+    - Epochs are announced to `loader.sampler` only, and after an end-of-epoch checkpoint under `max_steps`
+      with a number that is one too high: so the trainer is asked for the epoch as well.
+    - The iterator of a (re)started fit is made before its epoch is known: so iterating is lazy, epoch and
+      position are read when the first batch is asked for.
+
+    Args:
+        tensors: equal first dimension, one row a sample.
+        batch_size: samples per step over all ranks; ValueError if `world_size` does not divide it.
+        seed: key of the order, non-negative.
+        rank, world_size: this process among all of them (the global rank, not the local one).
+        clock: returns (epoch, number of its batches that need not come again after a restart). Without it the
+            epoch is what `set_epoch` says, and all batches that were handed out count.
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        clock: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self.tensors = tuple(tensors)
+        self.size = _check(self.tensors, batch_size, rank, world_size)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._clock = clock
+        self._epoch = 0
+        self._first = 0  # where the next iterator starts
+        self._handed_out = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next iterator; a new epoch starts at its first batch."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._first = self._handed_out = 0
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch, also when the next iterator starts later."""
+        whole, rest = divmod(self.size, self.batch_size)
+        return whole + (rest >= self.world_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._clock is not None:
+            self.set_epoch(self._clock()[0])
+        first, self._first = self._first, 0
+        order = epoch_order(self.size, self.seed, self._epoch)
+        for i in range(first, len(self)):
+            self._handed_out = i + 1
+            of_all_ranks = order[i * self.batch_size : (i + 1) * self.batch_size]
+            yield _rows(self.tensors, of_all_ranks.tensor_split(self.world_size)[self.rank])
+
+    def state_dict(self) -> dict[str, int]:
+        """Plain integers, the same on every rank; opens with `weights_only=True`."""
+        done = self._handed_out if self._clock is None else min(self._clock()[1], self._handed_out)
+        return {"epoch": self._epoch, "batches": done, **self._order_key()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the batches of `state`; ValueError if its order is not this loader's."""
+        for key, ours in self._order_key().items():
+            if state[key] != ours:
+                raise ValueError(f"cannot resume inside an epoch: {key} was {state[key]} when saved and is {ours} now")
+        self._epoch = state["epoch"]
+        self._first = self._handed_out = state["batches"]
+
+    def _order_key(self) -> dict[str, int]:
+        return {"seed": self.seed, "size": self.size, "batch_size": self.batch_size}
+
+
+class EvaluationLoader:
+    """Every sample exactly once over all ranks, in order: no duplicates, no padding, exact sums.
+
+    Rank r of W takes the r-th of W parts of each global batch of `batch_size`; part sizes differ by at most
+    one. All ranks have the same number of batches (a model that synchronises its buffers in forward would
+    otherwise wait for ever): if the last batch has fewer samples than there are ranks, the same number of
+    batches is cut evenly instead. Only where there are too few samples for that do some ranks have fewer
+    batches.
+
+    Args: as for ResumableLoader.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        self.tensors = tuple(tensors)
+        size = _check(self.tensors, batch_size, rank, world_size)
+        samples = torch.arange(size)
+        if 0 < size % batch_size < world_size:
+            batches = samples.tensor_split(ceil(size / batch_size))
+        else:
+            batches = samples.split(batch_size)
+        shares = [batch.tensor_split(world_size)[rank] for batch in batches]
+        self._shares = [share for share in shares if len(share)]
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for share in self._shares:
+            yield _rows(self.tensors, share)
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
+    """The permutation of range(size) that is epoch `epoch` under `seed`: (size,) int64."""
+    # SeedSequence mixes the pair: neighbouring seeds and epochs share nothing, unlike seed + epoch.
+    key = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+    return torch.randperm(size, generator=torch.Generator().manual_seed(key))
+
+
+def _rows(tensors: Batch, samples: Tensor) -> Batch:
+    return tuple(tensor.index_select(0, samples.to(tensor.device)) for tensor in tensors)
+
+
+def _check(tensors: Batch, batch_size: int, rank: int, world_size: int) -> int:
+    """The number of samples; ValueError if the arguments do not fit together."""
+    sizes = {len(tensor) for tensor in tensors}
+    if len(sizes) != 1:
+        raise ValueError(f"tensors must have equal first dimensions, got {[len(tensor) for tensor in tensors]}")
+    if batch_size < 1 or batch_size % world_size:
+        raise ValueError(f"batch_size {batch_size} must be a positive multiple of the number of ranks, {world_size}")
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} is not one of {world_size} ranks")
+    return sizes.pop()
