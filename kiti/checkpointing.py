@@ -1,0 +1,92 @@
+"""What a run needs to be stopped at any moment and to go on as if it had not been.
+
+Checkpoints hold tensors and plain values only, are written whole or not at all, and always stand between two steps.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+
+class Stopped(Exception):
+    """Training was asked to stop by `signal`, and has saved its state."""
+
+    def __init__(self, message: str, number: int | None) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """torch.save beside the target, flushed to disk, then renamed over it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        with beside.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return torch.load(path, map_location=map_location, weights_only=True)
+
+
+class Checkpointing(Callback):
+    """Saves `<default_root_dir>/last.ckpt` every so often, at the end, and on SIGTERM, SIGUSR1 or Ctrl-C, which stop.
+
+    It acts at the start of a batch, where Lightning's counters say exactly which batches are done.
+
+    Args:
+        every_seconds: of training, between two saves.
+    """
+
+    FILE = "last.ckpt"
+
+    def __init__(self, every_seconds: float) -> None:
+        self.every_seconds = every_seconds
+        self._saved_at = 0.0
+        self._before: dict[int, Any] = {}
+        self._asked_to_stop: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        self._asked_to_stop = None
+        # Lightning's own handlers would stop without saving.
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._ask_to_stop)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self._asked_to_stop = number
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        stop = trainer.strategy.reduce_boolean_decision(self._asked_to_stop is not None, all=False)
+        # Rank 0's clock decides: saving is collective.
+        due = trainer.strategy.broadcast(time.monotonic() - self._saved_at >= self.every_seconds)
+        if stop or due:
+            self._save(trainer)
+        if stop:
+            where = f"step {trainer.global_step}"
+            raise Stopped(f"stopped at {where} and saved; the same command goes on from there", self._asked_to_stop)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / self.FILE)
+        self._saved_at = time.monotonic()

@@ -1,0 +1,94 @@
+"""Is the gas dilute? What the collisions of a training were like, module by module (spec A7)."""
+
+import warnings
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from kiti.ko import KO
+from kiti.residual import Residual
+
+
+class CollisionMonitor(Callback):
+    """Logs what collisions are like, as means over each epoch, and sums them up over the training.
+
+    - `collision/<module>/partners`: accepted partners a particle, for each module that collides features;
+    - `collision/<module>/energy_ratio`: its |v'|² / |v|². Warns once when one passes `warn_above`: the literal sum over
+      many partners adds energy as their number squared, and training then no longer resembles inference;
+    - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides.
+
+    The sums go through checkpoints.
+    """
+
+    def __init__(self, warn_above: float) -> None:
+        self.warn_above = warn_above
+        self._warned = False
+        self._epoch: dict[str, Tensor] = {}  # metric -> (sum, number of steps) over the epoch
+        self._before: dict[str, Tensor] = {}  # the same over the epochs before
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        for name, module in pl_module.named_modules():
+            if isinstance(module, Residual) and module.collisions is not None:
+                for what, value in module.collisions._asdict().items():
+                    _add(self._epoch, f"collision/{name.removeprefix('model.')}/{what}", value)
+                module.collisions = None
+        ko: KO | None = getattr(pl_module, "ko", None)
+        for name, change in ko.relative_change.items() if ko else ():
+            _add(self._epoch, f"ko/{name}/relative_change", change)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for metric, mean in _means(self._epoch).items():
+            pl_module.log(metric, mean, sync_dist=True)
+            if metric.endswith("energy_ratio") and not mean <= self.warn_above:
+                self._warn(metric.split("/")[1], mean)
+        for metric, row in self._epoch.items():
+            self._before[metric] = self._before[metric] + row if metric in self._before else row
+        self._epoch = {}
+
+    def _warn(self, module: str, ratio: float) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{module}: collisions multiply the kinetic energy by {ratio:.3g}; lower coll_coef, raise "
+                "collision_heads, or see kiti-calibrate",
+                stacklevel=3,
+            )
+
+    def collisions(self) -> dict[str, dict[str, float]] | None:
+        """{module: {"partners", "energy_ratio"}}, means over the training; None where no features collide."""
+        found: dict[str, dict[str, float]] = {}
+        for metric, mean in _means(self._before).items():
+            kind, module, what = metric.split("/")
+            if kind == "collision":
+                found.setdefault(module, {})[what] = mean
+        return found or None
+
+    def ko(self) -> dict[str, float] | None:
+        """{parameter: |Δg| / |g|}, means over the training; None where no gradients collide."""
+        means = {m.split("/")[1]: mean for m, mean in _means(self._before).items() if m.startswith("ko/")}
+        return means or None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": _on_cpu(self._epoch), "before": _on_cpu(self._before), "warned": self._warned}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._epoch, self._before = dict(state["epoch"]), dict(state["before"])
+        self._warned = state["warned"]
+
+
+def _add(sums: dict[str, Tensor], metric: str, value: Tensor) -> None:
+    """Without waiting for the device."""
+    row = torch.stack([value.double(), torch.ones_like(value, dtype=torch.float64)])
+    sums[metric] = sums[metric].to(row.device) + row if metric in sums else row
+
+
+def _means(sums: dict[str, Tensor]) -> dict[str, float]:
+    return {metric: float(total / count) for metric, (total, count) in sums.items()}
+
+
+def _on_cpu(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {metric: row.cpu() for metric, row in sums.items()}
