@@ -1,0 +1,70 @@
+"""What is committed: the records behind a table, and its outputs, made from those records alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from kiti import records, sheets
+from kiti.cells import Archive, plan
+from kiti.sheets import FigureSpec, Sheet
+from kiti.tables import Table, build
+from kiti.tables import outputs as table_outputs
+
+
+def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
+    """Everything that is kept of a table (md, csv, tex) or a figure (md, csv, png, svg), by file ending."""
+    if isinstance(sheet, FigureSpec):
+        from kiti.figures import figure_outputs
+
+        return figure_outputs(sheet, table)
+    return table_outputs(table)
+
+
+def write(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
+    """Write each content to `stem`.<ending>, whole, and return the paths."""
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        records.write_whole(path, content)
+    return paths
+
+
+def publish(table: Table, experiments: Path) -> list[Path]:
+    """Merge this machine's records of `table` into the committed ones and rewrite every output they change.
+
+    Tables share runs, so all outputs of that paper and scale are made anew. RecordError when there is nothing
+    to publish.
+    """
+    paper = (experiments / table.name).parent
+    found = [one for line in table.lines for one in line.filled.records.values()]
+    local = {(one.record.config_hash, one.record.seed): one.record for one in found if not one.committed}
+    if not local:
+        if found:
+            raise records.RecordError(f"{table.name} at scale {table.scale}: all its records are committed already")
+        raise records.RecordError(
+            f"{table.name} at scale {table.scale}: no records on this machine; make them with --run"
+        )
+    by_experiment = sorted(local.values(), key=lambda record: record.experiment)
+    for experiment, behind in groupby(by_experiment, key=lambda record: record.experiment):
+        records.publish(behind, paper / "records" / f"{experiment}-{table.scale}.jsonl")
+    sharing = {
+        (name, scale)
+        for name, scale in sheets.committed(experiments)
+        if (experiments / name).parent == paper and scale == table.scale
+    }
+    return _write_all(sorted(sharing | {(table.name, table.scale)}), experiments, experiments)
+
+
+def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Make every committed output (of `names`, if any) again from committed records alone, below `into`."""
+    return _write_all(sheets.committed(experiments, names), experiments, into)
+
+
+def _write_all(chosen: Iterable[tuple[str, str]], experiments: Path, into: Path) -> list[Path]:
+    written = []
+    for name, scale in chosen:
+        sheet = sheets.load(name, experiments)
+        sheets.scale_of(sheet, name, scale)
+        spec = sheet.table()
+        archive = Archive.of_paper((experiments / name).parent, local=False)
+        written += write(outputs(sheet, build(name, spec, scale, plan(spec, scale), archive)), into / f"{name}.{scale}")
+    return written

@@ -1,0 +1,203 @@
+"""What experiments/<paper>/<name>.yaml may say: a table's rows or a figure's points, which run fills each.
+
+A figure's numbers are a table too, one row a point, so everything but the drawing is shared.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from kiti.records import validation_line
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+
+
+class SheetError(ValueError):
+    """A table or figure that does not exist or is not well described; one line."""
+
+
+class _Closed(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Scale(_Closed):
+    """The seeds a table is made of at one scale, and overrides that scale needs here."""
+
+    seeds: list[Annotated[int, pydantic.Field(ge=0)]] = pydantic.Field(min_length=1)
+    overrides: list[str] = []
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _once_each(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"a seed stands twice in {seeds}")
+        return seeds
+
+
+class Metric(_Closed):
+    """A metric of the records by its `key`; `published` marks the one that printed numbers stand against."""
+
+    key: str
+    label: str
+    higher_is_better: bool = False
+    published: bool = False
+
+
+class Row(_Closed):
+    """A row: the overrides of its `run`, the digits the paper prints, the rows it is `against`."""
+
+    group: str
+    label: str
+    run: list[str]
+    published: str | None = None
+    against: list[str] = []
+    # Some points of a sweep do not exist at a small scale: they are shown, with the reason, as not run.
+    may_not_compose: bool = False
+
+    @pydantic.field_validator("against", mode="before")
+    @classmethod
+    def _one_or_several(cls, against: Any) -> Any:
+        return [against] if isinstance(against, str) else against
+
+    @pydantic.field_validator("published")
+    @classmethod
+    def _is_a_number(cls, published: str | None) -> str | None:
+        if published is not None:
+            float(published)
+        return published
+
+
+class TableSpec(_Closed):
+    """A table of a paper."""
+
+    kind: Literal["table"]
+    title: str
+    note: str = ""
+    scales: dict[str, Scale]
+    metrics: list[Metric] = pydantic.Field(min_length=1)
+    rows: list[Row] = pydantic.Field(min_length=1)
+    row_header: str = "row"
+
+    @pydantic.model_validator(mode="after")
+    def _rows_agree(self) -> "TableSpec":
+        names = [(row.group, row.label) for row in self.rows]
+        for row in self.rows:
+            if names.count((row.group, row.label)) > 1:
+                raise ValueError(f"row {row.group}/{row.label} stands twice")
+            for other in row.against:
+                if (row.group, other) not in names or other == row.label:
+                    raise ValueError(
+                        f"row {row.group}/{row.label}: against {other!r}, which is no other row of its group"
+                    )
+        if sum(metric.published for metric in self.metrics) != any(row.published for row in self.rows):
+            raise ValueError("printed numbers need exactly one metric with `published: true`")
+        return self
+
+    def table(self) -> "TableSpec":
+        """The table itself, as a figure's `table()` is the table of its points."""
+        return self
+
+
+class Curve(_Closed):
+    """One curve of a figure: a metric by its `key`, drawn in `color`, the baseline's dashed in the same."""
+
+    key: str
+    label: str
+    color: str
+    higher_is_better: bool = False
+
+
+class Axis(_Closed):
+    """The key of the configuration that is swept, and its values."""
+
+    key: str
+    label: str
+    values: list[int | float] = pydantic.Field(min_length=1)
+    log_base: int | None = None
+
+
+class FigureSpec(_Closed):
+    """A figure of a paper: `run` over the values of `x`, and `baseline` as a level to compare each with."""
+
+    kind: Literal["figure"]
+    title: str
+    note: str = ""
+    group: str
+    scales: dict[str, Scale]
+    x: Axis
+    y_label: str
+    log_y: bool = False
+    curves: list[Curve] = pydantic.Field(min_length=1)
+    run: list[str]
+    baseline_label: str
+    baseline: list[str]
+
+    def point(self, value: int | float) -> str:
+        """The row of the table that holds the point at `value`."""
+        return f"{value:g}"
+
+    def table(self) -> TableSpec:
+        """The numbers behind the figure: the baseline's row, then one row a point, against the baseline."""
+        points = [
+            Row(
+                group=self.group,
+                label=self.point(value),
+                run=[*self.run, f"{self.x.key}={value}"],
+                against=[self.baseline_label],
+                may_not_compose=True,
+            )
+            for value in self.x.values
+        ]
+        return TableSpec(
+            kind="table",
+            title=self.title,
+            note=self.note,
+            scales=self.scales,
+            metrics=[Metric(key=c.key, label=c.label, higher_is_better=c.higher_is_better) for c in self.curves],
+            rows=[Row(group=self.group, label=self.baseline_label, run=self.baseline), *points],
+            row_header=self.x.label,
+        )
+
+
+Sheet = TableSpec | FigureSpec
+_SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
+
+
+def names(experiments: Path) -> list[str]:
+    """Every table and figure below `experiments`, as <paper>/<name>."""
+    return sorted(str(path.relative_to(experiments).with_suffix("")) for path in experiments.glob("*/*.yaml"))
+
+
+def load(name: str, experiments: Path) -> Sheet:
+    """The table or figure `name`. SheetError when there is none or it is not well described."""
+    known = names(experiments)
+    if name not in known:
+        raise SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
+    path = experiments / f"{name}.yaml"
+    try:
+        return _SHEET.validate_python(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise SheetError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except pydantic.ValidationError as error:
+        raise SheetError(f"{path}: {validation_line(error)}") from None
+
+
+def scale_of(sheet: Sheet, name: str, scale: str) -> Scale:
+    """What `scale` means for this sheet; SheetError when it has no such scale."""
+    if scale not in sheet.scales:
+        raise SheetError(f"{name} has no scale {scale!r}; it has: {', '.join(sheet.scales)}")
+    return sheet.scales[scale]
+
+
+def committed(experiments: Path, wanted: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """(name, scale) of each output that stands beside its YAML, of the names `wanted` or of all."""
+    chosen = set(wanted)
+    found = []
+    for name in names(experiments):
+        if not chosen or name in chosen:
+            path = experiments / name
+            found += [(name, output.name.split(".")[-2]) for output in sorted(path.parent.glob(f"{path.name}.*.md"))]
+    return found

@@ -1,0 +1,134 @@
+"""`kiti-table kitinet/table4`: what the records say of a table or a figure; --run makes the runs it lacks.
+
+kiti-table kitinet/table4                    read the records there are, print the table
+kiti-table kitinet/table4 --run --jobs 2     first make the missing runs; call again to go on where it stopped
+kiti-table kitinet/table4 --publish          put this machine's records and the table beside its YAML
+kiti-table --rebuild                         rewrite every committed table and figure from committed records
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported where used: --help answers at once
+    from rich.console import Console
+
+    from kiti.launch import Launch
+    from kiti.tables import Table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exits 0, 1 when runs did not finish, 2 on a mistake, 128 + n ended by signal n."""
+    options = _parser().parse_args(arguments)
+    from kiti.config import ConfigError
+    from kiti.records import RecordError
+    from kiti.sheets import SheetError
+
+    try:
+        status = _rebuild(options) if options.rebuild else _one(options)
+    except (ConfigError, RecordError, SheetError) as error:
+        print(f"kiti-table: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "kiti-table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="table or figure as <paper>/<name>: kitinet/table4")
+    parser.add_argument("--scale", choices=("paper", "laptop", "smoke"), default="laptop", help="default: laptop")
+    parser.add_argument("--run", action="store_true", help="make the runs this machine lacks, then write the outputs")
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time; default: one a core, one on a GPU")
+    parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
+    parser.add_argument(
+        "--publish", action="store_true", help="put records and outputs beside the YAML, to be committed"
+    )
+    parser.add_argument("--rebuild", action="store_true", help="rewrite committed outputs (of NAMEs, or all)")
+    parser.add_argument("--into", type=Path, metavar="DIR", help="with --rebuild: write below DIR instead of in place")
+    parser.add_argument(
+        "--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: the repository's"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+def _one(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from kiti import sheets
+    from kiti.cells import Archive, plan, runs_dir
+    from kiti.launch import default_jobs, launch, missing_runs
+    from kiti.publishing import outputs, publish, write
+    from kiti.tables import build
+
+    experiments = options.experiments or sheets.EXPERIMENTS
+    if len(options.names) != 1:
+        raise sheets.SheetError(f"give one NAME; there are: {', '.join(sheets.names(experiments)) or 'none'}")
+    name, scale = options.names[0], options.scale
+    sheet = sheets.load(name, experiments)
+    seeds = sheets.scale_of(sheet, name, scale).seeds
+    spec = sheet.table()
+    cells = plan(spec, scale)
+    status = 0
+    if options.run:
+        errors = Console(stderr=True)
+        missing = missing_runs(cells, seeds)
+        launched = launch(missing, options.jobs or default_jobs(len(missing)), errors)
+        status = _report(launched, errors)
+        if launched.signal:
+            return status
+    table = build(name, spec, scale, cells, Archive.of_paper((experiments / name).parent))
+    if options.publish:
+        publish(table, experiments)
+    elif options.run:
+        write(outputs(sheet, table), runs_dir(cells) / "tables" / f"{name}.{scale}")
+    _print(table, options.format)
+    return status
+
+
+def _report(launched: "Launch", console: "Console") -> int:
+    """Say which runs did not finish; the exit status."""
+    for outcome in launched.unfinished:
+        line = f"{outcome.state}: {outcome.run.name}: {outcome.reason} (log: {outcome.run.log})"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if launched.signal:
+        return 128 + launched.signal
+    return 1 if launched.unfinished else 0
+
+
+def _print(table: "Table", style: str) -> None:
+    from rich.console import Console
+
+    from kiti import formats
+    from kiti.tables import grid, outputs
+
+    console = Console()
+    if style == "md" and console.is_terminal:
+        formats.show(grid(table), console)
+    else:
+        sys.stdout.write(outputs(table)[style].decode())
+
+
+def _rebuild(options: argparse.Namespace) -> int:
+    from kiti import sheets
+    from kiti.publishing import rebuild
+
+    experiments = options.experiments or sheets.EXPERIMENTS
+    for name in options.names:
+        sheets.load(name, experiments)  # an unknown NAME is a mistake, not an empty task
+    for path in rebuild(experiments, options.into or experiments, options.names):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    main()
