@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+JOBS ?= 2
+
+.PHONY: help setup reproduce test check tables clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(VENV)/.installed ## make .venv and install, if anything changed since
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+reproduce: setup ## train FNO and KITI-FNO on Burgers at scale=laptop over seeds, print and write the table
+	$(BIN)/kiti-table kitinet/table4 --scale laptop --run --jobs $(JOBS)
+
+test: setup check ## lint, types, then every test: the quick ones first
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+check: setup ## lint, format and types only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+tables: setup ## rebuild every committed table and figure from the committed records
+	$(BIN)/kiti-table --rebuild
+
+clean: ## remove the environment and caches; runs and data stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
