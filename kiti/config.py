@@ -101,7 +101,7 @@ def check(node: DictConfig) -> Composed:
     except ValidationError as error:
         raise ConfigError(_explain(error, plain)) from error
     digest = hashlib.sha256(json.dumps(checked.identity(), sort_keys=True).encode()).hexdigest()[:12]
-    places: Any = {"seed": True, "runs_dir": True, "data_dir": True, "data": {"seed", "data_dir"}}
+    places: Any = {"seed": True, "runs_dir": True, "data_dir": True, "data": {"seed", "data_dir", "path"}}
     config = checked.model_dump(mode="json", by_alias=True, exclude=places)
     return Composed(checked=checked, node=node, config=config, hash=digest)
 

@@ -24,7 +24,7 @@ SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
 
 # Where things lie on a machine says nothing about the result, and is nobody else's business once committed.
-PLACES = ("data_dir", "runs_dir")
+PLACES = ("data_dir", "runs_dir", "path")
 
 Number = Annotated[
     float,
@@ -124,7 +124,7 @@ def compact(record: Record) -> str:
         record,
         git=replace(record.git, diff=diff),
         config=_without_places(record.config),
-        overrides=[text for text in record.overrides if text.lstrip("+~").split("=", 1)[0] not in PLACES],
+        overrides=[text for text in record.overrides if _last_key(text) not in PLACES],
     )
     plain = _RECORD.dump_python(portable, mode="json")
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -212,6 +212,10 @@ def _parse(content: bytes, where: str, remedy: str) -> Record:
                 "use the kiti that wrote it",
             )
     raise RecordError(f"{where}: {complaint}; {remedy}")
+
+
+def _last_key(override: str) -> str:
+    return override.split("=", 1)[0].lstrip("+~").split(".")[-1]
 
 
 def _without_places(node: Any) -> Any:

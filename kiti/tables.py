@@ -232,7 +232,7 @@ def _notes(spec: TableSpec, scale: str, rows: Sequence[Filled], cells: Plan) -> 
         _scale_note(spec, scale, cells),
         f"Seeds {_ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds; "
         "Δ is ours minus the baseline, seed by seed, with the 95 % t interval of its mean; p is that of the "
-        "two-sided paired t-test.",
+        "two-sided paired t-test, not corrected for the number of rows.",
         _records_note({id(found): found for row in rows for found in row.records.values()}),
     ]
     if any(row.published for row in spec.rows):
@@ -265,11 +265,11 @@ def _scale_note(spec: TableSpec, scale: str, cells: Plan) -> str:
     for experiment, (run, composed) in known.items():
         paper = compose([*run, f"scale={PAPER}"])
         keys = [
-            f"{key} {ours} (paper {theirs})"
+            f"{key} {ours} ({theirs})"
             for key, (ours, theirs) in differences(composed.config, paper.config).items()
             if key != "scale"
         ]
-        notes.append(f"{experiment} differs from the paper's protocol in {', '.join(keys) or 'nothing'}")
+        notes.append(f"{experiment} differs from scale paper (in brackets) in {', '.join(keys) or 'nothing'}")
     return f"Scale {scale}: {'; '.join(notes)}."
 
 

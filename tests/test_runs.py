@@ -234,3 +234,14 @@ def test_nothing_finished_is_lost(tmp_path: Path) -> None:
 
 def test_stopped_is_not_swallowed_by_lightning() -> None:
     assert not issubclass(Stopped, KeyboardInterrupt)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collision", ["none", "soft", "hard"])
+@pytest.mark.parametrize("residual", ["add", "kiti", "kiti_acceleration", "dropout", "noise"])
+def test_every_combination_of_the_two_switches_runs(residual: str, collision: str, tmp_path: Path) -> None:
+    composed = configured(tmp_path, f"residual={residual}", f"collision={collision}", "trainer.max_epochs=1")
+    train(composed)
+    record = records.read(composed.run_dir / "record.json")
+    assert (record.ko is None) == (collision == "none")
+    assert (record.collisions is None) == (residual in {"add", "dropout"})

@@ -127,7 +127,7 @@ def test_a_table_compares_by_seed(runs_dir, experiments):
         *("Burgers", "KITI-FNO", "relative L2", "0.00166", "0.100 ± 0.010 (n=3)", "FNO"),
         *("-0.107 [-0.121, -0.092]", "-51.6 % (-23.5 %)", "<0.001", "better", "smoke", "–"),
     ]
-    assert "data.n_train 40 (paper 1000)" in text
+    assert "data.n_train 40 (1000)" in text
     assert "not comparable with numbers at scale smoke" in text
     assert "Runs: 6 (6 of this machine, 0 committed)" in text
     assert "commit cccccccccc; on Some CPU; torch 2.11.0" in text
