@@ -31,7 +31,7 @@ def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(5.2, 4.0), layout="constrained")
         axes = figure.add_subplot()
         lines = {(line.filled.row.label, line.metric.key): line for line in table.lines}
         for curve in spec.curves:
@@ -46,7 +46,7 @@ def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
         axes.set(xlabel=spec.x.label, ylabel=spec.y_label, title=f"{spec.title} (scale {table.scale})")
         axes.grid(alpha=0.3, linewidth=0.5)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend()
+            figure.legend(loc="outside lower center", ncols=2)  # never over the curves
         pictures = {}
         for ending, metadata in _ANONYMOUS.items():
             buffer = io.BytesIO()
