@@ -232,9 +232,12 @@ def _flat(node: Any, prefix: str = "") -> list[str]:
 
 def _explain(error: ValidationError, plain: dict[str, Any]) -> str:
     """`residual.coll_coef=1.5: Input should be less than or equal to 1`."""
-    # Where a group is a union, pydantic complains once for each member; the deepest complaint is the one meant.
-    first = max(error.errors(), key=lambda e: len(_path(e["loc"], plain)))
-    path = _path(first["loc"], plain)
+    # Where a group is a union, pydantic may complain once for each member; the deepest complaint is the one meant.
+    paths = [_path(complaint["loc"], plain) for complaint in error.errors()]
+    first, path = max(
+        ((c, p) for c, p in zip(error.errors(), paths, strict=True) if p[:1] == paths[0][:1]),
+        key=lambda pair: len(pair[1]),
+    )
     where = ".".join(path)
     message = first["msg"].removeprefix("Value error, ")
     if not path:

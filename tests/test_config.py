@@ -81,6 +81,7 @@ def test_no_key_that_nothing_reads(kind: type[schema.Target]) -> None:
         (["+model.depth=3"], "model.depth: no such key for kiti.models.fno.FNO1d"),
         (["collision=hard", "collision.coll_coef=2"], "coll_coef=2.0 is outside [0, 1]"),
         (["seed=-1"], "seed=-1: input should be greater than or equal to 0"),
+        (["seed=x"], "seed=x: input should be a valid integer"),
         (["trainer.max_epochs=null"], "trainer.max_epochs=None: input should be a valid integer"),
         (["data=burgers_mat"], "data.path: missing; give it as data.path=<value>"),
         (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
@@ -90,6 +91,7 @@ def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> N
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", *overrides])
     assert said in str(error.value)
+    assert not str(error.value).startswith("data.seed"), "the key that was given, not one that repeats it"
     assert "\n" not in str(error.value)
 
 
