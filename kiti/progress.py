@@ -20,8 +20,13 @@ class Status:
         self.path = path
         self._written = 0.0
 
+    @property
+    def due(self) -> bool:
+        """Whether the last word is a second old."""
+        return time.monotonic() - self._written >= 1.0
+
     def write(self, state: str, step: int = 0, total: int = 0, loss: float | None = None, force: bool = False) -> None:
-        if not force and time.monotonic() - self._written < 1.0:
+        if not (force or self.due):
             return
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         beside.write_text(json.dumps({"state": state, "step": step, "total": total, "loss": loss}))
@@ -58,7 +63,7 @@ class Progress(Callback):
         if not trainer.is_global_zero:
             return
         step, total = trainer.global_step, self._total(trainer)
-        if time.monotonic() - self._status._written >= 1.0:  # reading the loss waits for the device
+        if self._status.due:  # reading the loss waits for the device
             self._status.write("training", step, total, float(outputs["loss"]))
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=f"epoch {trainer.current_epoch}")

@@ -118,9 +118,6 @@ class FNO1d(Target):
         return {-1: data.resolution, 2: data.resolution, 1: self.width, -2: self.width}.get(system_axis)
 
 
-Model = Annotated[FNO1d, Field()]
-
-
 # -- what happens to activations ----------------------------------------------------------------------------------
 
 
@@ -192,9 +189,6 @@ class KO(Factory):
 
 class OperatorLearning(Target):
     target: Literal["kiti.tasks.operator_learning.OperatorLearning"] = Field(alias="_target_")
-
-
-Task = Annotated[OperatorLearning, Field()]
 
 
 class Adam(Factory):
@@ -299,8 +293,8 @@ class Config(Strict):
     runs_dir: str
     data_dir: str
     data: Data
-    model: Model
-    task: Task
+    model: FNO1d
+    task: OperatorLearning
     residual: Residual
     collision: Annotated[Annotated[KO, Tag(TAGS[0])] | _None, _given_or_none]
     optimizer: Optimizer

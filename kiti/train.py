@@ -21,9 +21,11 @@ def main(composed: Composed) -> None:
     _exit_cleanly_on_sigterm()
     run_dir = composed.run_dir
     with held(run_dir):
-        if composed.checked.resume == "never" and rank() == 0 and (aside := set_aside(run_dir)):
-            print(f"set aside what was there: {aside}", file=sys.stderr)
-        if finished(run_dir):
+        # Under torchrun the other ranks may look before rank 0 has set anything aside: only `auto` heeds what is there.
+        if composed.checked.resume == "never":
+            if rank() == 0 and (aside := set_aside(run_dir)):
+                print(f"set aside what was there: {aside}", file=sys.stderr)
+        elif finished(run_dir):
             print(f"finished already: {run_dir / FILE_NAME}")
             return
         train(composed)
@@ -46,8 +48,9 @@ def train(composed: Composed) -> None:
     status.write("data", force=True)
     seed_everything(composed.seed, verbose=False)
     data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
+    goes_on = composed.checked.resume == "auto" and resuming.exists()
     try:
-        trainer.fit(task, data, ckpt_path=resuming if resuming.exists() else None, weights_only=True)
+        trainer.fit(task, data, ckpt_path=resuming if goes_on else None, weights_only=True)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130 if stopped.signal == signal.SIGINT else 0)
