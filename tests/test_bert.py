@@ -1,0 +1,145 @@
+"""A BERT with the seam is transformers', weight for weight and gradient for gradient; only the seam collides."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BertConfig, BertForSequenceClassification
+
+from kiti.models.bert import build_bert, open_seam
+from kiti.residual import Add, KITIResidual, Residual
+
+COLLIDING = partial(KITIResidual, 2, 0.9)
+SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+SMALL |= {"vocab_size": 31, "max_position_embeddings": 16}
+TOKENS = torch.randint(1, 31, (4, 12), generator=torch.Generator().manual_seed(1))
+MASK = torch.arange(12) < torch.tensor([[12], [7], [9], [12]])
+LABELS = torch.tensor([0, 1, 2, 1])
+FINAL = {"attention": "bert.encoder.layer.2.attention.output.residual", "ffn": "bert.encoder.layer.2.output.residual"}
+
+
+def stock() -> BertForSequenceClassification:
+    return BertForSequenceClassification(BertConfig(**SMALL, num_labels=3))
+
+
+def step(model: BertForSequenceClassification, autocast: bool = False) -> dict[str, Tensor]:
+    """Loss and gradients of one training step, dropout included."""
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        loss = model.train()(TOKENS, attention_mask=MASK.long(), labels=LABELS).loss
+    loss.backward()
+    return {"loss": loss.detach(), **{name: p.grad for name, p in model.named_parameters()}}
+
+
+def seams(model: BertForSequenceClassification) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, KITIResidual)]
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("bert-base-uncased", 109_483_778), ("bert-base-cased", 108_311_810)])
+def test_sizes_are_googles(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        model = build_bert(name, residual=COLLIDING)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_it_is_transformers_model_with_its_initial_weights() -> None:
+    torch.manual_seed(0)
+    expected = stock().state_dict()
+    torch.manual_seed(0)
+    model = build_bert(num_labels=3, **SMALL, residual=COLLIDING)
+    assert type(model) is BertForSequenceClassification
+    assert model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("residuals", ["both", "attention", "ffn"])
+def test_weights_are_strictly_loaded_both_ways_and_infer_alike(residuals: str) -> None:
+    ours, theirs = build_bert(num_labels=3, residuals=residuals, **SMALL, residual=COLLIDING), stock()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    back = build_bert(num_labels=3, residuals=residuals, **SMALL, residual=COLLIDING)
+    back.load_state_dict(theirs.state_dict(), strict=True)
+    expected, *others = [model.eval()(TOKENS, attention_mask=MASK.long()).logits for model in (theirs, ours, back)]
+    for logits in others:
+        assert torch.equal(logits, expected)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "autocast"])
+def test_with_addition_a_training_step_is_transformers_bit_for_bit(precision: str) -> None:
+    ours, theirs = build_bert(num_labels=3, **SMALL), stock()
+    ours.load_state_dict(theirs.state_dict())
+    results = []
+    for model in (ours, theirs):
+        if precision == "bfloat16":
+            model.bfloat16()
+        results.append(step(model, autocast=precision == "autocast"))
+    actual, expected = results
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(actual[name], value), name
+
+
+@pytest.mark.parametrize("residuals", ["both", "attention", "ffn"])
+def test_only_the_named_residuals_of_the_final_layer_collide(residuals: str) -> None:
+    model = build_bert(num_labels=3, residuals=residuals, **SMALL, residual=COLLIDING)
+    assert seams(model) == (list(FINAL.values()) if residuals == "both" else [FINAL[residuals]])
+    for name, value in step(model).items():
+        assert value.isfinite().all(), name
+    for name in seams(model):
+        assert model.get_submodule(name).collisions.partners > 0, name
+
+
+def test_the_seam_gets_what_stock_adds_before_the_layer_norm() -> None:
+    model = build_bert(num_labels=3, **SMALL, residual=COLLIDING)
+    layer = model.bert.encoder.layer[-1]
+    for end in (layer.attention.output, layer.output):
+        seen: dict[str, tuple | Tensor] = {}
+        end.register_forward_pre_hook(lambda _m, args, seen=seen: seen.update(shortcut=args[1]))
+        end.dropout.register_forward_hook(lambda _m, _i, out, seen=seen: seen.update(branch=out))
+        end.residual.register_forward_hook(lambda _m, xv, out, seen=seen: seen.update(xv=xv, joined=out))
+        end.LayerNorm.register_forward_pre_hook(lambda _m, args, seen=seen: seen.update(normed=args[0]))
+        step(model)
+        x, v = seen["xv"]
+        assert x is seen["shortcut"]
+        assert v is seen["branch"]
+        assert seen["normed"] is seen["joined"]
+
+
+def test_in_training_no_token_sees_another_but_by_attention() -> None:
+    """With all but the first token masked away from attention, the logits do not know the others."""
+    model = build_bert(
+        num_labels=3, **SMALL, residual=COLLIDING, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    ).train()
+    only_first = (torch.arange(12) == 0).expand(4, 12).long()
+    other = TOKENS.clone()
+    other[:, 1:] = TOKENS[:, 1:] % 30 + 1
+    logits = []
+    for tokens in (TOKENS, other):
+        torch.manual_seed(0)
+        logits.append(model(tokens, attention_mask=only_first).logits)
+        assert all(model.get_submodule(name).collisions.partners > 0 for name in seams(model))
+    assert torch.equal(*logits)
+
+
+def test_modules_are_made_in_the_order_in_which_they_run() -> None:
+    made: list[Residual] = []
+
+    def factory() -> Residual:
+        made.append(Add())
+        return made[-1]
+
+    layer = build_bert(**SMALL, residual=factory).bert.encoder.layer[-1]
+    assert [layer.attention.output.residual, layer.output.residual] == made
+
+
+def test_opening_the_seam_keeps_the_mode() -> None:
+    model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
+    assert not any(module.training for module in model.modules())
+    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+
+
+def test_a_wrong_choice_is_named() -> None:
+    with pytest.raises(ValueError, match="residuals='first': one of 'both', 'attention', 'ffn' is needed"):
+        build_bert(**SMALL, residuals="first")
+    with pytest.raises(ValueError, match="name='bert-large': one of 'bert-base-uncased', 'bert-base-cased' is needed"):
+        build_bert("bert-large")
