@@ -24,6 +24,8 @@ from kiti.collision.rules import check_alike, check_choice, check_coll_coef, che
 from kiti.collision.velocities import collide_velocities
 
 MODES = ("soft", "hard")
+# Cosines held at once by a soft collision.
+_ENTRIES = 1 << 22
 NamedParameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
 
 
@@ -58,11 +60,17 @@ def soft_collision(
     with torch.autocast(grad.device.type, enabled=False):
         dtype = accumulation_dtype(grad.dtype)
         w, g = weight.to(dtype), grad.to(dtype)
-        similar = _cosines(w).mul_(_cosines(g))
-        if not include_self:
-            similar.fill_diagonal_(0)
+        unit_w, unit_g = _unit_rows(w), _unit_rows(g)
         scale = coll_coef / max(1, len(w)) if normalize else coll_coef
-        return (g - scale * (similar @ g)).to(grad.dtype)
+        collided = torch.empty_like(g)
+        rows = max(1, _ENTRIES // max(1, len(g)))
+        for top in range(0, len(g), rows):  # of wide layers some rows at a time: never all of N x N
+            some = slice(top, top + rows)
+            similar = (unit_w[some] @ unit_w.T).mul_(unit_g[some] @ unit_g.T)
+            if not include_self:
+                similar.diagonal(top).fill_(0)
+            torch.addmm(g[some], similar, g, alpha=-scale, out=collided[some])
+        return collided.to(grad.dtype)
 
 
 @torch.no_grad()
@@ -86,7 +94,7 @@ def hard_collision(
         weight: (N, D), neurons are rows.
         grad: (N, D), its gradient.
         coll_coef: in [0, 1].
-        directions: n_ij = -n_ji, (N, N, D), for exact tests; drawn where None, on the CPU for every device.
+        directions: n_ij = -n_ji, (N, N, D), for exact tests; drawn where None, the same on every device.
         generator: source of the one seed a call draws; None is torch's default CPU generator.
         approach_only: accept only pairs with (w_j - w_i)·(g_j - g_i) > 0, which the proof needs (spec A23).
 
@@ -101,7 +109,7 @@ def hard_collision(
     if directions is not None:
         n, d = grad.shape
         check_directions(directions, (n, n, d), grad.device)
-    seed = draw_seed(generator) if directions is None else 0
+    seed = int(draw_seed(generator)) if directions is None else 0
     with torch.autocast(grad.device.type, enabled=False):
         return collide_velocities(
             weight, grad, coll_coef, directions=directions, seed=seed, approach_only=approach_only
@@ -261,11 +269,10 @@ def select(model: Module | NamedParameters, patterns: str | Iterable[str]) -> di
     return {name: p for name, p in parameters.items() if any(fnmatch.fnmatchcase(name, q) for q in patterns)}
 
 
-def _cosines(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N N"]:
-    """cos of every two rows; 0 with a row of zeros."""
+def _unit_rows(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """Rows of length one, whose products are cosines; a row of zeros stays."""
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    unit = torch.where(length == 0, 0, rows / length)
-    return unit @ unit.T
+    return torch.where(length == 0, 0, rows / length)
 
 
 def _check_soft_coef(coll_coef: int | float) -> None:

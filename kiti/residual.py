@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kiti.collision import Collisions, collide_with_statistics
+from kiti.collision import Collisions, collide_with_statistics, pick
 
 ResidualFactory = Callable[[], "Residual"]
 
@@ -65,6 +65,8 @@ class Colliding(Residual):
         coll_coef: pairs with V_r exp(-X_r) / max V_r > 1 - coll_coef collide (eq. 4).
         system_axis: the axis of x and v that holds D, every other index being a system of its own.
         layout, position_update, reduction, max_over, implementation: see `kiti.collide`.
+
+    `picked` is the implementation that the last call ran.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Colliding(Residual):
         self.reduction = reduction
         self.max_over = max_over
         self.implementation = implementation
+        self.picked: str | None = None
 
     def collide(
         self,
@@ -101,6 +104,7 @@ class Colliding(Residual):
         """x' of Algorithm 1 along `system_axis`; leaves its statistics in `self.collisions`."""
         wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does where autocast left them different
         x, v = x.to(wider), v.to(wider)
+        self.picked = pick(self.implementation, x, self.collision_heads)
         moved, self.collisions = collide_with_statistics(
             x.movedim(self.system_axis, -1),
             v.movedim(self.system_axis, -1),
@@ -112,9 +116,12 @@ class Colliding(Residual):
             reduction=self.reduction,
             max_over=self.max_over,
             generator=generator,
-            implementation=self.implementation,
+            implementation=self.picked,
         )
-        return moved.movedim(-1, self.system_axis)
+        moved = moved.movedim(-1, self.system_axis)
+        if moved.stride() == x.stride():
+            return moved
+        return torch.empty_like(x).copy_(moved)  # laid out as x + v would be, whatever comes next
 
     @torch.no_grad()
     def change(self, x: Tensor, v: Tensor) -> Tensor:

@@ -4,16 +4,16 @@ import math
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
-import kiti.collision.dense
-import kiti.collision.distances
-import kiti.collision.listed
-import kiti.collision.sparse
-from kiti.collision import IMPLEMENTATIONS, collide, collide_with_statistics
+import kiti.collision.cpu_kernels
+import kiti.collision.cpu_sums
+from kiti.collision import collide, collide_with_statistics
 
-every = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+# Triton's interpreter takes a second for what takes a GPU microseconds: few and small systems for it here, and
+# tests of its own in test_triton.py.
+every = pytest.mark.parametrize("implementation", ["literal", "numba", pytest.param("triton", marks=pytest.mark.slow)])
+every_compiled = pytest.mark.parametrize("implementation", ["literal", "numba"])
 
 
 def features(*shape, scale=1.0, dtype=torch.float64, seed=0):
@@ -73,7 +73,7 @@ def test_equals_plain_loops(implementation, heads, coef, mean, update):
     torch.testing.assert_close(strided.view(heads, n).T.flatten(), expected, rtol=1e-12, atol=1e-12)
 
 
-# Nothing, some and everything accepted; some is listed, everything is dense.
+# Nothing, some and everything accepted.
 REGIMES = {"none": (8.0, 0.3), "some": (0.7, 0.6), "most": (0.2, 0.97), "all": (0.1, 1.0)}
 
 
@@ -81,7 +81,7 @@ REGIMES = {"none": (8.0, 0.3), "some": (0.7, 0.6), "most": (0.2, 0.97), "all": (
 @pytest.mark.parametrize("layout", ["contiguous", "strided"])
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize(("heads", "n"), [(1, 33), (2, 16), (8, 7), (8, 1)])
-def test_sparse_equals_literal(heads, n, regime, layout, reduction):
+def test_numba_equals_literal(heads, n, regime, layout, reduction):
     scale, coef = REGIMES[regime]
     x, v, weight = features(2, 3, n * heads, scale=scale)
     for update, over in [(True, "system"), (False, "system"), (True, "batch")]:
@@ -90,8 +90,8 @@ def test_sparse_equals_literal(heads, n, regime, layout, reduction):
             "position_update": update, "max_over": over, "directions": unit_vectors(2, 3, n=n, heads=heads),
         }  # fmt: skip
         literal = run(x, v, weight, implementation="literal", **settings)
-        sparse = run(x, v, weight, implementation="sparse", **settings)
-        torch.testing.assert_close(sparse, literal, rtol=1e-10, atol=1e-10)
+        numba = run(x, v, weight, implementation="numba", **settings)
+        torch.testing.assert_close(numba, literal, rtol=1e-10, atol=1e-10)
 
 
 def test_regimes_cover_what_they_say():
@@ -105,54 +105,67 @@ def test_regimes_cover_what_they_say():
 @pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("reduction", ["sum", "max_one"])
 @pytest.mark.parametrize("coef", [0.4, 0.9, 1.0])
-def test_sparse_in_many_small_pieces_equals_literal(monkeypatch, heads, reduction, coef):
-    """Blocks, tiles, chunks and lists of a few entries: every loop takes several turns, lists are not kept."""
-    monkeypatch.setitem(kiti.collision.distances._ENTRIES, "cpu", 60)
-    monkeypatch.setattr(kiti.collision.distances, "_CHUNK", 14)
-    monkeypatch.setattr(kiti.collision.listed, "_CHUNK", 10)
-    monkeypatch.setitem(kiti.collision.dense._ENTRIES, "cpu", 40)
-    monkeypatch.setattr(kiti.collision.sparse, "_KEPT", 0.5)
-    x, v, weight = features(3, 17 * heads, scale=0.4)
+def test_numba_in_many_small_pieces_equals_literal(heads, reduction, coef):
+    """More pairs than are listed at once, and more than are drawn together."""
+    x, v, weight = features(2, 130 * heads, scale=0.2)
     settings = {"collision_heads": heads, "coll_coef": coef, "reduction": reduction}
-    directions = unit_vectors(3, n=17, heads=heads)
+    directions = unit_vectors(2, n=130, heads=heads)
     literal = run(x, v, weight, implementation="literal", directions=directions, **settings)
-    sparse = run(x, v, weight, implementation="sparse", directions=directions, **settings)
-    torch.testing.assert_close(sparse, literal, rtol=1e-10, atol=1e-10)
-    drawn = [run(x, v, weight, generator=torch.Generator().manual_seed(3), **settings) for _ in range(2)]
-    torch.testing.assert_close(drawn[0], drawn[1], rtol=0, atol=0)
+    numba = run(x, v, weight, implementation="numba", directions=directions, **settings)
+    torch.testing.assert_close(numba, literal, rtol=1e-10, atol=1e-10)
+    pairs = 130 * literal[1] / 2
+    assert (
+        coef < 1 or reduction == "max_one" or pairs > kiti.collision.cpu_kernels.LISTED > kiti.collision.cpu_sums.BLOCKS
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
-def test_sparse_accepts_the_pairs_that_literal_accepts_in_float32(offset):
-    """Also where a Gram matrix of the raw positions would have no digits left."""
+def test_numba_accepts_the_pairs_that_literal_accepts_in_float32(offset):
+    """Also far from the origin, where a square of the raw positions would have no digits left."""
     x, v, _ = features(64, 256, scale=0.6, dtype=torch.float32)
     x = x + offset
     settings = {"collision_heads": 4, "coll_coef": 0.7, "directions": unit_vectors(64, n=64, heads=4).float()}
-    sparse, literal = (collide_with_statistics(x, v, implementation=name, **settings) for name in ("sparse", "literal"))
-    assert sparse[1].partners == literal[1].partners > 0
-    torch.testing.assert_close(sparse[0], literal[0], rtol=1e-5, atol=1e-5)
+    numba, literal = (collide_with_statistics(x, v, implementation=name, **settings) for name in ("numba", "literal"))
+    assert numba[1].partners == literal[1].partners > 0
+    torch.testing.assert_close(numba[0], literal[0], rtol=1e-5, atol=1e-5)
 
 
-def test_lowered_matmul_precision_changes_no_pair():
-    x, v, _ = features(64, 256, scale=0.6, dtype=torch.float32)
-    settings = {"collision_heads": 4, "coll_coef": 0.7, "directions": unit_vectors(64, n=64, heads=4).float()}
-    expected, collisions = collide_with_statistics(x, v, **settings)
-    before = torch.get_float32_matmul_precision()
+@pytest.mark.slow
+@pytest.mark.parametrize(("heads", "n"), [(1, 12), (2, 7), (5, 5), (8, 3)])
+def test_fused_forms_draw_the_same_from_a_seed(heads, n):
+    coef = 0.9
+    x, v, weight = features(2, n * heads, scale=0.1, dtype=torch.float32)
+    numba, triton = (
+        run(x, v, weight, collision_heads=heads, coll_coef=coef, generator=torch.Generator().manual_seed(3),
+            implementation=name) for name in ("numba", "triton")
+    )  # fmt: skip
+    assert numba[1] > 0
+    torch.testing.assert_close(numba, triton, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("coef", [0.4, 0.9])
+def test_threads_change_nothing(coef):
+    x, v, weight = features(7, 34, scale=0.3)
+    before = torch.get_num_threads()
+    results = []
     try:
-        torch.set_float32_matmul_precision("medium")
-        lowered, same = collide_with_statistics(x, v, **settings)
-        assert same.partners == collisions.partners > 0
-        torch.testing.assert_close(lowered, expected, rtol=1e-4, atol=1e-5)
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            settings = {"collision_heads": 2, "coll_coef": coef, "generator": torch.Generator().manual_seed(3)}
+            results.append(run(x, v, weight, implementation="numba", **settings))
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_num_threads(before)
+    for one in results[1:]:
+        torch.testing.assert_close(one, results[0], rtol=0, atol=0)
 
 
 @every
 @pytest.mark.parametrize("coef", [0.5, 1.0])
 @pytest.mark.parametrize("settings", [{}, {"reduction": "mean"}, {"position_update": False}, {"layout": "strided"}])
 def test_gradcheck(implementation, coef, settings):
-    x, v, _ = features(2, 12, scale=0.4)
-    directions = unit_vectors(2, n=6, heads=2)
+    systems, n = (1, 3) if implementation == "triton" else (2, 6)
+    x, v, _ = features(systems, 2 * n, scale=0.4)
+    directions = unit_vectors(systems, n=n, heads=2)
 
     def f(x, v):
         return collide(
@@ -165,7 +178,7 @@ def test_gradcheck(implementation, coef, settings):
 @every
 @pytest.mark.parametrize("coef", [0.6, 1.0])
 def test_backward_uses_the_directions_of_the_forward(implementation, coef):
-    x, v, weight = features(2, 12, scale=0.4)
+    x, v, weight = features(2, 6, scale=0.4)
 
     def loss(x, v):
         generator = torch.Generator().manual_seed(5)
@@ -175,7 +188,7 @@ def test_backward_uses_the_directions_of_the_forward(implementation, coef):
     grad = torch.autograd.grad(loss(x.requires_grad_(), v.requires_grad_()), v)[0]
     with torch.no_grad():
         step = 1e-6
-        for index in range(12):
+        for index in range(6):
             e = torch.zeros_like(v)
             e[1, index] = step
             slope = (loss(x, v + e) - loss(x, v - e)) / (2 * step)
@@ -186,7 +199,7 @@ def test_backward_uses_the_directions_of_the_forward(implementation, coef):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("n", "coef", "scale"), [(8, 0.0, 0.1), (8, 0.3, 20.0), (1, 1.0, 1.0)])
 def test_nothing_accepted_is_the_plain_residual_bit_for_bit(implementation, dtype, n, coef, scale):
-    x, v, weight = features(5, n * 3, scale=scale, dtype=dtype)
+    x, v, weight = features(2, n * 3, scale=scale, dtype=dtype)
     for dt in (1.0, 0.3):
         out, partners, energy_ratio, grad_x, grad_v = run(
             x, v, weight, collision_heads=3, coll_coef=coef, dt=dt, implementation=implementation
@@ -200,13 +213,14 @@ def test_nothing_accepted_is_the_plain_residual_bit_for_bit(implementation, dtyp
 @every
 @pytest.mark.parametrize("heads", [1, 2, 5])
 def test_one_pair_conserves_momentum_energy_and_relative_speed(implementation, heads):
-    x, v, _ = features(100, 2 * heads, scale=0.01)
+    systems = 5 if implementation == "triton" else 100
+    x, v, _ = features(systems, 2 * heads, scale=0.01)
     out, statistics = collide_with_statistics(
         x, v, collision_heads=heads, coll_coef=0.9, position_update=False, implementation=implementation
     )
     assert statistics.partners == 1
     assert statistics.energy_ratio.item() == pytest.approx(1, abs=1e-12)
-    before, after = v.view(100, 2, heads), (out - x).view(100, 2, heads)
+    before, after = v.view(systems, 2, heads), (out - x).view(systems, 2, heads)
     torch.testing.assert_close(after.sum(1), before.sum(1))
     torch.testing.assert_close(after.square().sum((1, 2)), before.square().sum((1, 2)))
     torch.testing.assert_close((after[:, 0] - after[:, 1]).norm(dim=1), (before[:, 0] - before[:, 1]).norm(dim=1))
@@ -224,19 +238,19 @@ def test_one_pair_moves_to_its_mean_positions(implementation):
 @every
 @pytest.mark.parametrize("coef", [0.7, 1.0])
 def test_many_pairs_conserve_momentum(implementation, coef):
-    x, v, _ = features(4, 96, scale=0.2)
+    x, v, _ = features(2, 48, scale=0.2)
     out, statistics = collide_with_statistics(
         x, v, collision_heads=4, coll_coef=coef, position_update=False, implementation=implementation
     )
     assert statistics.partners > 1
     assert statistics.energy_ratio > 1.5  # the literal sum heats (spec A7)
-    torch.testing.assert_close((out - x).view(4, 24, 4).sum(1), v.view(4, 24, 4).sum(1))
+    torch.testing.assert_close((out - x).view(2, 12, 4).sum(1), v.view(2, 12, 4).sum(1))
 
 
 @every
 @pytest.mark.parametrize("coef", [0.7, 1.0])
 def test_max_one_conserves_energy_too(implementation, coef):
-    x, v, _ = features(4, 96, scale=0.2)
+    x, v, _ = features(2, 48, scale=0.2)
     out, statistics = collide_with_statistics(
         x, v, collision_heads=4, coll_coef=coef, reduction="max_one", position_update=False,
         implementation=implementation,
@@ -260,29 +274,31 @@ def test_max_one_takes_at_most_one_partner_where_scores_tie(implementation):
 
 @every
 def test_coefficient_one_accepts_every_moving_pair(implementation):
-    x, v, _ = features(10, 24)
-    v = v.view(10, 8, 3)
+    x, v, _ = features(3, 24)
+    v = v.view(3, 8, 3)
     v[:, 1] = v[:, 0]  # at rest to each other: 27 of 28 pairs
     partners = collide_with_statistics(
-        x, v.reshape(10, 24), collision_heads=3, coll_coef=1, implementation=implementation
+        x, v.reshape(3, 24), collision_heads=3, coll_coef=1, implementation=implementation
     )[1].partners
     assert partners.item() == pytest.approx(2 * 27 / 8)
 
 
 @every
 def test_one_dimension_swaps_or_does_nothing(implementation):
-    x, v, _ = features(200, 2, scale=0.01)
+    systems = 30 if implementation == "triton" else 200
+    x, v, _ = features(systems, 2, scale=0.01)
+    torch.manual_seed(0)
     after = collide(
         x, v, collision_heads=1, coll_coef=0.9, position_update=False, implementation=implementation
     ) - x  # fmt: skip
     kept = torch.isclose(after, v).all(1)
     swapped = torch.isclose(after, v.flip(1)).all(1)
     assert torch.all(kept | swapped)
-    assert 60 < kept.sum() < 140
+    assert 0.3 * systems < kept.sum() < 0.7 * systems
 
 
-@every
-@pytest.mark.parametrize("n", [2, 12])  # a list of pairs, a dense block
+@every_compiled
+@pytest.mark.parametrize("n", [2, 12])
 def test_directions_are_isotropic_and_independent(implementation, n):
     """With x* = x and dt = 1, a particle's mean kick is Σ (v_j - v_i)/2 and the rest is noise of known size."""
     heads, systems = 3, 4000
@@ -305,7 +321,7 @@ def test_directions_are_isotropic_and_independent(implementation, n):
 
 @every
 def test_one_seed_a_call(implementation):
-    x, v, _ = features(4, 24, scale=0.2)
+    x, v, _ = features(2, 12, scale=0.2)
     settings = {"collision_heads": 2, "coll_coef": 0.8, "implementation": implementation}
     torch.manual_seed(0)
     first, second = collide(x, v, **settings), collide(x, v, **settings)
@@ -323,7 +339,7 @@ def test_one_seed_a_call(implementation):
 @every
 @pytest.mark.parametrize("coef", [0.6, 1.0])
 def test_activation_checkpointing_repeats_the_collision(implementation, coef):
-    x, v, weight = features(4, 24, scale=0.3)
+    x, v, weight = features(2, 12, scale=0.3)
 
     def block(x, v):
         return collide(x.sin(), v.cos(), collision_heads=2, coll_coef=coef, implementation=implementation)
@@ -342,10 +358,10 @@ def test_activation_checkpointing_repeats_the_collision(implementation, coef):
 @pytest.mark.parametrize("coef", [0.6, 1.0])
 @pytest.mark.parametrize("heads", [1, 2])
 def test_nan_reaches_nobody_else(implementation, coef, heads):
-    x, v, _ = features(3, 24, scale=0.2)
+    x, v, _ = features(3, 12, scale=0.2)
     x[1, 5] = torch.nan  # that particle meets nobody, the others of its system go on
     v[2, 5] = torch.nan  # no max(V_r): its system collides nothing
-    directions = unit_vectors(3, n=24 // heads, heads=heads)
+    directions = unit_vectors(3, n=12 // heads, heads=heads)
     out, partners, _, grad_x, grad_v = run(
         x, v, collision_heads=heads, coll_coef=coef, directions=directions, implementation=implementation
     )
@@ -370,9 +386,9 @@ def test_infinite_features_collide_with_nothing(implementation):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("coef", [0.6, 1.0])
 def test_half_precision_is_summed_in_float32(implementation, dtype, coef):
-    x, v, weight = features(4, 64, scale=0.1, dtype=dtype)
+    x, v, weight = features(2, 24, scale=0.1, dtype=dtype)
     settings = {"collision_heads": 2, "coll_coef": coef, "implementation": implementation}
-    directions = unit_vectors(4, n=32, heads=2, dtype=torch.float32)
+    directions = unit_vectors(2, n=12, heads=2, dtype=torch.float32)
     half = run(x, v, weight, directions=directions, **settings)
     single = run(x.float(), v.float(), weight.float(), directions=directions, **settings)
     assert half[0].dtype == half[3].dtype == half[4].dtype == dtype
@@ -384,10 +400,10 @@ def test_half_precision_is_summed_in_float32(implementation, dtype, coef):
 
 @every
 def test_autocast_does_not_lower_the_precision(implementation):
-    x, v, weight = features(4, 64, scale=0.1, dtype=torch.float32)
+    x, v, weight = features(2, 24, scale=0.1, dtype=torch.float32)
     settings = {
         "collision_heads": 2, "coll_coef": 0.8, "implementation": implementation,
-        "directions": unit_vectors(4, n=32, heads=2, dtype=torch.float32),
+        "directions": unit_vectors(2, n=12, heads=2, dtype=torch.float32),
     }  # fmt: skip
     expected = run(x, v, weight, **settings)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -397,8 +413,8 @@ def test_autocast_does_not_lower_the_precision(implementation):
 @every
 @pytest.mark.parametrize("layout", ["contiguous", "strided"])
 def test_non_contiguous_input(implementation, layout):
-    x, v, weight = features(24, 5, 3, scale=0.3)
-    directions = unit_vectors(3, 5, n=12, heads=2)
+    x, v, weight = features(12, 2, 3, scale=0.3)
+    directions = unit_vectors(3, 2, n=6, heads=2)
     settings = {"collision_heads": 2, "coll_coef": 0.7, "layout": layout, "directions": directions,
                 "implementation": implementation}  # fmt: skip
     views = [t.permute(2, 1, 0) for t in (x, v, weight)]
@@ -446,23 +462,6 @@ def test_energy_ratio_is_that_of_the_velocities(implementation):
     assert collide_with_statistics(x, 0 * v, **settings)[1].energy_ratio == 1
 
 
-@pytest.mark.parametrize(("coef", "scale"), [(1.0, 0.1), (0.97, 0.2), (0.6, 1.0)])
-def test_sparse_never_holds_pairs_times_heads(coef, scale):
-    """Peak of live memory, forward and backward: a few features and blocks, whatever is accepted."""
-    systems, n, heads = 512, 128, 4
-    x, v, weight = features(systems, n * heads, scale=scale, dtype=torch.float32)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        *_, grad_v = run(x, v, weight, collision_heads=heads, coll_coef=coef)
-    assert grad_v.isfinite().all()
-    live, peak = 0, 0
-    for event in sorted(trace.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    pairs_by_heads = systems * n * n * heads * 4
-    assert 0 < peak < pairs_by_heads / 2  # `literal` holds about ten of them
-
-
 X = torch.zeros(2, 12)
 
 
@@ -488,7 +487,7 @@ X = torch.zeros(2, 12)
         ({"layout": "rows"}, "layout='rows': one of 'contiguous', 'strided'"),
         ({"reduction": "max"}, "reduction='max': one of 'sum', 'mean', 'max_one'"),
         ({"max_over": "world"}, "max_over='world': one of 'system', 'batch'"),
-        ({"implementation": "fast"}, "implementation='fast': one of 'auto', 'literal', 'sparse'"),
+        ({"implementation": "fast"}, "implementation='fast': one of 'auto', 'literal', 'numba', 'triton'"),
         ({"directions": torch.zeros(2, 6, 6, 3)}, r"directions has shape \(2, 6, 6, 3\): \(2, 6, 6, 2\)"),
         ({"directions": torch.zeros(2, 6, 6, 2).int()}, "directions has dtype torch.int32"),
     ],

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import kiti.ko
 from kiti.ko import KO, hard_collision, select, soft_collision
 
 
@@ -53,7 +54,9 @@ def hard_by_loops(w, g, c, n, approach_only=False):
 
 @pytest.mark.parametrize("include_self", [True, False])
 @pytest.mark.parametrize("normalize", [True, False])
-def test_soft_equals_loops(include_self, normalize):
+@pytest.mark.parametrize("entries", [1, 11, 1 << 22])  # cosines held at once: a row, two, all
+def test_soft_equals_loops(monkeypatch, include_self, normalize, entries):
+    monkeypatch.setattr(kiti.ko, "_ENTRIES", entries)
     w, g = matrices()
     options = {"include_self": include_self, "normalize": normalize}
     torch.testing.assert_close(soft_collision(w, g, 0.3, **options), soft_by_loops(w, g, 0.3, **options))

@@ -1,21 +1,35 @@
 """`collide`: the collision of features, by whichever implementation."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from kiti.collision.directions import draw_seed
 from kiti.collision.literal import collide_literal
+from kiti.collision.operator import collide_fused
+from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules, check_choice, check_features
-from kiti.collision.sparse import collide_sparse
 from kiti.collision.statistics import Collisions
 
-Implementation = Callable[[Tensor, Tensor, Rules, Tensor | None, int], tuple[Tensor, Collisions]]
+# `literal` is Algorithm 1 written out and decides what is right; the others give the same, fused: compiled loops on
+# the CPU, Triton kernels on a CUDA GPU.
+IMPLEMENTATIONS = ("literal", "numba", "triton")
 
-# `literal` is Algorithm 1 written out and decides what is right; `sparse` gives the same and visits few pairs.
-IMPLEMENTATIONS: dict[str, Implementation] = {"literal": collide_literal, "sparse": collide_sparse}
+
+def pick(implementation: str, x: Tensor, collision_heads: int) -> str:
+    """Which implementation collides features like x (..., D): the one asked for, or for "auto" the fastest.
+
+    `python scripts/benchmark_collision.py` measures which that is.
+
+    Raises:
+        ValueError: a name that is none, or "numba" away from the CPU; "triton" itself says where it runs.
+    """
+    check_choice("implementation", implementation, ("auto", *IMPLEMENTATIONS))
+    if implementation == "auto":
+        return {"cpu": "numba", "cuda": "triton"}.get(x.device.type, "literal")  # elsewhere there is no other
+    if implementation == "numba" and x.device.type != "cpu":
+        raise ValueError(f"implementation='numba' runs on the CPU, the features are on {x.device}; 'auto' picks")
+    return implementation
 
 
 def collide(
@@ -47,7 +61,8 @@ def collide(
         v'_i = v_i + Σ dV_ij,   x*_i = (x_i + Σ (x_i + x_j)/2) / (1 + k_i),   x'_i = x*_i + dt v'_i      (5)
 
     The gradient treats acceptance and n as constants. A particle without partners gives exactly
-    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only.
+    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only. A
+    seed draws the same n in "numba" and "triton", in "literal" others.
 
     Args:
         x: positions, (..., D), any number of leading dimensions.
@@ -63,7 +78,7 @@ def collide(
         max_over: max(V_r) of each "system", or of the whole "batch".
         directions: n_ij, (..., N, N, collision_heads), for exact tests; drawn where None.
         generator: source of the one seed a call draws; None is torch's default CPU generator.
-        implementation: "literal", "sparse" or "auto", which is "sparse".
+        implementation: "literal", "numba" (CPU), "triton" (CUDA) or "auto", see `pick`.
 
     Returns:
         x', with the shape and dtype of x.
@@ -103,10 +118,14 @@ def collide_with_statistics(
     implementation: str = "auto",
 ) -> tuple[Shaped[Tensor, "..."], Collisions]:
     """`collide`, together with how many collided and what became of the energy; arguments as there."""
-    check_choice("implementation", implementation, ("auto", *IMPLEMENTATIONS))
     rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction, max_over)
     check_features(x, v, directions, collision_heads)
-    seed = draw_seed(generator) if directions is None else 0
-    run = IMPLEMENTATIONS["sparse" if implementation == "auto" else implementation]
-    with torch.autocast(x.device.type, enabled=False):  # or distances and sums would drop to half precision
-        return run(x, v, rules, directions, seed)
+    chosen = pick(implementation, x, collision_heads)
+    seed = draw_seed(generator)
+    if chosen == "literal":
+        with torch.autocast(x.device.type, enabled=False):  # or distances and sums would drop to half precision
+            return collide_literal(x, v, rules, directions, int(seed))
+    if rules.threshold >= 1 or x.shape[-1] < 2 * collision_heads:  # no score exceeds 1, no pair exists
+        zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)
+        return torch.add(x, v, alpha=dt), Collisions(zero, zero + 1)
+    return collide_fused(x, v, rules, directions, seed, chosen)

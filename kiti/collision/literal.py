@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kiti.collision.directions import directions_for
+from kiti.collision.directions import all_directions
 from kiti.collision.particles import accumulation_dtype, from_particles, to_particles
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions
@@ -29,7 +29,8 @@ def collide_literal(
 
     # Differences are masked before the norm: neither a NaN nor the gradient of |0| may reach another particle.
     v_r = _safe_norm(torch.where(accepted, v_i - v_j, 0))  # (S, N, N, 1)
-    n = directions_for(features_x, rules, given, seed).all_pairs(v_i - v_j)  # (S, N, N, heads)
+    apart = (v_i - v_j).detach()
+    n = all_directions(seed, apart) if given is None else given.detach().to(dtype).reshape_as(apart)  # (S, N, N, heads)
     dv = (v_i + v_j) / 2 + v_r * n / 2 - v_i
     x_cm = (x_i + x_j) / 2
 

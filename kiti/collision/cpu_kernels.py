@@ -1,0 +1,196 @@
+"""Algorithm 1 and its gradient over systems begin … end: the compiled loops that `cpu.py` calls.
+
+Arrays are contiguous numpy arrays of one precision, float32 or float64, as are the scalars; the GIL is released, so
+that threads share a call by taking different systems. Shapes as in `cpu.py`.
+"""
+
+from collections import namedtuple
+from typing import no_type_check
+
+import numpy as np
+
+from kiti.collision.cpu_search import fastest, find, sort_by_place
+from kiti.collision.cpu_sums import add_pairs, pull_back
+from kiti.collision.jit import compiled, reassociated
+
+# Pairs listed before they are summed, at least.
+LISTED = 4096
+
+# What decides, as numbers of the features' precision; the last two are booleans.
+Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
+# Arrays that the search writes: by particle, but for mean (heads,), columns (heads·N,), pairs (capacity, 2), scores.
+_Scratch = namedtuple("_Scratch", "mean reach order keys near columns pairs scores")
+
+
+@no_type_check
+@compiled()
+def max_speed(v, heads, slack, v_max, begin, end):
+    """max(V_r) of each system into v_max."""
+    n = v.shape[1] // heads
+    reach, mean, order = np.empty(n, v.dtype), np.empty(heads, v.dtype), np.empty(n, np.int32)
+    for system in range(begin, end):
+        v_max[system] = fastest(v[system], n, heads, slack, reach, mean, order)
+
+
+@no_type_check
+@compiled()
+def forward(x, v, heads, physics, mutual, seed, directions, v_max, out, k, partner, energy, begin, end):
+    """Eq 5 for particles that meet another, into `out`, which holds x + dt v; k holds 0, partner -1. Fills the rest."""
+    n = x.shape[1] // heads
+    scratch = _scratch(n, heads, x.dtype)
+    shift, kick, best = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype), np.empty(n, x.dtype)
+    for system in range(begin, end):
+        energy[system, 0] = _energy(v[system])
+        energy[system, 1] = energy[system, 0]
+        if not v_max[system] > 0:  # all at rest, or NaN
+            continue
+        few, margin = _sort(x[system], v[system], n, heads, physics, v_max[system], scratch)
+        if mutual:
+            best[:] = 0
+            _prefer(few, margin, v[system], heads, physics, v_max[system], scratch, best, partner[system])
+        touched, row = False, 0
+        while row < few - 1:
+            if mutual:
+                found, row = _mutual(partner[system], scratch.pairs), n
+            else:
+                found, row = _next(few, margin, v[system], heads, physics, v_max[system], row, scratch)
+            if found == 0:
+                continue
+            if not touched:
+                shift[:], kick[:], touched = 0, 0, True
+            add_pairs(
+                x[system], v[system], system, heads, scratch.pairs, found, seed, directions, k[system], shift, kick
+            )
+        if touched:
+            energy[system, 1] += _move(x[system], v[system], heads, physics, k[system], shift, kick, out[system])
+
+
+@no_type_check
+@compiled()
+def backward(
+    grad, x, v, heads, physics, mutual, seed, directions, v_max, k, partner, grad_x, grad_v, begin, end
+):  # fmt: skip
+    """The adjoint of `forward` for particles that met another; grad_x and grad_v hold grad and dt grad."""
+    n = x.shape[1] // heads
+    scratch = _scratch(n, heads, x.dtype)
+    a, b = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype)
+    for system in range(begin, end):
+        if not k[system].any():
+            continue
+        _gradients_of_sums(grad[system], heads, physics, k[system], a, b)
+        few, margin = _sort(x[system], v[system], n, heads, physics, v_max[system], scratch)
+        row = 0
+        while row < few - 1:
+            if mutual:
+                found, row = _mutual(partner[system], scratch.pairs), n
+            else:
+                found, row = _next(few, margin, v[system], heads, physics, v_max[system], row, scratch)
+            pull_back(
+                v[system], system, heads, scratch.pairs, found, seed, directions, a, b, grad_x[system], grad_v[system]
+            )
+
+
+@no_type_check
+@compiled()
+def _scratch(n, heads, dtype):
+    room = n + LISTED
+    return _Scratch(
+        np.empty(heads, dtype),
+        np.empty(n, dtype),
+        np.empty(n, np.int32),
+        np.empty(n, dtype),
+        np.empty(n, dtype),
+        np.empty(n * heads, dtype),
+        np.empty((room, 2), np.int32),
+        np.empty(room, dtype),
+    )
+
+
+@no_type_check
+@compiled()
+def _sort(x, v, n, heads, physics, v_max, scratch):
+    number = v.dtype.type
+    cut = physics.threshold * v_max * (number(1) - physics.slack)
+    if physics.threshold <= number(0.5):  # max(V_r) is at most twice the farthest's distance from the mean
+        cut = number(0)
+    return sort_by_place(
+        x, v, n, heads, cut, physics.slack, scratch.reach, scratch.mean, scratch.order, scratch.keys, scratch.columns
+    )
+
+
+@no_type_check
+@compiled()
+def _next(few, margin, v, heads, physics, v_max, row, scratch):
+    """The next accepted pairs, into scratch.pairs; their number and the row to go on from."""
+    return find(
+        scratch.columns, scratch.keys, scratch.order, few, margin, v, heads, physics.radius, physics.threshold,
+        physics.slack, v_max, row, scratch.near, scratch.pairs, scratch.scores,
+    )  # fmt: skip
+
+
+@no_type_check
+@compiled()
+def _prefer(few, margin, v, heads, physics, v_max, scratch, best, partner):
+    """Each particle's accepted partner of highest score, of equal ones the lowest (i, j), into partner (N,)."""
+    row = 0
+    while row < few - 1:
+        found, row = _next(few, margin, v, heads, physics, v_max, row, scratch)
+        for p in range(found):
+            i, j, score = scratch.pairs[p, 0], scratch.pairs[p, 1], scratch.scores[p]
+            for one, other in ((i, j), (j, i)):
+                rival = partner[one]
+                lower = (i, j) < (min(one, rival), max(one, rival))
+                if score > best[one] or (score == best[one] and lower):
+                    best[one], partner[one] = score, other
+
+
+@no_type_check
+@compiled()
+def _mutual(partner, pairs):
+    """List the pairs that prefer each other; returns how many."""
+    found = 0
+    for i in range(len(partner)):
+        j = partner[i]
+        if j > i and partner[j] == i:
+            pairs[found, 0], pairs[found, 1] = i, j
+            found += 1
+    return found
+
+
+@no_type_check
+@compiled()
+def _move(x, v, heads, physics, k, shift, kick, out):
+    """Eq 5 of one system where k > 0, into `out`; returns by how much Σ|v|² grew."""
+    number = x.dtype.type
+    grown = number(0)
+    for i in range(len(k)):
+        if k[i] == 0:
+            continue
+        weight = number(1) / number(k[i]) if physics.mean else number(1)
+        for f in range(i * heads, (i + 1) * heads):
+            v_new = v[f] + kick[f] * weight
+            x_star = x[f] + shift[f] / number(k[i] + 1) if physics.position_update else x[f]
+            out[f] = x_star + physics.dt * v_new
+            grown += v_new * v_new - v[f] * v[f]
+    return grown
+
+
+@no_type_check
+@compiled()
+def _gradients_of_sums(grad, heads, physics, k, a, b):
+    """The gradients of Σ shift and Σ dV of one system."""
+    number = grad.dtype.type
+    for i in range(len(k)):
+        weight = physics.dt / number(k[i]) if physics.mean and k[i] > 0 else physics.dt
+        for f in range(i * heads, (i + 1) * heads):
+            a[f] = grad[f] / number(k[i] + 1) if physics.position_update else number(0)
+            b[f] = grad[f] * weight
+
+
+@no_type_check
+@reassociated()
+def _energy(v):
+    total = v.dtype.type(0)
+    for f in range(len(v)):
+        total += v[f] * v[f]
+    return total
