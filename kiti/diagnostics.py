@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from kiti.ko import KO
-from kiti.residual import Residual
+from kiti.residual import Colliding, Residual
 
 
 class CollisionMonitor(Callback):
@@ -27,6 +27,7 @@ class CollisionMonitor(Callback):
         self._warned = False
         self._epoch: dict[str, Tensor] = {}  # metric -> (sum, number of steps) over the epoch
         self._before: dict[str, Tensor] = {}  # the same over the epochs before
+        self._picked: dict[str, str] = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -36,6 +37,8 @@ class CollisionMonitor(Callback):
                 for what, value in module.collisions._asdict().items():
                     _add(self._epoch, f"collision/{name.removeprefix('model.')}/{what}", value)
                 module.collisions = None
+                if isinstance(module, Colliding) and module.picked:
+                    self._picked[name.removeprefix("model.")] = module.picked
         ko: KO | None = getattr(pl_module, "ko", None)
         for name, change in ko.relative_change.items() if ko else ():
             _add(self._epoch, f"ko/{name}/relative_change", change)
@@ -67,17 +70,26 @@ class CollisionMonitor(Callback):
                 found.setdefault(module, {})[what] = mean
         return found or None
 
+    def implementations(self) -> dict[str, str] | None:
+        """{module: which implementation of the collision ran}; None where no features collide."""
+        return self._picked or None
+
     def ko(self) -> dict[str, float] | None:
         """{parameter: |Δg| / |g|}, means over the training; None where no gradients collide."""
         means = {m.split("/")[1]: mean for m, mean in _means(self._before).items() if m.startswith("ko/")}
         return means or None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": _on_cpu(self._epoch), "before": _on_cpu(self._before), "warned": self._warned}
+        return {
+            "epoch": _on_cpu(self._epoch),
+            "before": _on_cpu(self._before),
+            "warned": self._warned,
+            "picked": self._picked,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._epoch, self._before = dict(state["epoch"]), dict(state["before"])
-        self._warned = state["warned"]
+        self._warned, self._picked = state["warned"], dict(state.get("picked", {}))
 
 
 def _add(sums: dict[str, Tensor], metric: str, value: Tensor) -> None:

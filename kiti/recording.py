@@ -20,6 +20,8 @@ PACKAGES = (
     "hydra-core",
     "numpy",
     "scipy",
+    "numba",
+    "triton",
     "kiti",
 )
 
@@ -61,6 +63,7 @@ def record(composed: Composed, data: OperatorPairs, task: Task, trainer: Trainer
         flops_per_sample=cost.flops(task.model, u0[:1].to(device)),
         metrics=metrics,
         collisions=monitor.collisions(),
+        implementations=monitor.implementations(),
         ko=monitor.ko(),
     )
     records.write(made, composed.run_dir)

@@ -69,7 +69,10 @@ class DataState:
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class Record:
-    """One finished run. `config` leaves out the seed and the places; `started` is UTC in ISO 8601."""
+    """One finished run. `config` leaves out the seed and the places; `started` is UTC in ISO 8601.
+
+    `implementations` says by module which form of the collision ran.
+    """
 
     schema: Literal[1] = SCHEMA
     experiment: str
@@ -93,6 +96,7 @@ class Record:
     flops_per_sample: Number | None
     metrics: dict[str, Number]
     collisions: dict[str, dict[str, Number]] | None = None
+    implementations: dict[str, str] | None = None
     ko: dict[str, Number] | None = None
 
 

@@ -143,7 +143,7 @@ class Colliding(Strict):
     position_update: bool
     reduction: Literal["sum", "mean", "max_one"]
     max_over: Literal["system", "batch"] = "system"
-    implementation: Literal["auto", "literal", "sparse"] = "auto"
+    implementation: Literal["auto", "literal", "numba", "triton"] = "auto"
 
 
 class KITIResidual(Factory, Colliding):

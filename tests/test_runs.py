@@ -195,6 +195,7 @@ def test_the_record_says_what_ran(undisturbed: dict) -> None:
     assert set(record.metrics) == {"test/relative_l2", "test/mse", "train/relative_l2", "train/mse"}
     assert record.collisions is not None
     assert set(record.collisions) == {f"layers.{i}.residual" for i in range(4)}
+    assert record.implementations == {f"layers.{i}.residual": "numba" for i in range(4)}
     assert record.ko is not None
     assert record.ko["fc1.weight"] > 0
     assert record.parameters == 4 * (8 * 8 * 8 * 2 + 8 * 8 + 8) + 24 + 8 * 128 + 128 + 129
