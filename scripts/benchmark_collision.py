@@ -1,153 +1,389 @@
-"""Time and peak memory of the collision's implementations, forward and backward, side by side.
+"""Time and peak memory of every implementation of the collision against the literal form, forward and backward.
 
-    python scripts/benchmark_collision.py --systems 2048 --dim 512 --heads 8 --coef 0.5 --repeats 5
+    python scripts/benchmark_collision.py --json experiments/benchmarks/collision.cpu.json \\
+        --markdown experiments/benchmarks/collision.cpu.md
+    python scripts/benchmark_collision.py --device cuda --only 'gpt2|bert'
+    python scripts/benchmark_collision.py --from-json RECORD --markdown TABLE      # rebuilds the table
 
-Runs are interleaved, so that a slow minute of the machine falls on all alike. Peak memory is that of a fresh
-process per implementation, less what the process held just before the call.
+Cases: the seams of the papers' models x coll_coef x feature scale. The literal form needs pairs x heads memory, so a
+case has as many of the model's systems as it can hold, all implementations the same ones.
 """
 
-import argparse
-import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
-import sys
+import re
 import time
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from kiti.collision import IMPLEMENTATIONS, collide_with_statistics
+from kiti import benchmarking, measuring
+from kiti.benchmarking import Mark, judge, mib_text, milliseconds, timing_text
+from kiti.collision import IMPLEMENTATIONS, collide_with_statistics, pick
+from kiti.formats import NOTHING, Grid
+
+COLL_COEFS = (0.1, 0.5, 0.9)
+SCALES = (0.1, 1.0)  # of the features; acceptance does not see v's, but x's (spec A7)
+DEVICE_OF = {"numba": "cpu", "triton": "cuda"}  # `literal` runs anywhere; Triton's interpreter is for tests
+
+LITERAL_TENSORS = 10  # of each kind that the literal form holds at its peak, about
+COMPARED_ENTRIES = 2**22  # on which results are compared, directions given
+OPERATOR_PARTICLES = 128  # the mark "operator within 3x of reading and writing" is for so many at most
 
 
-def main() -> None:
-    args = parse()
-    torch.set_num_threads(args.threads)
-    if args.measure_memory:
-        print(peak_bytes(args))
-        return
-    print(f"torch {torch.__version__}, {device_name()}, {args.threads} threads")
-    print(f"{args.systems} systems, D={args.dim}, collision_heads={args.heads}, coll_coef={args.coef}, float32")
-    # Memory first: a child's ru_maxrss starts from what its parent held.
-    peaks = {name: peak_in_fresh_process(args, name) for name in IMPLEMENTATIONS}
-    agreement = disagreement(args)
-    seconds, partners = time_interleaved(args)
-    rows = [
-        {
-            "implementation": name,
-            "median_s": statistics.median(seconds[name]),
-            "min_s": min(seconds[name]),
-            "max_s": max(seconds[name]),
-            "times_faster": statistics.median(seconds["literal"]) / statistics.median(seconds[name]),
-            "peak_mib": peaks[name],
-            "partners": partners[name],
-        }
-        for name in IMPLEMENTATIONS
+@dataclass(frozen=True)
+class Shape:
+    """The seam of a model: N = dim / heads particles in each of `systems`, a training step's own number."""
+
+    model: str
+    dim: int
+    heads: int
+    systems: int
+
+    @property
+    def particles(self) -> int:
+        return self.dim // self.heads
+
+    @property
+    def entries(self) -> int:
+        """What the literal form computes and holds of a system, matrices of N x N and of N x N x heads."""
+        return self.particles**2 * (self.heads + 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    shape: Shape
+    coll_coef: float
+    scale: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.shape.model} heads={self.shape.heads} coll_coef={self.coll_coef:g} scale={self.scale:g}"
+
+
+def shapes() -> list[Shape]:
+    # A ResNet's heads are not given; its printed FLOPs fit 2 (one block) or 4 (two blocks), spec A13. 8 is the last
+    # at which unit-normal features collide at all for coll_coef 0.9 (A7).
+    resnets = [
+        Shape(f"{model} {stem}-stem", dim, heads, 128 * positions)
+        for model, dim in (("resnet34", 512), ("resnet50", 2048))  # 18 is as 34; 101 and 152 are as 50
+        for stem, positions in (("imagenet", 1), ("cifar", 16))
+        for heads in (2, 4, 8)
     ]
-    print(f"{'':10} {'median s':>10} {'min … max s':>19} {'times faster':>13} {'peak MiB':>10} {'partners':>9}")
-    for row in rows:
-        spread = f"{row['min_s']:.4f} … {row['max_s']:.4f}"
-        print(
-            f"{row['implementation']:10} {row['median_s']:10.4f} {spread:>19} {row['times_faster']:13.1f}"
-            f" {row['peak_mib']:10.1f} {row['partners']:9.4f}"
+    widths = {"gpt2": 768, "gpt2-medium": 1024, "gpt2-large": 1280, "gpt2-xl": 1600}
+    gpts = [Shape(model, dim, 8, 8 * 1024) for model, dim in widths.items()]
+    fno1d = [Shape("fno1d", 1024, 2**power, 20 * 64) for power in range(11)]  # Figure 2a; the last has one particle
+    fno2d = [Shape("fno2d", 32 * 32, heads, 20 * 20) for heads in (2, 8, 32)]
+    return [*resnets, *gpts, Shape("bert-base", 768, 8, 32 * 512), *fno1d, *fno2d]
+
+
+def quick_shapes() -> list[Shape]:
+    return [Shape("tiny", 32, 2, 4), Shape("tiny-one-particle", 8, 8, 4)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse(arguments)
+    if args.from_json:
+        record = benchmarking.read(args.from_json, "collision")
+    else:
+        torch.set_num_threads(args.threads)
+        record = measure(args)
+    benchmarking.report(record, [grid(record)], args)
+
+
+def parse(arguments: Sequence[str] | None) -> Namespace:
+    parser = benchmarking.parser(__doc__)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16", "float16"))
+    parser.add_argument("--memory-mib", type=float, help="of the literal form at most (1024; 16384 on a GPU)")
+    parser.add_argument("--literal-seconds", type=float, default=0.4, help="of one call of the literal form, about")
+    parser.add_argument("--case-seconds", type=float, default=1.5, help="no new round after so many")
+    args = parser.parse_args(arguments)
+    args.memory_mib = args.memory_mib or (16384 if args.device.type == "cuda" else 1024)
+    return args
+
+
+def measure(args: Namespace) -> dict[str, Any]:
+    started = time.time()
+    cases = [
+        Case(shape, coll_coef, scale)
+        for shape in (quick_shapes() if args.quick else shapes())
+        for coll_coef in COLL_COEFS
+        for scale in SCALES
+    ]
+    cases = [case for case in cases if re.search(args.only, case.name)]
+    rate = literal_entries_a_second(args)
+    measured: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
+    rows = []
+    for case in benchmarking.progress(cases, "collision"):
+        systems = systems_used(case.shape, args, rate)
+        # Models that differ only in how many systems they have may be cut down to the same case.
+        same = (case.shape.dim, case.shape.heads, systems, case.coll_coef, case.scale)
+        if same not in measured:
+            measured[same] = (case.name, measure_case(case, systems, args))
+        first, numbers = measured[same]
+        rows.append(
+            {
+                **describe(case, systems),
+                "same_as": None if first == case.name else first,
+                **numbers,
+                "operator": measure_operator(case, numbers, args),
+            }
         )
-    print(
-        f"largest difference on given directions: {agreement['largest_difference']:.1e}"
-        f" ({agreement['compared_systems']} systems, {agreement['compared_partners']:.2f} partners a particle)"
+    settings = {"dtype": args.dtype, "memory_mib": args.memory_mib, "literal_seconds": args.literal_seconds}
+    return benchmarking.record("collision", args, started, settings, rows, marks(rows, args.device.type))
+
+
+def describe(case: Case, systems: int) -> dict[str, Any]:
+    return {
+        "case": case.name,
+        "model": case.shape.model,
+        "dim": case.shape.dim,
+        "collision_heads": case.shape.heads,
+        "particles": case.shape.particles,
+        "coll_coef": case.coll_coef,
+        "scale": case.scale,
+        "systems": systems,
+        "model_systems": case.shape.systems,
+    }
+
+
+def systems_used(shape: Shape, args: Namespace, rate: float) -> int:
+    """As many of the model's systems as the literal form holds in --memory-mib and visits in --literal-seconds."""
+    held = args.memory_mib * 2**20 / (LITERAL_TENSORS * itemsize(args) * shape.entries)
+    visited = args.literal_seconds * rate / shape.entries
+    fitting = max(1, int(min(held, visited)))
+    return min(shape.systems, 2 ** (fitting.bit_length() - 1))  # a power of two, so that `rate` need not be exact
+
+
+def itemsize(args: Namespace) -> int:
+    return 8 if args.dtype == "float64" else 4  # half precision is computed in float32
+
+
+def literal_entries_a_second(args: Namespace) -> float:
+    probe = Shape("probe", 512, 4, 16 if args.device.type == "cpu" else 1024)
+    call = forward_backward("literal", Case(probe, 0.5, 1.0), features(Case(probe, 0.5, 1.0), probe.systems, args))
+    [timing] = measuring.interleaved({"": call}, args.device, rounds=3, budget=1.0).values()
+    return probe.systems * probe.entries / timing.median
+
+
+def features(case: Case, systems: int, args: Namespace) -> tuple[Tensor, Tensor, Tensor]:
+    """x and v of standard deviation `scale`, and a gradient of x'."""
+    generator = torch.Generator().manual_seed(0)
+    x, v, grad = torch.randn(3, systems, case.shape.dim, generator=generator).to(
+        args.device, getattr(torch, args.dtype)
     )
-    if args.json:
-        record = {"torch": torch.__version__, "device": device_name(), **vars(args), "rows": rows, **agreement}
-        with open(args.json, "w") as file:
-            json.dump(record, file, indent=2)
+    return (case.scale * x).requires_grad_(), (case.scale * v).requires_grad_(), grad
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--systems", type=int, default=2048)
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--coef", type=float, default=0.5)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", help="also write the numbers here")
-    parser.add_argument("--measure-memory", choices=tuple(IMPLEMENTATIONS), help=argparse.SUPPRESS)
-    return parser.parse_args()
+def forward_backward(name: str, case: Case, tensors: tuple[Tensor, Tensor, Tensor], directions: Tensor | None = None):
+    """A call that gives x', the gradients of x and v, and partners a particle."""
+    x, v, grad = tensors
+
+    def call() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        out, collisions = collide_with_statistics(
+            x,
+            v,
+            collision_heads=case.shape.heads,
+            coll_coef=case.coll_coef,
+            directions=directions,
+            implementation=name,
+        )
+        return out.detach(), *torch.autograd.grad(out, (x, v), grad), collisions.partners
+
+    return call
 
 
-def features(args: argparse.Namespace, systems: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """x, v and a gradient of x', unit normal."""
-    torch.manual_seed(0)
-    x, v, grad = (torch.randn(systems, args.dim) for _ in range(3))
-    return x.requires_grad_(), v.requires_grad_(), grad
+def implementations(device: torch.device) -> list[str]:
+    """Those that run on the device, `literal` first."""
+    able = [name for name in IMPLEMENTATIONS if DEVICE_OF.get(name, device.type) == device.type]
+    return sorted(able, key=lambda name: name != "literal")
 
 
-def forward_backward(name: str, args: argparse.Namespace, x, v, grad, directions=None):
-    """x', the gradients of x and v, and the statistics."""
-    out, collisions = collide_with_statistics(
-        x, v, collision_heads=args.heads, coll_coef=args.coef, directions=directions, implementation=name
-    )
-    return out.detach(), *torch.autograd.grad(out, (x, v), grad), collisions
+def measure_case(case: Case, systems: int, args: Namespace) -> dict[str, Any]:
+    names = implementations(args.device)
+    tensors = features(case, systems, args)
+    calls = {name: forward_backward(name, case, tensors) for name in names}
+    partners = {name: call()[-1].item() for name, call in calls.items()}
+    timings = measuring.interleaved(calls, args.device, rounds=args.repeats, budget=args.case_seconds)
+    peaks = {name: measuring.peak_bytes(call, args.device) for name, call in calls.items()}
+    compared = compare(case, systems, names, args)
+    rows = {}
+    for name in names:
+        faster = measuring.ratio(timings["literal"], timings[name])
+        rows[name] = {
+            **timings[name].summary(),
+            "times_faster": faster.ratio,
+            "times_faster_lowest": faster.lowest,
+            "times_faster_highest": faster.highest,
+            "peak_bytes": peaks[name],
+            "partners": partners[name],
+            **compared[name],
+        }
+    fastest = min(names, key=lambda name: timings[name].median)
+    return {
+        "implementations": rows,
+        "auto": pick("auto", tensors[0], case.shape.heads),
+        "fastest": fastest,
+    }
 
 
-def time_interleaved(args: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of every repetition, after one that does not count, and partners a particle."""
-    tensors = features(args, args.systems)
-    seconds: dict[str, list[float]] = {name: [] for name in IMPLEMENTATIONS}
-    partners = {}
-    for repeat in range(args.repeats + 1):
-        for name in IMPLEMENTATIONS:
-            start = time.perf_counter()
-            collisions = forward_backward(name, args, *tensors)[-1]
-            if repeat:
-                seconds[name].append(time.perf_counter() - start)
-            partners[name] = collisions.partners.item()
-    return seconds, partners
+def compare(case: Case, systems: int, names: Sequence[str], args: Namespace) -> dict[str, dict[str, float | None]]:
+    """Largest differences from `literal` on the same given directions, in units of literal's largest entry.
 
-
-def disagreement(args: argparse.Namespace) -> dict[str, float]:
-    """The largest difference of results and gradients from `literal`, on the same directions.
-
-    Positions are drawn close together, so that pairs do collide whatever --coef is timed.
+    A pair whose score lies within a rounding of 1 - coll_coef may be accepted by one and not by the other, and then
+    the results differ by a collision: `pairs_apart` says how many more (or fewer) pairs were accepted.
     """
-    systems, n = min(args.systems, 16), args.dim // args.heads
-    normal = torch.randn(systems, n, n, args.heads)
-    normal = normal / normal.norm(dim=-1, keepdim=True) * torch.ones(n, n).triu(1)[..., None]
-    directions = normal - normal.transpose(1, 2)
-    x, v, grad = features(args, systems)
-    tensors = ((0.1 * x).detach().requires_grad_(), v, grad)
-    results = {name: forward_backward(name, args, *tensors, directions)[:3] for name in IMPLEMENTATIONS}
-    partners = forward_backward("literal", args, *tensors, directions)[-1].partners.item()
-    pairs = [zip(result, results["literal"], strict=True) for result in results.values()]
-    largest = max((a - b).abs().max().item() for pair in pairs for a, b in pair)
-    return {"compared_systems": systems, "compared_partners": partners, "largest_difference": largest}
+    some = max(1, min(systems, COMPARED_ENTRIES // case.shape.entries))
+    tensors = features(case, some, args)
+    given = directions(case.shape, some, tensors[0])
+    results = {name: forward_backward(name, case, tensors, given)() for name in names}
+    exact = results["literal"]
+
+    def apart(results: tuple[Tensor, ...], which: slice) -> float:
+        pairs = zip(results[which], exact[which], strict=True)
+        return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
+
+    half_particles = some * case.shape.particles / 2
+    return {
+        name: {
+            "value_difference": apart(result, slice(0, 1)),
+            "gradient_difference": apart(result, slice(1, 3)),
+            "pairs_apart": round((result[3] - exact[3]).item() * half_particles),
+        }
+        for name, result in results.items()
+    }
 
 
-def peak_in_fresh_process(args: argparse.Namespace, name: str) -> float:
-    """MiB at the peak of one forward and backward, above what was held before."""
-    command = [sys.executable, __file__, "--measure-memory", name]
-    for option in ("systems", "dim", "heads", "coef", "threads"):
-        command += [f"--{option}", str(getattr(args, option))]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
+def directions(shape: Shape, systems: int, like: Tensor) -> Tensor:
+    """Unit vectors n_ij = -n_ji."""
+    n = shape.particles
+    normal = torch.randn(systems, n, n, shape.heads, generator=torch.Generator().manual_seed(1)).to(like)
+    unit = normal / normal.norm(dim=-1, keepdim=True)
+    upper = torch.ones(n, n, device=like.device, dtype=like.dtype).triu(1)[..., None]
+    return unit * upper - (unit * upper).transpose(1, 2)
 
 
-def peak_bytes(args: argparse.Namespace) -> int:
-    """Growth of this process's resident peak over one call, libraries having been loaded by a tiny one."""
-    forward_backward(args.measure_memory, args, *features(args, 1))
-    tensors = features(args, args.systems)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    forward_backward(args.measure_memory, args, *tensors)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+def measure_operator(case: Case, numbers: dict[str, Any], args: Namespace) -> dict[str, float] | None:
+    """Time on the GPU of the forward over all the model's systems, and of x + v read and written once."""
+    little = numbers["implementations"]["literal"]["partners"] <= 1
+    if args.device.type != "cuda" or not (1 < case.shape.particles <= OPERATOR_PARTICLES and little):
+        return None
+    from triton.testing import do_bench  # flushes the cache before every run, and counts the GPU's own time
+
+    x, v, _ = features(case, case.shape.systems, args)
+    out = torch.empty_like(x, requires_grad=False)
+    settings = {"collision_heads": case.shape.heads, "coll_coef": case.coll_coef}
+    collide = do_bench(lambda: collide_with_statistics(x, v, **settings), return_mode="median") / 1e3
+    add = do_bench(lambda: torch.add(x.detach(), v.detach(), out=out), return_mode="median") / 1e3
+    return {"collide_s": collide, "add_s": add, "times_add": collide / add}
 
 
-def device_name() -> str:
-    """The processor's name as far as the system tells it."""
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def marks(rows: Sequence[dict[str, Any]], device: str) -> list[Mark]:
+    """Those of issue 3. A case with one particle has no pair, and only "never slower" is asked of it."""
+    few, thirty = (0, 1), (15, 60)  # partners a particle; around thirty is within a factor of two
+    judged = []
+    for kind, fast, dense in (("cpu", 50, 4), ("cuda", 100, 20)):
+        here = rows if kind == device else []
+        paired = [row for row in here if row["particles"] > 1]
+        for least, (low, high), said in (
+            (fast, few, "at most one partner a particle is accepted"),
+            (dense, thirty, "around thirty partners are (15 to 60)"),
+        ):
+            chosen = [row for row in paired if low <= row["implementations"]["literal"]["partners"] <= high]
+            judged.append(
+                judge_by_size(f"{kind}: at least {least}x the literal form where {said}", chosen, "times_faster", least)
+            )
+        judged.append(judge_by_size(f"{kind}: never slower than the literal form", here, "times_faster", 1))
+        judged.append(judge_by_size(f"{kind}: at most 1/20 of the literal form's peak memory", paired, "memory", 20))
+    operator = [(row["case"], row["operator"]["times_add"]) for row in rows if row["operator"]]
+    text = f"cuda: within 3x of reading x, v and writing x' once (at most one partner, N <= {OPERATOR_PARTICLES})"
+    return [*judged, judge(text, operator, at_most=3, unit="x")]
+
+
+def judge_by_size(text: str, rows: Sequence[dict[str, Any]], of: str, least: float) -> Mark:
+    """`judge`, which also says from which N on the mark is reached throughout."""
+    values = [(row, least_of(row, of)) for row in rows]
+    mark = judge(text, [(f"{row['case']} (N={row['particles']})", v) for row, v in values], at_least=least, unit="x")
+    missing = [row["particles"] for row, value in values if value is not None and value < least]
+    if mark.state != "not reached" or max(missing) == max(row["particles"] for row in rows):
+        return mark
+    beyond = min(row["particles"] for row in rows if row["particles"] > max(missing))
+    return replace(mark, detail=f"{mark.detail}, all with N >= {beyond}")
+
+
+def least_of(row: dict[str, Any], of: str) -> float | None:
+    """Of what `auto` picks: how many times faster than `literal`, or smaller in memory."""
+    literal, auto = row["implementations"]["literal"], row["implementations"][row["auto"]]
+    if of == "times_faster":
+        return auto["times_faster"]
+    if literal["peak_bytes"] is None or auto["peak_bytes"] is None:
+        return None
+    return literal["peak_bytes"] / max(1, auto["peak_bytes"])
+
+
+def grid(record: dict[str, Any]) -> Grid:
+    """A line for each case and implementation other than `literal`."""
+    header = [
+        "model",
+        "heads",
+        "N",
+        "coll_coef",
+        "scale",
+        "systems",
+        "partners",
+        "literal ms",
+        "implementation",
+        "ms",
+        "times faster",
+        "literal MiB",
+        "MiB",
+        "difference",
+        "auto",
+        "times add",
+    ]
+    lines = [line(case, name) for case in record["cases"] for name in case["implementations"] if name != "literal"]
+    models = {case["case"]: case["model"] for case in record["cases"]}
+    copied = {f"{case['model']} as {models[case['same_as']]}": None for case in record["cases"] if case["same_as"]}
+    notes = [
+        "one forward and backward; median (least…most) of interleaved runs; times faster: ratio of the medians (least"
+        "…most within a round)",
+        f"{record['settings']['dtype']}; features normal with standard deviation `scale`; systems used of those in a "
+        "training step of the model: ResNet batch 128 at 32x32, GPT-2 8x1024 tokens, BERT 32x512, FNO batch 20",
+        "partners: accepted a particle; MiB: peak of one forward and backward above what was held before",
+        "difference: largest of values and gradients from `literal` on the same directions, in units of the largest "
+        "entry; a pair within a rounding of the threshold may be accepted by one alone (± pairs)",
+        "auto: what `auto` picks, and the fastest where it is another",
+        *([f"cut down to the same systems, and measured once: {'; '.join(copied)}"] if copied else []),
+        benchmarking.provenance(record),
+    ]
+    return Grid(f"The collision, implementations against the literal form, {record['device']}", header, lines, notes)
+
+
+def line(case: dict[str, Any], name: str) -> list[str]:
+    literal, this = case["implementations"]["literal"], case["implementations"][name]
+    difference = max(this["value_difference"], this["gradient_difference"])
+    apart = f" ({this['pairs_apart']:+d} pairs)" if this["pairs_apart"] else ""
+    faster = f"{this['times_faster']:.3g} ({this['times_faster_lowest']:.3g}…{this['times_faster_highest']:.3g})"
+    return [
+        case["model"],
+        str(case["collision_heads"]),
+        str(case["particles"]),
+        f"{case['coll_coef']:g}",
+        f"{case['scale']:g}",
+        f"{case['systems']} of {case['model_systems']}",
+        f"{this['partners']:.3g}",
+        milliseconds(literal["median_s"]),
+        name,
+        timing_text(this),
+        faster,
+        mib_text(literal["peak_bytes"]),
+        mib_text(this["peak_bytes"]),
+        f"{difference:.1e}{apart}",
+        case["auto"] + ("" if case["auto"] == case["fastest"] else f" (fastest: {case['fastest']})"),
+        f"{case['operator']['times_add']:.3g}" if case["operator"] else NOTHING,
+    ]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,140 @@
+"""Seconds and memory of a call: calls timed in turns, so that a slow minute falls on all alike, and their peaks."""
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+Call = Callable[[], object]
+
+# mallopt's parameters of malloc.h, and the values glibc itself drifts to once blocks of 32 MiB have been freed.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_STEADY = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
+# Every block of more than 64 KiB straight from the system and back: what is resident is what is alive.
+_EXACT = {_M_MMAP_THRESHOLD: 64 << 10, _M_TRIM_THRESHOLD: 0}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of every run of a call, by the round in which it had its turn."""
+
+    rounds: list[list[float]]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(second for turn in self.rounds for second in turn)
+
+    def summary(self) -> dict[str, float | int]:
+        runs = [second for turn in self.rounds for second in turn]
+        return {"median_s": self.median, "min_s": min(runs), "max_s": max(runs), "runs": len(runs)}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Seconds of one call over those of another: the ratio of the medians, and the range over single rounds."""
+
+    ratio: float
+    lowest: float
+    highest: float
+
+
+def ratio(dividend: Timing, divisor: Timing) -> Ratio:
+    """`dividend` over `divisor`; within a round both ran within a moment, so that a slow machine slows both."""
+    turns = zip(dividend.rounds, divisor.rounds, strict=True)
+    pairs = [statistics.median(a) / statistics.median(b) for a, b in turns]
+    return Ratio(dividend.median / divisor.median, min(pairs), max(pairs))
+
+
+def interleaved(
+    calls: Mapping[str, Call], device: torch.device, *, rounds: int, least: int = 3, budget: float, most: int = 20
+) -> dict[str, Timing]:
+    """Time the calls in turns: each once a round, after a first run that does not count.
+
+    Rounds go on until `budget` seconds are spent, `least` of them at least and `rounds` at most. Within its turn
+    a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time.
+    """
+    _set_malloc(_STEADY)
+    first = {name: _seconds(call, device) for name, call in calls.items()}  # compiles, and warms caches
+    turn = max(first.values()) / 10
+    repeats = {name: min(most, max(1, int(turn / seconds))) for name, seconds in first.items()}
+    timed: dict[str, list[list[float]]] = {name: [] for name in calls}
+    names = list(calls)
+    start = time.perf_counter()
+    with _no_garbage_collection():
+        for done in range(rounds):
+            if done >= min(least, rounds) and time.perf_counter() - start > budget:
+                break
+            for name in names:
+                timed[name].append([_seconds(calls[name], device) for _ in range(repeats[name])])
+            names.append(names.pop(0))  # who follows whom changes from round to round
+    return {name: Timing(turns) for name, turns in timed.items()}
+
+
+def _seconds(call: Call, device: torch.device) -> float:
+    _synchronize(device)
+    start = time.perf_counter()
+    call()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def peak_bytes(call: Call, device: torch.device) -> int | None:
+    """Memory of one run of `call` at its peak, above what was held before; None where the system cannot tell.
+
+    On a CPU it is the growth of the resident set, exact to some 100 KB: Linux resets its peak on demand, and glibc
+    is made to keep no freed block, which would hide what is allocated again.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        _synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        _synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    if not _set_malloc(_EXACT):
+        return None
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM := VmRSS
+        before = _status_bytes("VmRSS")
+        call()
+        return max(0, _status_bytes("VmHWM") - before)
+    except OSError:
+        return None
+    finally:
+        _set_malloc(_STEADY)
+
+
+def _status_bytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _set_malloc(parameters: Mapping[int, int]) -> bool:
+    """False where the C library is not glibc."""
+    libc = ctypes.CDLL(None)
+    if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
+        return False
+    return all(libc.mallopt(parameter, value) for parameter, value in parameters.items())
