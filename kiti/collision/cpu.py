@@ -21,8 +21,8 @@ from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 
-# From so many features on a second thread is worth waking: torch's own spin for a while after each of its operations.
-_SHARED = 1 << 18
+# Features that a thread takes at a time. Fewer are not worth waking a second thread for.
+_SHARE = 1 << 16
 # A sum over listed pairs is always cut into so many parts: its rounding must not depend on the number of threads.
 _PARTS = 4
 
@@ -53,12 +53,15 @@ def forward(
     k = torch.zeros(len(x), n, dtype=torch.int32)
     partner = torch.full((len(x), n if mutual else 0), -1, dtype=torch.int32)
     energy = torch.zeros(len(x), 2, dtype=dtype)
-    free = torch.add(x, v, alpha=rules.dt)
     if not x.numel():
-        return Forward(free, k, v_max, partner, energy)
-    out = _numbers(free, heads, strided)  # may be `free` itself
+        return Forward(torch.add(x, v, alpha=rules.dt), k, v_max, partner, energy)
+    positions, velocities = _numbers(x, heads, strided), _numbers(v, heads, strided)
+    if rules.dt == 1 and x.dtype == dtype:
+        out = np.add(positions, velocities, out=_like(positions))  # torch would wake a second thread for it
+    else:  # rounded as torch does it
+        out = _numbers(torch.add(x, v, alpha=rules.dt), heads, strided)
     _share(
-        len(x), cpu_kernels.forward, _numbers(x, heads, strided), _numbers(v, heads, strided), heads,
+        len(x), cpu_kernels.forward, positions, velocities, heads,
         _physics(rules, out.dtype), mutual, np.uint64(seed), _given(directions, out.dtype),
         v_max.to(dtype).contiguous().numpy(), out, k.numpy(), partner.numpy(), energy.numpy(),
     )  # fmt: skip
@@ -81,7 +84,9 @@ def backward(
     heads, strided = rules.collision_heads, rules.layout == "strided"
     dtype = accumulation_dtype(x.dtype)
     grads = _numbers(grad, heads, strided)
-    grad_x, grad_v = grads.copy(), _numbers(grad * rules.dt, heads, strided)
+    grad_x, grad_v = _like(grads), _like(grads)
+    np.copyto(grad_x, grads)
+    np.multiply(grads, grads.dtype.type(rules.dt), out=grad_v)
     if x.numel():
         _share(
             len(x), cpu_kernels.backward, grads, _numbers(x, heads, strided), _numbers(v, heads, strided), heads,
@@ -126,6 +131,11 @@ def _numbers(features: Tensor, heads: int, strided: bool) -> Any:
     return features.to(accumulation_dtype(features.dtype)).contiguous().numpy()
 
 
+def _like(particles: Any) -> Any:
+    """An array of the same kind, in memory of torch's, who keeps what was freed at hand."""
+    return torch.empty_like(torch.from_numpy(particles)).numpy()
+
+
 def _features(particles: Any, heads: int, strided: bool) -> Tensor:
     """The inverse of `_numbers`, but for the precision."""
     features = torch.from_numpy(particles)
@@ -156,24 +166,32 @@ def _physics(rules: Rules, dtype: Any) -> cpu_kernels.Physics:
 
 def _share(systems: int, kernel: Callable[..., None], *arguments: Any) -> None:
     """Call kernel(*arguments, begin, end) so that all systems are covered, in as many threads as torch uses."""
-    parts = max(1, min(torch.get_num_threads(), systems)) if arguments[0].size >= _SHARED else 1
+    parts = max(1, min(systems, 4 * torch.get_num_threads(), arguments[0].size // _SHARE))
     edges = [systems * part // parts for part in range(parts + 1)]
     _each(kernel, [(*arguments, *edge) for edge in pairwise(edges)])
 
 
 def _each(function: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
     """Make all calls, side by side as far as torch's number of threads allows."""
-    if len(calls) == 1 or torch.get_num_threads() == 1:
-        for arguments in calls:
+    left = iter(calls)  # whoever is free takes the next: a thread that wakes late delays nobody
+
+    def work() -> None:
+        for arguments in left:
             function(*arguments)
-        return
+
+    helpers = min(torch.get_num_threads(), len(calls)) - 1
+    others = [_threads().submit(work) for _ in range(helpers)]
+    work()
+    for other in others:
+        if not other.cancel():
+            other.result()
+
+
+def _threads() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kiti-collision")
-    others = [_pool.submit(function, *arguments) for arguments in calls[1:]]
-    function(*calls[0])
-    for other in others:
-        other.result()
+    return _pool
 
 
 _pool: ThreadPoolExecutor | None = None
