@@ -21,7 +21,8 @@ from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 
-# Features that a thread takes at a time. Fewer are not worth waking a second thread for.
+# What a thread takes at a time: so many features, counting each pair there may be as a quarter of one. Less is not
+# worth waking a second thread for.
 _SHARE = 1 << 16
 # A sum over listed pairs is always cut into so many parts: its rounding must not depend on the number of threads.
 _PARTS = 4
@@ -32,7 +33,7 @@ def max_speed(v: Float[Tensor, "S D"], heads: int, strided: bool) -> Float[Tenso
     particles = _numbers(v, heads, strided)
     v_max = np.zeros(len(particles), particles.dtype)
     if particles.size:
-        _share(len(v), cpu_kernels.max_speed, particles, heads, _slack(particles.dtype), v_max)
+        _share(particles.shape, heads, cpu_kernels.max_speed, particles, heads, _slack(particles.dtype), v_max)
     return torch.from_numpy(v_max)
 
 
@@ -61,7 +62,7 @@ def forward(
     else:  # rounded as torch does it
         out = _numbers(torch.add(x, v, alpha=rules.dt), heads, strided)
     _share(
-        len(x), cpu_kernels.forward, positions, velocities, heads,
+        x.shape, heads, cpu_kernels.forward, positions, velocities, heads,
         _physics(rules, out.dtype), mutual, np.uint64(seed), _given(directions, out.dtype),
         v_max.to(dtype).contiguous().numpy(), out, k.numpy(), partner.numpy(), energy.numpy(),
     )  # fmt: skip
@@ -89,8 +90,8 @@ def backward(
     np.multiply(grads, grads.dtype.type(rules.dt), out=grad_v)
     if x.numel():
         _share(
-            len(x), cpu_kernels.backward, grads, _numbers(x, heads, strided), _numbers(v, heads, strided), heads,
-            _physics(rules, grads.dtype), rules.reduction == "max_one", np.uint64(seed),
+            x.shape, heads, cpu_kernels.backward, grads, _numbers(x, heads, strided), _numbers(v, heads, strided),
+            heads, _physics(rules, grads.dtype), rules.reduction == "max_one", np.uint64(seed),
             _given(directions, grads.dtype), v_max.to(dtype).contiguous().numpy(), k.contiguous().numpy(),
             partner.contiguous().numpy(), grad_x, grad_v,
         )  # fmt: skip
@@ -164,9 +165,11 @@ def _physics(rules: Rules, dtype: Any) -> cpu_kernels.Physics:
     )  # fmt: skip
 
 
-def _share(systems: int, kernel: Callable[..., None], *arguments: Any) -> None:
+def _share(shape: tuple[int, ...], heads: int, kernel: Callable[..., None], *arguments: Any) -> None:
     """Call kernel(*arguments, begin, end) so that all systems are covered, in as many threads as torch uses."""
-    parts = max(1, min(systems, 4 * torch.get_num_threads(), arguments[0].size // _SHARE))
+    systems, d = shape
+    work = systems * d * (1 + d // heads // (4 * heads))
+    parts = max(1, min(systems, 4 * torch.get_num_threads(), work // _SHARE))
     edges = [systems * part // parts for part in range(parts + 1)]
     _each(kernel, [(*arguments, *edge) for edge in pairwise(edges)])
 
