@@ -143,6 +143,17 @@ def test_fused_forms_draw_the_same_from_a_seed(heads, n):
     torch.testing.assert_close(numba, triton, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("heads", [1, 2, 8])
+@pytest.mark.parametrize("speed", [1e25, 1e19, 3e-20, 1e-25])
+def test_numba_accepts_what_literal_accepts_where_squares_overflow_or_vanish(heads, speed):
+    x, v, _ = features(5, 64, scale=0.1, dtype=torch.float32)
+    settings = {"collision_heads": heads, "coll_coef": 0.9}
+    numba, literal = (
+        collide_with_statistics(x, speed * v, implementation=name, **settings)[1] for name in ("numba", "literal")
+    )
+    assert numba.partners == literal.partners
+
+
 @pytest.mark.parametrize("coef", [0.4, 0.9])
 def test_threads_change_nothing(coef):
     x, v, weight = features(7, 34, scale=0.3)

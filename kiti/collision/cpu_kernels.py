@@ -78,8 +78,9 @@ def backward(
         if not k[system].any():
             continue
         _gradients_of_sums(grad[system], heads, physics, k[system], a, b)
-        few, margin = _sort(x[system], v[system], n, heads, physics, v_max[system], scratch)
-        row = 0
+        few, margin, row = n, x.dtype.type(0), 0
+        if not mutual:  # whose pairs the forward has left
+            few, margin = _sort(x[system], v[system], n, heads, physics, v_max[system], scratch)
         while row < few - 1:
             if mutual:
                 found, row = _mutual(partner[system], scratch.pairs), n

@@ -88,7 +88,8 @@ def fastest(v, n, heads, slack, reach, mean, order):
                 return number(np.nan)
         reach[:] = np.inf
     if heads == 1:
-        return v.max() - v.min()
+        speed = v.max() - v.min()
+        return math.sqrt(speed * speed)  # what squares do not hold, `literal` does not see either
     for i in range(n):
         order[i] = i
     _sort(reach, order, n)

@@ -121,7 +121,7 @@ def collide_with_statistics(
     rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction, max_over)
     check_features(x, v, directions, collision_heads)
     chosen = pick(implementation, x, collision_heads)
-    seed = draw_seed(generator)
+    seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64)
     if chosen == "literal":
         with torch.autocast(x.device.type, enabled=False):  # or distances and sums would drop to half precision
             return collide_literal(x, v, rules, directions, int(seed))
