@@ -7,7 +7,7 @@ Markdown is made: the numbers of a table are never typed.
 import argparse
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +108,21 @@ def record(
         "cases": list(cases),
         "marks": [asdict(mark) for mark in marks],
     }
+
+
+def run(
+    args: argparse.Namespace,
+    benchmark: str,
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    grid: Callable[[dict[str, Any]], Grid],
+) -> None:
+    """Measure, or read what was measured, and report it."""
+    if args.from_json:
+        record = read(args.from_json, benchmark)
+    else:
+        torch.set_num_threads(args.threads)
+        record = measure(args)
+    report(record, [grid(record)], args)
 
 
 def read(path: Path, benchmark: str) -> dict[str, Any]:

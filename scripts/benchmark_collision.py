@@ -84,13 +84,7 @@ def quick_shapes() -> list[Shape]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse(arguments)
-    if args.from_json:
-        record = benchmarking.read(args.from_json, "collision")
-    else:
-        torch.set_num_threads(args.threads)
-        record = measure(args)
-    benchmarking.report(record, [grid(record)], args)
+    benchmarking.run(parse(arguments), "collision", measure, grid)
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:

@@ -80,13 +80,7 @@ QUICK_LAYERS = (Layer("tiny head", 8, lambda: Head(6, 8)), Layer("tiny gate", 8,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse(arguments)
-    if args.from_json:
-        record = benchmarking.read(args.from_json, "ko")
-    else:
-        torch.set_num_threads(args.threads)
-        record = measure(args)
-    benchmarking.report(record, [grid(record)], args)
+    benchmarking.run(parse(arguments), "ko", measure, grid)
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:

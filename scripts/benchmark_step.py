@@ -162,13 +162,7 @@ class Variant:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse(arguments)
-    if args.from_json:
-        record = benchmarking.read(args.from_json, "step")
-    else:
-        torch.set_num_threads(args.threads)
-        record = measure(args)
-    benchmarking.report(record, [grid(record)], args)
+    benchmarking.run(parse(arguments), "step", measure, grid)
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
