@@ -91,7 +91,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16", "float16"))
     parser.add_argument("--memory-mib", type=float, help="of the literal form at most (1024; 16384 on a GPU)")
-    parser.add_argument("--literal-seconds", type=float, default=0.4, help="of one call of the literal form, about")
+    parser.add_argument("--literal-seconds", type=float, default=1.0, help="of one call of the literal form, about")
     parser.add_argument("--case-seconds", type=float, default=1.5, help="no new round after so many")
     args = parser.parse_args(arguments)
     args.memory_mib = args.memory_mib or (16384 if args.device.type == "cuda" else 1024)

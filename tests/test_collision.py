@@ -80,7 +80,7 @@ REGIMES = {"none": (8.0, 0.3), "some": (0.7, 0.6), "most": (0.2, 0.97), "all": (
 @pytest.mark.parametrize("reduction", ["sum", "mean", "max_one"])
 @pytest.mark.parametrize("layout", ["contiguous", "strided"])
 @pytest.mark.parametrize("regime", REGIMES)
-@pytest.mark.parametrize(("heads", "n"), [(1, 33), (2, 16), (8, 7), (8, 1)])
+@pytest.mark.parametrize(("heads", "n"), [(1, 33), (2, 16), (8, 7), (8, 1), (7, 40), (2, 150)])
 def test_numba_equals_literal(heads, n, regime, layout, reduction):
     scale, coef = REGIMES[regime]
     x, v, weight = features(2, 3, n * heads, scale=scale)

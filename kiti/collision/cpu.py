@@ -23,7 +23,7 @@ from kiti.collision.rules import Rules
 
 # What a thread takes at a time: so many features, counting each pair there may be as a quarter of one. Less is not
 # worth waking a second thread for.
-_SHARE = 1 << 16
+_SHARE = 1 << 15
 # A sum over listed pairs is always cut into so many parts: its rounding must not depend on the number of threads.
 _PARTS = 4
 
@@ -48,23 +48,20 @@ def forward(
     """Algorithm 1; without `directions` they are drawn from `seed`, without `v_max` each system has its own."""
     heads, strided = rules.collision_heads, rules.layout == "strided"
     n, mutual = x.shape[1] // heads, rules.reduction == "max_one"
-    if v_max is None:
-        v_max = max_speed(v, heads, strided)
-    dtype = accumulation_dtype(x.dtype)
+    dtype, own = accumulation_dtype(x.dtype), v_max is None
+    v_max = torch.zeros(len(x), dtype=dtype) if v_max is None else v_max.to(dtype).contiguous()
     k = torch.zeros(len(x), n, dtype=torch.int32)
     partner = torch.full((len(x), n if mutual else 0), -1, dtype=torch.int32)
     energy = torch.zeros(len(x), 2, dtype=dtype)
     if not x.numel():
         return Forward(torch.add(x, v, alpha=rules.dt), k, v_max, partner, energy)
     positions, velocities = _numbers(x, heads, strided), _numbers(v, heads, strided)
-    if rules.dt == 1 and x.dtype == dtype:
-        out = np.add(positions, velocities, out=_like(positions))  # torch would wake a second thread for it
-    else:  # rounded as torch does it
-        out = _numbers(torch.add(x, v, alpha=rules.dt), heads, strided)
+    whole = rules.dt == 1 and x.dtype == dtype  # else what was not touched is rounded as torch does it
+    out = _like(positions) if whole else _numbers(torch.add(x, v, alpha=rules.dt), heads, strided)
     _share(
         x.shape, heads, cpu_kernels.forward, positions, velocities, heads,
         _physics(rules, out.dtype), mutual, np.uint64(seed), _given(directions, out.dtype),
-        v_max.to(dtype).contiguous().numpy(), out, k.numpy(), partner.numpy(), energy.numpy(),
+        own, v_max.numpy(), whole, out, k.numpy(), partner.numpy(), energy.numpy(),
     )  # fmt: skip
     # A particle that met nobody keeps what torch.add gave it: float32 holds every half exactly.
     return Forward(_features(out, heads, strided).to(x.dtype), k, v_max, partner, energy)
@@ -86,8 +83,6 @@ def backward(
     dtype = accumulation_dtype(x.dtype)
     grads = _numbers(grad, heads, strided)
     grad_x, grad_v = _like(grads), _like(grads)
-    np.copyto(grad_x, grads)
-    np.multiply(grads, grads.dtype.type(rules.dt), out=grad_v)
     if x.numel():
         _share(
             x.shape, heads, cpu_kernels.backward, grads, _numbers(x, heads, strided), _numbers(v, heads, strided),

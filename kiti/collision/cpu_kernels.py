@@ -9,7 +9,8 @@ from typing import no_type_check
 
 import numpy as np
 
-from kiti.collision.cpu_search import fastest, find, sort_by_place
+from kiti.collision.cpu_maximum import fastest
+from kiti.collision.cpu_search import find, gather, scratch_for
 from kiti.collision.cpu_sums import add_pairs, pull_back
 from kiti.collision.jit import compiled, reassociated
 
@@ -18,8 +19,6 @@ LISTED = 4096
 
 # What decides, as numbers of the features' precision; the last two are booleans.
 Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
-# Arrays that the search writes: by particle, but for mean (heads,), columns (heads·N,), pairs (capacity, 2), scores.
-_Scratch = namedtuple("_Scratch", "mean reach order keys near columns pairs scores")
 
 
 @no_type_check
@@ -27,42 +26,51 @@ _Scratch = namedtuple("_Scratch", "mean reach order keys near columns pairs scor
 def max_speed(v, heads, slack, v_max, begin, end):
     """max(V_r) of each system into v_max."""
     n = v.shape[1] // heads
-    reach, mean, order = np.empty(n, v.dtype), np.empty(heads, v.dtype), np.empty(n, np.int32)
+    scratch = scratch_for(n, heads, 0, v.dtype)
     for system in range(begin, end):
-        v_max[system] = fastest(v[system], n, heads, slack, reach, mean, order)
+        v_max[system] = fastest(v[system], n, heads, slack, scratch)
 
 
 @no_type_check
 @compiled()
-def forward(x, v, heads, physics, mutual, seed, directions, v_max, out, k, partner, energy, begin, end):
-    """Eq 5 for particles that meet another, into `out`, which holds x + dt v; k holds 0, partner -1. Fills the rest."""
+def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, out, k, partner, energy, begin, end):
+    """Eq 5 into `out`; k holds 0, partner -1. Fills the rest: v_max if `own`, and energy.
+
+    Unless `whole`, `out` holds x + dt v already and only particles that met another are written.
+    """
     n = x.shape[1] // heads
-    scratch = _scratch(n, heads, x.dtype)
+    scratch = scratch_for(n, heads, n + LISTED, x.dtype)
     shift, kick, best = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype), np.empty(n, x.dtype)
     for system in range(begin, end):
-        energy[system, 0] = _energy(v[system])
+        xs, vs = x[system], v[system]
+        if whole:
+            _add(xs, vs, out[system])
+        energy[system, 0] = _energy(vs)
         energy[system, 1] = energy[system, 0]
-        if not v_max[system] > 0:  # all at rest, or NaN
+        if own:
+            v_max[system] = fastest(vs, n, heads, physics.slack, scratch)
+        top = v_max[system]
+        if not top > 0:  # all at rest, or NaN
             continue
-        few, margin = _sort(x[system], v[system], n, heads, physics, v_max[system], scratch)
+        few, margin = gather(xs, vs, n, heads, physics.threshold, top, physics.slack, own, scratch)
         if mutual:
             best[:] = 0
-            _prefer(few, margin, v[system], heads, physics, v_max[system], scratch, best, partner[system])
+            _prefer(xs, vs, n, heads, few, margin, physics, top, scratch, best, partner[system])
         touched, row = False, 0
         while row < few - 1:
             if mutual:
                 found, row = _mutual(partner[system], scratch.pairs), n
             else:
-                found, row = _next(few, margin, v[system], heads, physics, v_max[system], row, scratch)
+                found, row = find(
+                    xs, vs, n, heads, few, margin, physics.radius, physics.threshold, physics.slack, top, row, scratch
+                )
             if found == 0:
                 continue
             if not touched:
                 shift[:], kick[:], touched = 0, 0, True
-            add_pairs(
-                x[system], v[system], system, heads, scratch.pairs, found, seed, directions, k[system], shift, kick
-            )
+            add_pairs(xs, vs, system, heads, scratch.pairs, found, seed, directions, k[system], shift, kick)
         if touched:
-            energy[system, 1] += _move(x[system], v[system], heads, physics, k[system], shift, kick, out[system])
+            energy[system, 1] += _move(xs, vs, heads, physics, k[system], shift, kick, out[system])
 
 
 @no_type_check
@@ -70,72 +78,52 @@ def forward(x, v, heads, physics, mutual, seed, directions, v_max, out, k, partn
 def backward(
     grad, x, v, heads, physics, mutual, seed, directions, v_max, k, partner, grad_x, grad_v, begin, end
 ):  # fmt: skip
-    """The adjoint of `forward` for particles that met another; grad_x and grad_v hold grad and dt grad."""
+    """The adjoint of `forward`, into grad_x and grad_v."""
     n = x.shape[1] // heads
-    scratch = _scratch(n, heads, x.dtype)
+    scratch = scratch_for(n, heads, n + LISTED, x.dtype)
     a, b = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype)
     for system in range(begin, end):
+        xs, vs, top = x[system], v[system], v_max[system]
+        _of_addition(grad[system], physics.dt, grad_x[system], grad_v[system])
         if not k[system].any():
             continue
         _gradients_of_sums(grad[system], heads, physics, k[system], a, b)
         few, margin, row = n, x.dtype.type(0), 0
         if not mutual:  # whose pairs the forward has left
-            few, margin = _sort(x[system], v[system], n, heads, physics, v_max[system], scratch)
+            few, margin = gather(xs, vs, n, heads, physics.threshold, top, physics.slack, False, scratch)
         while row < few - 1:
             if mutual:
                 found, row = _mutual(partner[system], scratch.pairs), n
             else:
-                found, row = _next(few, margin, v[system], heads, physics, v_max[system], row, scratch)
-            pull_back(
-                v[system], system, heads, scratch.pairs, found, seed, directions, a, b, grad_x[system], grad_v[system]
-            )
+                found, row = find(
+                    xs, vs, n, heads, few, margin, physics.radius, physics.threshold, physics.slack, top, row, scratch
+                )
+            pull_back(vs, system, heads, scratch.pairs, found, seed, directions, a, b, grad_x[system], grad_v[system])
 
 
 @no_type_check
 @compiled()
-def _scratch(n, heads, dtype):
-    room = n + LISTED
-    return _Scratch(
-        np.empty(heads, dtype),
-        np.empty(n, dtype),
-        np.empty(n, np.int32),
-        np.empty(n, dtype),
-        np.empty(n, dtype),
-        np.empty(n * heads, dtype),
-        np.empty((room, 2), np.int32),
-        np.empty(room, dtype),
-    )
+def _add(x, v, out):
+    for f in range(len(x)):
+        out[f] = x[f] + v[f]
 
 
 @no_type_check
 @compiled()
-def _sort(x, v, n, heads, physics, v_max, scratch):
-    number = v.dtype.type
-    cut = physics.threshold * v_max * (number(1) - physics.slack)
-    if physics.threshold <= number(0.5):  # max(V_r) is at most twice the farthest's distance from the mean
-        cut = number(0)
-    return sort_by_place(
-        x, v, n, heads, cut, physics.slack, scratch.reach, scratch.mean, scratch.order, scratch.keys, scratch.columns
-    )
+def _of_addition(grad, dt, grad_x, grad_v):
+    for f in range(len(grad)):
+        grad_x[f], grad_v[f] = grad[f], dt * grad[f]
 
 
 @no_type_check
 @compiled()
-def _next(few, margin, v, heads, physics, v_max, row, scratch):
-    """The next accepted pairs, into scratch.pairs; their number and the row to go on from."""
-    return find(
-        scratch.columns, scratch.keys, scratch.order, few, margin, v, heads, physics.radius, physics.threshold,
-        physics.slack, v_max, row, scratch.near, scratch.pairs, scratch.scores,
-    )  # fmt: skip
-
-
-@no_type_check
-@compiled()
-def _prefer(few, margin, v, heads, physics, v_max, scratch, best, partner):
+def _prefer(x, v, n, heads, few, margin, physics, v_max, scratch, best, partner):
     """Each particle's accepted partner of highest score, of equal ones the lowest (i, j), into partner (N,)."""
     row = 0
     while row < few - 1:
-        found, row = _next(few, margin, v, heads, physics, v_max, row, scratch)
+        found, row = find(
+            x, v, n, heads, few, margin, physics.radius, physics.threshold, physics.slack, v_max, row, scratch
+        )
         for p in range(found):
             i, j, score = scratch.pairs[p, 0], scratch.pairs[p, 1], scratch.scores[p]
             for one, other in ((i, j), (j, i)):

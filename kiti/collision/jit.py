@@ -14,7 +14,15 @@ import numba
 from numba.core import config as _config
 
 _numba: Any = _config  # its options are set by name
-_SOURCES = ("cpu_kernels.py", "cpu_search.py", "cpu_sums.py", "jit.py", "philox.py")
+_SOURCES = (
+    "cpu_distances.py",
+    "cpu_kernels.py",
+    "cpu_maximum.py",
+    "cpu_search.py",
+    "cpu_sums.py",
+    "jit.py",
+    "philox.py",
+)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
