@@ -54,15 +54,17 @@ def ratio(dividend: Timing, divisor: Timing) -> Ratio:
 def interleaved(
     calls: Mapping[str, Call], device: torch.device, *, rounds: int, least: int = 3, budget: float, most: int = 20
 ) -> dict[str, Timing]:
-    """Time the calls in turns: each once a round, after a first run that does not count.
+    """Time the calls in turns: each once a round, after two runs that do not count.
 
     Rounds go on until `budget` seconds are spent, `least` of them at least and `rounds` at most. Within its turn
     a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time.
     """
     _set_malloc(_STEADY)
-    first = {name: _seconds(call, device) for name, call in calls.items()}  # compiles, and warms caches
-    turn = max(first.values()) / 10
-    repeats = {name: min(most, max(1, int(turn / seconds))) for name, seconds in first.items()}
+    for call in calls.values():  # compiles, which says nothing of how quick a call is
+        call()
+    once = {name: _seconds(call, device) for name, call in calls.items()}
+    turn = max(once.values()) / 10
+    repeats = {name: min(most, max(1, int(turn / seconds))) for name, seconds in once.items()}
     timed: dict[str, list[list[float]]] = {name: [] for name in calls}
     names = list(calls)
     start = time.perf_counter()
@@ -102,7 +104,7 @@ def _no_garbage_collection() -> Iterator[None]:
 def peak_bytes(call: Call, device: torch.device) -> int | None:
     """Memory of one run of `call` at its peak, above what was held before; None where the system cannot tell.
 
-    On a CPU it is the growth of the resident set, exact to some 100 KB: Linux resets its peak on demand, and glibc
+    On a CPU it is the growth of the resident set, exact to some 100 KB a thread: Linux resets its peak on demand, and glibc
     is made to keep no freed block, which would hide what is allocated again.
     """
     gc.collect()

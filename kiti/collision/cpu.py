@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiti.collision import cpu_kernels
+from kiti.collision.cpu_search import Physics
 from kiti.collision.cpu_sums import add_pairs
 from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
@@ -151,10 +152,10 @@ def _slack(dtype: Any) -> Any:
     return dtype.type(64 * np.finfo(dtype).eps)
 
 
-def _physics(rules: Rules, dtype: Any) -> cpu_kernels.Physics:
+def _physics(rules: Rules, dtype: Any) -> Physics:
     number = dtype.type
     radius = math.inf if rules.threshold <= 0 else -math.log(rules.threshold)
-    return cpu_kernels.Physics(
+    return Physics(
         number(rules.threshold), number(radius), _slack(dtype), number(rules.dt), rules.position_update,
         rules.reduction == "mean",
     )  # fmt: skip

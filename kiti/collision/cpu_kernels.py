@@ -4,21 +4,18 @@ Arrays are contiguous numpy arrays of one precision, float32 or float64, as are 
 that threads share a call by taking different systems. Shapes as in `cpu.py`.
 """
 
-from collections import namedtuple
 from typing import no_type_check
 
 import numpy as np
 
-from kiti.collision.cpu_maximum import fastest
-from kiti.collision.cpu_search import find, gather, scratch_for
+from kiti.collision.cpu_distances import FEW
+from kiti.collision.cpu_maximum import fastest_of_few, fastest_of_many
+from kiti.collision.cpu_search import find_among_few, find_among_many, gather, scratch_for
 from kiti.collision.cpu_sums import add_pairs, pull_back
 from kiti.collision.jit import compiled, reassociated
 
 # Pairs listed before they are summed, at least.
 LISTED = 4096
-
-# What decides, as numbers of the features' precision; the last two are booleans.
-Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
 
 
 @no_type_check
@@ -28,7 +25,10 @@ def max_speed(v, heads, slack, v_max, begin, end):
     n = v.shape[1] // heads
     scratch = scratch_for(n, heads, 0, v.dtype)
     for system in range(begin, end):
-        v_max[system] = fastest(v[system], n, heads, slack, scratch)
+        if n > FEW:
+            v_max[system] = fastest_of_many(v[system], n, heads, slack, scratch)
+        else:
+            v_max[system] = fastest_of_few(v[system], n, heads)
 
 
 @no_type_check
@@ -47,23 +47,27 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
             _add(xs, vs, out[system])
         energy[system, 0] = _energy(vs)
         energy[system, 1] = energy[system, 0]
-        if own:
-            v_max[system] = fastest(vs, n, heads, physics.slack, scratch)
+        if own and n > FEW:
+            v_max[system] = fastest_of_many(vs, n, heads, physics.slack, scratch)
+        elif own:
+            v_max[system] = fastest_of_few(vs, n, heads)
         top = v_max[system]
         if not top > 0:  # all at rest, or NaN
             continue
-        few, margin = gather(xs, vs, n, heads, physics.threshold, top, physics.slack, own, scratch)
+        few, margin, row = n, x.dtype.type(0), 0
+        if n > FEW:
+            few, margin = gather(xs, vs, n, heads, physics, top, own, scratch)
         if mutual:
             best[:] = 0
             _prefer(xs, vs, n, heads, few, margin, physics, top, scratch, best, partner[system])
-        touched, row = False, 0
+        touched = False
         while row < few - 1:
             if mutual:
                 found, row = _mutual(partner[system], scratch.pairs), n
+            elif n > FEW:
+                found, row = find_among_many(vs, heads, few, margin, physics, top, row, scratch)
             else:
-                found, row = find(
-                    xs, vs, n, heads, few, margin, physics.radius, physics.threshold, physics.slack, top, row, scratch
-                )
+                found, row = find_among_few(xs, vs, n, heads, physics, top, row, scratch.pairs, scratch.scores)
             if found == 0:
                 continue
             if not touched:
@@ -89,15 +93,15 @@ def backward(
             continue
         _gradients_of_sums(grad[system], heads, physics, k[system], a, b)
         few, margin, row = n, x.dtype.type(0), 0
-        if not mutual:  # whose pairs the forward has left
-            few, margin = gather(xs, vs, n, heads, physics.threshold, top, physics.slack, False, scratch)
+        if n > FEW and not mutual:  # whose pairs the forward has left
+            few, margin = gather(xs, vs, n, heads, physics, top, False, scratch)
         while row < few - 1:
             if mutual:
                 found, row = _mutual(partner[system], scratch.pairs), n
+            elif n > FEW:
+                found, row = find_among_many(vs, heads, few, margin, physics, top, row, scratch)
             else:
-                found, row = find(
-                    xs, vs, n, heads, few, margin, physics.radius, physics.threshold, physics.slack, top, row, scratch
-                )
+                found, row = find_among_few(xs, vs, n, heads, physics, top, row, scratch.pairs, scratch.scores)
             pull_back(vs, system, heads, scratch.pairs, found, seed, directions, a, b, grad_x[system], grad_v[system])
 
 
@@ -121,9 +125,10 @@ def _prefer(x, v, n, heads, few, margin, physics, v_max, scratch, best, partner)
     """Each particle's accepted partner of highest score, of equal ones the lowest (i, j), into partner (N,)."""
     row = 0
     while row < few - 1:
-        found, row = find(
-            x, v, n, heads, few, margin, physics.radius, physics.threshold, physics.slack, v_max, row, scratch
-        )
+        if n > FEW:
+            found, row = find_among_many(v, heads, few, margin, physics, v_max, row, scratch)
+        else:
+            found, row = find_among_few(x, v, n, heads, physics, v_max, row, scratch.pairs, scratch.scores)
         for p in range(found):
             i, j, score = scratch.pairs[p, 0], scratch.pairs[p, 1], scratch.scores[p]
             for one, other in ((i, j), (j, i)):

@@ -6,34 +6,43 @@ from typing import no_type_check
 import numpy as np
 from numba import uintp
 
-from kiti.collision.cpu_distances import FEW, LANES, columns_of, padded, roughly, square_distances
+from kiti.collision.cpu_distances import LANES, columns_of, padded, roughly, square_distances
 from kiti.collision.jit import compiled, reassociated
 
 
 @no_type_check
 @compiled()
-def fastest(v, n, heads, slack, s):
-    """max(V_r) of velocities v (N·heads,): NaN where one is not finite. Fills s.reach where N > FEW.
+def fastest_of_few(v, n, heads):
+    """max(V_r) of velocities v (N·heads,): NaN where one is not finite. All pairs are compared."""
+    number = v.dtype.type
+    if not _is_finite(v, _sum(v)):
+        return number(np.nan)
+    if heads == 1:
+        return _width(v)
+    highest, infinite = number(0), number(np.inf)
+    for i in range(n - 1):
+        for j in range(i + 1, n):
+            highest = max(highest, roughly(v, i, j, heads, infinite))
+    return math.sqrt(highest)
 
-    The farthest from the particle that is farthest from the mean gives a bound from below, and particles within that
+
+@no_type_check
+@compiled()
+def fastest_of_many(v, n, heads, slack, s):
+    """max(V_r) of velocities v (N·heads,): NaN where one is not finite. Fills s.reach.
+
+    The farthest from the particle that is farthest from the mean gives a bound from below. Particles within that
     bound less the largest distance from the mean cannot be of the fastest pair; the others are compared, all pairs.
     """
     number = v.dtype.type
-    total = reaches(v, n, heads, s.mean, s.reach) if n > FEW else _sum(v)
-    if not math.isfinite(total):  # the sum may also have overflowed
-        for f in range(len(v)):
-            if not math.isfinite(v[f]):
-                return number(np.nan)
+    total = reaches(v, n, heads, s.mean, s.reach)
+    if not _is_finite(v, total):
+        return number(np.nan)
+    if not math.isfinite(total):
         s.reach[:] = np.inf
     if heads == 1:
-        speed = v.max() - v.min()
-        return math.sqrt(speed * speed)  # what squares do not hold, `literal` does not see either
+        return _width(v)
     highest, infinite = number(0), number(np.inf)
-    if n <= FEW:
-        for i in range(n - 1):
-            for j in range(i + 1, n):
-                highest = max(highest, roughly(v, i, j, heads, infinite))
-        return math.sqrt(highest)
     first = s.reach.argmax()
     for j in range(n):
         highest = max(highest, roughly(v, first, j, heads, infinite))
@@ -46,6 +55,20 @@ def fastest(v, n, heads, slack, s):
             few += 1
     columns_of(v, s.order, few, heads, number(0), s.speeds)
     return math.sqrt(max(highest, _highest(few, heads, s)))
+
+
+@no_type_check
+@compiled()
+def _is_finite(v, total):
+    """Whether every component is, whose sum may have overflowed."""
+    return math.isfinite(total) or np.isfinite(v).all()
+
+
+@no_type_check
+@compiled()
+def _width(v):
+    speed = v.max() - v.min()
+    return math.sqrt(speed * speed)  # what squares do not hold, `literal` does not see either
 
 
 @no_type_check

@@ -18,7 +18,7 @@ from typing import no_type_check
 import numpy as np
 from numba import uintp
 
-from kiti.collision.cpu_distances import FEW, LANES, columns_of, padded, roughly, square_distance, square_distances
+from kiti.collision.cpu_distances import LANES, columns_of, padded, roughly, square_distance, square_distances
 from kiti.collision.cpu_maximum import reaches
 from kiti.collision.jit import compiled, reassociated
 
@@ -27,6 +27,8 @@ _MANY = 128
 # So few partners of a particle that are near enough have their velocities compared one by one.
 _SCARCE = 4
 
+# What decides, as numbers of the features' precision; the last two are booleans.
+Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
 # Arrays that the search writes: by particle, but for mean (heads,), places and speeds (heads·padded(N),), the columns
 # of x and v, pairs (capacity, 2) and scores (capacity,); near and fast are padded.
 Scratch = namedtuple("Scratch", "mean reach order keys places speeds near fast pairs scores")
@@ -52,14 +54,12 @@ def scratch_for(n, heads, capacity, dtype):
 
 @no_type_check
 @compiled()
-def gather(x, v, n, heads, threshold, v_max, slack, reached, s):
+def gather(x, v, n, heads, physics, v_max, reached, s):
     """Which particles may collide, M, into s.order, and their columns: M, and the error of a difference of s.keys.
 
-    `reached` says that s.reach holds |v_i - mean| already. Where N <= FEW all may, and nothing is written.
+    `reached` says that s.reach holds |v_i - mean| already.
     """
-    number = v.dtype.type
-    if n <= FEW:
-        return n, number(0)
+    number, slack, threshold = v.dtype.type, physics.slack, physics.threshold
     least = number(0)
     if threshold > number(0.5):  # else none: max(V_r) is at most twice the farthest's distance from the mean
         if not reached and not math.isfinite(reaches(v, n, heads, s.mean, s.reach)):
@@ -113,29 +113,30 @@ def _sums(x, i, heads):
 
 
 @no_type_check
-@compiled()
-def find(x, v, n, heads, few, margin, radius, threshold, slack, v_max, row, s):
-    """Accepted pairs from row `row` of what `gather` gave on, as i < j into s.pairs, and their s.scores.
+@compiled(inline="always")
+def _limits(physics, v_max, one, two, two_thirds):
+    """No pair collides with X_r² beyond the first number or V_r² below the second, nor below that times `_floor`.
 
-    Returns how many pairs there are and the row to go on from, M - 1 once all is searched. Whole rows are searched,
-    while M more pairs have room.
+    The other three are that function's, for which the numbers come in the precision of the features.
     """
-    number = v.dtype.type
-    rim = radius * radius * (number(1) + slack) + slack
-    cut = threshold * v_max * (number(1) - slack)
-    if n <= FEW:
-        return _find_by_pairs(x, v, n, heads, radius, rim, cut * cut, threshold, v_max, row, s)
-    reach = radius * (number(1) + slack) + slack + margin
-    return _find_by_rows(v, heads, few, reach, radius, rim, cut * cut, threshold, v_max, row, s)
+    cut = physics.threshold * v_max * (one - physics.slack)
+    rim = physics.radius * physics.radius * (one + physics.slack) + physics.slack
+    return rim, cut * cut, two + two / physics.radius, two_thirds, one
 
 
 @no_type_check
 @compiled()
-def _find_by_pairs(x, v, n, heads, radius, rim, cut, threshold, v_max, row, s):
-    number = v.dtype.type
-    a, b, one, infinite = number(2) + number(2) / radius, number(2 / 3), number(1), number(np.inf)
+def find_among_few(x, v, n, heads, physics, v_max, row, pairs, scores):
+    """Accepted pairs from particle `row` on, as i < j into pairs (capacity, 2), and their scores.
+
+    Returns how many pairs there are and the particle to go on from, N - 1 once all is searched. A particle is
+    searched whole, while N more pairs have room.
+    """
+    number, threshold = v.dtype.type, physics.threshold
+    rim, cut, a, b, one = _limits(physics, v_max, number(1), number(2), number(2 / 3))
+    infinite = number(np.inf)
     found, wide = 0, rim * number(2)
-    while row < n - 1 and found + n <= len(s.scores):
+    while row < n - 1 and found + n <= len(scores):
         for other in range(row + 1, n):
             # Twice what will do: these two sums may be rounded otherwise in another place.
             if roughly(x, row, other, heads, wide) < wide and roughly(v, row, other, heads, infinite) * number(2) > cut:
@@ -143,7 +144,7 @@ def _find_by_pairs(x, v, n, heads, radius, rim, cut, threshold, v_max, row, s):
                 if near < rim and fast > cut * _floor(near, a, b, one):
                     score = math.sqrt(fast) * math.exp(-math.sqrt(near)) / v_max
                     if score > threshold:
-                        s.pairs[found, 0], s.pairs[found, 1], s.scores[found] = row, other, score
+                        pairs[found, 0], pairs[found, 1], scores[found] = row, other, score
                         found += 1
         row += 1
     return found, row
@@ -151,11 +152,14 @@ def _find_by_pairs(x, v, n, heads, radius, rim, cut, threshold, v_max, row, s):
 
 @no_type_check
 @compiled()
-def _find_by_rows(v, heads, few, reach, radius, rim, cut, threshold, v_max, row, s):
-    number = s.places.dtype.type
+def find_among_many(v, heads, few, margin, physics, v_max, row, s):
+    """`find_among_few` for the M particles that `gather` gave, rows in its order."""
+    number, threshold = v.dtype.type, physics.threshold
+    rim, cut, a, b, one = _limits(physics, v_max, number(1), number(2), number(2 / 3))
+    infinite = number(np.inf)
+    reach = physics.radius * (one + physics.slack) + physics.slack + margin
     places, speeds, near, fast, keys, order = s.places, s.speeds, s.near, s.fast, s.keys, s.order
     pairs, scores = s.pairs, s.scores
-    a, b, one, infinite = number(2) + number(2) / radius, number(2 / 3), number(1), number(np.inf)
     size = padded(few)
     found, stop = 0, row + 1 if few > _MANY else few
     while row < few - 1 and found + few <= len(scores):
