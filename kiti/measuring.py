@@ -104,8 +104,8 @@ def _no_garbage_collection() -> Iterator[None]:
 def peak_bytes(call: Call, device: torch.device) -> int | None:
     """Memory of one run of `call` at its peak, above what was held before; None where the system cannot tell.
 
-    On a CPU it is the growth of the resident set, exact to some 100 KB a thread: Linux resets its peak on demand, and glibc
-    is made to keep no freed block, which would hide what is allocated again.
+    On a CPU it is the growth of the resident set, exact to some 100 KB a thread: Linux resets its peak on demand, and
+    glibc is made to keep no freed block, which would hide what is allocated again.
     """
     gc.collect()
     if device.type == "cuda":
