@@ -167,9 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__, select="--models")
+    parser.set_defaults(repeats=25)  # a step is told from another to a few percent
     parser.add_argument("--coll-coef", type=float, help="of the seam; default: the one that gives a pair a system")
     parser.add_argument("--heads", type=int, nargs="+", help="measure only these collision_heads of a model's own")
-    parser.add_argument("--case-seconds", type=float, default=60.0, help="of a model: no new round after so many")
+    parser.add_argument("--case-seconds", type=float, default=150.0, help="of a model: no new round after so many")
     return parser.parse_args(arguments)
 
 
