@@ -6,6 +6,8 @@ Markdown is made: the numbers of a table are never typed.
 
 import argparse
 import json
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +29,10 @@ State = Literal["reached", "not reached", "not measured"]
 SCHEMA = 1
 PACKAGES = ("kiti", "torch", "numba", "triton", "torchvision", "transformers")
 _ROOT = Path(__file__).parents[1]
+
+
+class Unusable(ValueError):
+    """What was asked for cannot be measured or read; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +73,48 @@ def marks_grid(marks: Sequence[Mapping[str, str]]) -> Grid:
 def parser(description: str | None, select: str = "--only") -> argparse.ArgumentParser:
     """The options every benchmark has; `select` is how the one that picks cases is called."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
-    made.add_argument("--threads", type=int, default=torch.get_num_threads())
-    made.add_argument("--repeats", type=int, default=7, help="rounds of a case at most; slow cases have fewer")
-    made.add_argument(select, dest="only", default="", metavar="REGEX", help="measure the cases whose names match")
+    made.add_argument("--device", type=_device, default=torch.device("cpu"), help="cpu (default) or cuda")
+    made.add_argument("--threads", type=_count, default=torch.get_num_threads())
+    made.add_argument("--repeats", type=_count, default=7, help="rounds of a case at most; slow cases have fewer")
+    made.add_argument(
+        select, dest="only", type=_pattern, default="", metavar="REGEX", help="measure the cases whose names match"
+    )
     made.add_argument("--quick", action="store_true", help="a few tiny cases, to see that it works")
     made.add_argument("--json", type=Path, metavar="PATH", help="write the record here")
     made.add_argument("--markdown", type=Path, metavar="PATH", help="write the table here")
     made.add_argument("--from-json", type=Path, metavar="PATH", help="measure nothing: tell what this record holds")
     return made
+
+
+def _device(text: str) -> torch.device:
+    if text.split(":")[0] not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"{text!r}: cpu or cuda is needed")
+    if text != "cpu" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no CUDA GPU at hand; cpu would do")
+    return torch.device(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a positive number is needed")
+    return int(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+def selected(cases: Iterable[Case], name: Callable[[Case], str], args: argparse.Namespace) -> list[Case]:
+    """The cases whose names match; Unusable if none does."""
+    cases = list(cases)
+    matching = [case for case in cases if re.search(args.only, name(case))]
+    if not matching:
+        raise Unusable(f"{args.only!r} matches no case; there are {name(cases[0])!r} … {name(cases[-1])!r}")
+    return matching
 
 
 def progress(cases: Sequence[Case], what: str) -> Iterable[Case]:
@@ -116,20 +155,29 @@ def run(
     measure: Callable[[argparse.Namespace], dict[str, Any]],
     grid: Callable[[dict[str, Any]], Grid],
 ) -> None:
-    """Measure, or read what was measured, and report it."""
-    if args.from_json:
-        record = read(args.from_json, benchmark)
-    else:
-        torch.set_num_threads(args.threads)
-        record = measure(args)
+    """Measure, or read what was measured, and report it; what cannot be is told in one line, with status 2."""
+    try:
+        if args.from_json:
+            record = read(args.from_json, benchmark)
+        else:
+            torch.set_num_threads(args.threads)
+            record = measure(args)
+    except Unusable as error:
+        print(f"benchmark_{benchmark}: {error}", file=sys.stderr)
+        sys.exit(2)
     report(record, [grid(record)], args)
 
 
 def read(path: Path, benchmark: str) -> dict[str, Any]:
-    """A record that `report` wrote; ValueError if it is of another benchmark or schema."""
-    found = json.loads(path.read_text())
-    if (found.get("benchmark"), found.get("schema")) != (benchmark, SCHEMA):
-        raise ValueError(f"{path} holds no record of benchmark {benchmark!r}, schema {SCHEMA}")
+    """A record that `report` wrote; Unusable if there is none, or of another benchmark or schema."""
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from None
+    except ValueError:  # no JSON, or no text
+        found = None
+    if not isinstance(found, dict) or (found.get("benchmark"), found.get("schema")) != (benchmark, SCHEMA):
+        raise Unusable(f"{path} holds no record of benchmark {benchmark!r}, schema {SCHEMA}")
     return found
 
 

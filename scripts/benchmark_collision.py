@@ -9,7 +9,6 @@ Cases: the seams of the papers' models x coll_coef x feature scale. The literal 
 case has as many of the model's systems as it can hold, all implementations the same ones.
 """
 
-import re
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -106,7 +105,7 @@ def measure(args: Namespace) -> dict[str, Any]:
         for coll_coef in COLL_COEFS
         for scale in SCALES
     ]
-    cases = [case for case in cases if re.search(args.only, case.name)]
+    cases = benchmarking.selected(cases, lambda case: case.name, args)
     rate = literal_entries_a_second(args)
     measured: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
     rows = []

@@ -7,7 +7,6 @@ Weights are those of an initialisation, gradients those of a softmax loss on top
 What KO costs within a training step is in scripts/benchmark_step.py.
 """
 
-import re
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -93,7 +92,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 
 def measure(args: Namespace) -> dict[str, Any]:
     started = time.time()
-    layers = [x for x in (QUICK_LAYERS if args.quick else LAYERS) if re.search(args.only, x.name)]
+    layers = benchmarking.selected(QUICK_LAYERS if args.quick else LAYERS, lambda layer: layer.name, args)
     rows = [measure_layer(layer, args) for layer in benchmarking.progress(layers, "KO")]
     return benchmarking.record(
         "ko", args, started, {"soft": args.soft, "hard": args.hard, "samples": SAMPLES}, rows, []

@@ -11,7 +11,6 @@ The learning rate is 0: every step is timed at the initialisation for which coll
 """
 
 import gc
-import re
 import statistics
 import time
 from argparse import Namespace
@@ -177,7 +176,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def measure(args: Namespace) -> dict[str, Any]:
     started = time.time()
     args.size = "quick" if args.quick else "paper" if args.device.type == "cuda" else "cpu"
-    names = [name for name in MODELS if re.search(args.only, name)]
+    names = benchmarking.selected(MODELS, str, args)
     cases = [measure_model(name, args) for name in benchmarking.progress(names, "training steps")]
     settings = {"size": args.size, "coll_coef": args.coll_coef, "soft": SOFT, "hard": HARD}
     return benchmarking.record("step", args, started, settings, cases, marks(cases, args.device.type, args.size))

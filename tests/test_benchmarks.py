@@ -172,6 +172,35 @@ def test_a_mark_is_decided_by_its_worst_case() -> None:
         judge("m", values)
 
 
+@pytest.mark.parametrize("name", ["benchmark_collision", "benchmark_step", "benchmark_ko"])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--device", "tpu"], "'tpu': cpu or cuda is needed"),
+        (["--threads", "0"], "'0': a positive number is needed"),
+        (["ONLY", "["], "'[' is no regular expression"),
+        (["ONLY", "nothing like it"], "'nothing like it' matches no case"),
+        (["--from-json", "nowhere.json"], "nowhere.json: No such file"),
+        (["--from-json", __file__], "holds no record of benchmark"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_a_line(
+    name: str, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = "--models" if name == "benchmark_step" else "--only"
+    with pytest.raises(SystemExit) as stopped:
+        script(name).main([only if option == "ONLY" else option for option in options])
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        script("benchmark_collision").main(["--device", "cuda"])
+    assert "there is no CUDA GPU at hand" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("mib", [4, 64])
 def test_the_peak_of_a_known_allocation(mib: int) -> None:
     held = torch.ones(8 << 18)  # lies there before and after: does not count
