@@ -25,20 +25,38 @@ def features(*shape, seed=0, dtype=torch.float32):
 
 @pytest.mark.slow
 @every_backend
-@pytest.mark.parametrize(("reduction", "given"), [("sum", False), ("max_one", True)])
-def test_opcheck(backend, reduction, given):
+@pytest.mark.parametrize(
+    ("reduction", "given", "coef"), [("sum", False, 0.9), ("max_one", True, 0.9), ("sum", False, 0.01)]
+)
+def test_opcheck(backend, reduction, given, coef):
     x, v = features(2, 6)
     x.requires_grad_(), v.requires_grad_()
     z = torch.nn.functional.normalize(torch.randn(2, 3, 3, 2), dim=-1) * torch.ones(3, 3).triu(1)[..., None]
     directions = z - z.transpose(1, 2) if given else None
     v_max = torch.full((2,), 4.0) if given else None
-    arguments = (x, v, torch.tensor(7), directions, v_max, 2, 0.9, 1.0, "contiguous", True, reduction, backend)
+    arguments = (x, v, torch.tensor(7), directions, v_max, 2, coef, 1.0, "contiguous", True, reduction, backend)
     torch.library.opcheck(operator._collide, arguments)
     torch.library.opcheck(operator._max_speed, (v.detach(), 2, False, backend))
     x, v, seed, directions, _, *settings = arguments
     _, k, v_max, partner, _ = operator._collide(*arguments)
+    assert k.any() == (coef > 0.5)
     arguments = (torch.ones_like(x), x.detach(), v.detach(), seed, directions, k, v_max, partner, *settings)
     torch.library.opcheck(operator._collide_backward, arguments)
+
+
+@pytest.mark.parametrize(("coef", "dt"), [(0.01, 1.0), (0.01, 0.5), (0.9, 1.0)])
+def test_features_that_did_not_collide_are_not_kept(coef, dt):
+    x, v = features(2, 6)
+    x.requires_grad_(), v.requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        out = collide(x, v, collision_heads=2, coll_coef=coef, dt=dt, implementation="numba")
+    assert bool(kept) == (coef > 0.5)
+    if not kept:
+        grad = torch.randn_like(out)
+        given = torch.autograd.grad(out, (x, v), grad)
+        assert torch.equal(given[0], grad)
+        assert torch.equal(given[1], dt * grad)
 
 
 class Block(nn.Module):

@@ -104,14 +104,21 @@ def _(
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, v, seed, directions, _, *ctx.settings = inputs
     _, k, v_max, partner, energy = output
-    ctx.save_for_backward(x, v, seed, directions, k, v_max, partner)
+    # Where nothing collided the gradient is that of x + dt v, and x and v need not be kept. A traced k has no numbers,
+    # and a GPU would have to be waited for.
+    ctx.still = type(k) is Tensor and k.device.type == "cpu" and not k.any()
+    if not ctx.still:
+        ctx.save_for_backward(x, v, seed, directions, k, v_max, partner)
     ctx.mark_non_differentiable(k, v_max, partner, energy)
 
 
 def _backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    nothing = [None] * (3 + len(ctx.settings))
+    if ctx.still:
+        _, _, dt, *_ = ctx.settings
+        return grad, grad if dt == 1 else dt * grad, *nothing
     x, v, seed, directions, k, v_max, partner = ctx.saved_tensors
-    grad_x, grad_v = _collide_backward(grad, x, v, seed, directions, k, v_max, partner, *ctx.settings)
-    return grad_x, grad_v, *[None] * (3 + len(ctx.settings))
+    return *_collide_backward(grad, x, v, seed, directions, k, v_max, partner, *ctx.settings), *nothing
 
 
 _collide.register_autograd(_backward, setup_context=_save)
