@@ -60,9 +60,10 @@ def interleaved(
     a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time.
     """
     _set_malloc(_STEADY)
-    for call in calls.values():  # compiles, which says nothing of how quick a call is
-        call()
-    once = {name: _seconds(call, device) for name, call in calls.items()}
+    once = {}
+    for name, call in calls.items():
+        call()  # compiles, and finds memory as the others left it: neither says how quick it is
+        once[name] = _seconds(call, device)
     turn = max(once.values()) / 10
     repeats = {name: min(most, max(1, int(turn / seconds))) for name, seconds in once.items()}
     timed: dict[str, list[list[float]]] = {name: [] for name in calls}

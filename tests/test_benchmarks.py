@@ -227,7 +227,7 @@ def test_turns_are_interleaved_and_quick_calls_repeated() -> None:
     order: list[str] = []
     calls = {"slow": lambda: (order.append("slow"), time.sleep(0.05)), "quick": lambda: order.append("quick")}
     timings = interleaved(calls, CPU, rounds=3, budget=60, most=2)
-    assert order[:4] == ["slow", "quick", "slow", "quick"]  # do not count
+    assert order[:4] == ["slow", "slow", "quick", "quick"]  # do not count
     assert order[4:] == ["slow", "quick", "quick", "quick", "quick", "slow", "slow", "quick", "quick"]
     assert [len(turn) for turn in timings["quick"].rounds] == [2, 2, 2]
     assert timings["slow"].summary()["runs"] == 3
