@@ -4,6 +4,7 @@ Arithmetic is that of IEEE 754 as written, so that the backward accepts the very
 function may be `reassociated`: sums whose rounding decides nothing.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -14,15 +15,6 @@ import numba
 from numba.core import config as _config
 
 _numba: Any = _config  # its options are set by name
-_SOURCES = (
-    "cpu_distances.py",
-    "cpu_kernels.py",
-    "cpu_maximum.py",
-    "cpu_search.py",
-    "cpu_sums.py",
-    "jit.py",
-    "philox.py",
-)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -48,12 +40,18 @@ def reassociated(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _folder() -> str:
-    """Where machine code is kept: a folder for each state of the sources.
+    """Where machine code is kept: a folder for each state of the sources."""
+    base = _numba.CACHE_DIR or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiti"
+    return str(Path(base) / f"kernels-{_digest_of_sources()}")
+
+
+@functools.cache
+def _digest_of_sources() -> str:
+    """Of every file of this folder: any may hold a function that another one's machine code contains.
 
     numba itself looks only whether a function's own file has changed, not those of the functions that it calls.
     """
     digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    base = _numba.CACHE_DIR or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiti"
-    return str(Path(base) / f"kernels-{digest.hexdigest()[:16]}")
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
