@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 import kiti.collision.cpu_kernels
 import kiti.collision.cpu_sums
-from kiti.collision import collide, collide_with_statistics
+from kiti.collision import collide, collide_with_statistics, cpu
 
 # Triton's interpreter takes a second for what takes a GPU microseconds: few and small systems for it here, and
 # tests of its own in test_triton.py.
@@ -155,7 +155,8 @@ def test_numba_accepts_what_literal_accepts_where_squares_overflow_or_vanish(hea
 
 
 @pytest.mark.parametrize("coef", [0.4, 0.9])
-def test_threads_change_nothing(coef):
+def test_threads_change_nothing(coef, monkeypatch):
+    monkeypatch.setattr(cpu, "_SHARE", 1)
     x, v, weight = features(7, 34, scale=0.3)
     before = torch.get_num_threads()
     results = []

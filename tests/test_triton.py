@@ -54,7 +54,7 @@ def by_triton(x, v, weight, rules, directions=None, seed=0):
     if rules.max_over == "batch":
         v_max = gpu.max_speed(v, rules.collision_heads, rules.layout == "strided").amax().expand(len(v))
     done = gpu.forward(x, v, rules, seed, directions, v_max)
-    gradients = gpu.backward(weight, x, v, rules, seed, directions, done.k, done.v_max, done.partner)
+    gradients = gpu.backward(weight, x, v, rules, seed, directions, done.k, done.v_max, done.kept)
     return done.x_new, done.k.sum().item(), *gradients
 
 
@@ -125,9 +125,9 @@ def test_max_speed(n, heads):
 def test_partners_choose_each_other():
     x, v, _ = features(1, 17 * 2, scale=0.3)
     done = gpu.forward(x, v, Rules(2, 0.9, reduction="max_one"), 0, None, None)
-    partner = done.partner[0].tolist()
+    partner = done.kept[0].tolist()
     assert all(j == -1 or partner[j] == i for i, j in enumerate(partner))
-    assert torch.equal(done.k, (done.partner >= 0).int())
+    assert torch.equal(done.k, (done.kept >= 0).int())
     assert done.k.sum() > 0
     torch.testing.assert_close(done.energy[:, 0], done.energy[:, 1])  # one partner each: elastic
 
@@ -323,7 +323,7 @@ def test_empty(shape, reduction):
     assert done.x_new.shape == shape
     assert done.k.shape == (shape[0], shape[1] // 2)
     assert done.energy.tolist() == [[0.0, 0.0]] * shape[0]
-    grads = gpu.backward(x, x, x, Rules(2, 1.0), 0, None, done.k, done.v_max, done.partner)
+    grads = gpu.backward(x, x, x, Rules(2, 1.0), 0, None, done.k, done.v_max, done.kept)
     assert grads[0].shape == grads[1].shape == shape
 
 

@@ -3,10 +3,9 @@
 S systems of N = D / heads particles; features are contiguous (S, D). Half precision is computed in float32.
 """
 
+import functools
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from kiti.collision import cpu_kernels
 from kiti.collision.cpu_search import Physics
 from kiti.collision.cpu_sums import add_pairs
+from kiti.collision.cpu_threads import each
 from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
@@ -27,6 +27,11 @@ from kiti.collision.rules import Rules
 _SHARE = 1 << 15
 # A sum over listed pairs is always cut into so many parts: its rounding must not depend on the number of threads.
 _PARTS = 4
+
+
+def kept_width(n: int | torch.SymInt, reduction: str) -> int | torch.SymInt:
+    """Of `Forward.kept`, for N particles: room for N pairs, whatever the reduction."""
+    return 2 * n
 
 
 def max_speed(v: Float[Tensor, "S D"], heads: int, strided: bool) -> Float[Tensor, " S"]:
@@ -52,20 +57,20 @@ def forward(
     dtype, own = accumulation_dtype(x.dtype), v_max is None
     v_max = torch.zeros(len(x), dtype=dtype) if v_max is None else v_max.to(dtype).contiguous()
     k = torch.zeros(len(x), n, dtype=torch.int32)
-    partner = torch.full((len(x), n if mutual else 0), -1, dtype=torch.int32)
+    kept = torch.full((len(x), kept_width(n, rules.reduction)), -1, dtype=torch.int32)
     energy = torch.zeros(len(x), 2, dtype=dtype)
     if not x.numel():
-        return Forward(torch.add(x, v, alpha=rules.dt), k, v_max, partner, energy)
+        return Forward(torch.add(x, v, alpha=rules.dt), k, v_max, kept, energy)
     positions, velocities = _numbers(x, heads, strided), _numbers(v, heads, strided)
     whole = rules.dt == 1 and x.dtype == dtype  # else what was not touched is rounded as torch does it
     out = _like(positions) if whole else _numbers(torch.add(x, v, alpha=rules.dt), heads, strided)
     _share(
         x.shape, heads, cpu_kernels.forward, positions, velocities, heads,
         _physics(rules, out.dtype), mutual, np.uint64(seed), _given(directions, out.dtype),
-        own, v_max.numpy(), whole, out, k.numpy(), partner.numpy(), energy.numpy(),
+        own, v_max.numpy(), whole, out, k.numpy(), _pairs(kept), energy.numpy(),
     )  # fmt: skip
     # A particle that met nobody keeps what torch.add gave it: float32 holds every half exactly.
-    return Forward(_features(out, heads, strided).to(x.dtype), k, v_max, partner, energy)
+    return Forward(_features(out, heads, strided).to(x.dtype), k, v_max, kept, energy)
 
 
 def backward(
@@ -77,7 +82,7 @@ def backward(
     directions: Float[Tensor, "S N N heads"] | None,
     k: Int[Tensor, "S N"],
     v_max: Float[Tensor, " S"],
-    partner: Int[Tensor, "S M"],
+    kept: Int[Tensor, "S M"],
 ) -> tuple[Float[Tensor, "S D"], Float[Tensor, "S D"]]:
     """The gradients of x and v, given that of x'; acceptance and directions are constants, and drawn again."""
     heads, strided = rules.collision_heads, rules.layout == "strided"
@@ -87,9 +92,8 @@ def backward(
     if x.numel():
         _share(
             x.shape, heads, cpu_kernels.backward, grads, _numbers(x, heads, strided), _numbers(v, heads, strided),
-            heads, _physics(rules, grads.dtype), rules.reduction == "max_one", np.uint64(seed),
-            _given(directions, grads.dtype), v_max.to(dtype).contiguous().numpy(), k.contiguous().numpy(),
-            partner.contiguous().numpy(), grad_x, grad_v,
+            heads, _physics(rules, grads.dtype), np.uint64(seed), _given(directions, grads.dtype),
+            v_max.to(dtype).contiguous().numpy(), k.contiguous().numpy(), _pairs(kept), grad_x, grad_v,
         )  # fmt: skip
     return _features(grad_x, heads, strided).to(x.dtype), _features(grad_v, heads, strided).to(x.dtype)
 
@@ -116,7 +120,7 @@ def kicks(
         k = np.zeros(n, np.int32)
         add_pairs(nothing, velocities, 0, d, some, len(some), np.uint64(seed), given, k, nothing, kick[part])
 
-    _each(add, [(part,) for part in range(_PARTS)])
+    each(add, [(part,) for part in range(_PARTS)])
     return torch.from_numpy(kick.sum(0).reshape(n, d))
 
 
@@ -141,6 +145,11 @@ def _features(particles: Any, heads: int, strided: bool) -> Tensor:
     return features
 
 
+def _pairs(kept: Tensor) -> Any:
+    """The first N accepted pairs of each system, (S, N, 2), -1 where there are fewer."""
+    return kept.contiguous().unflatten(1, (-1, 2)).numpy()
+
+
 def _given(directions: Tensor | None, dtype: Any) -> Any:
     if directions is None:
         return np.zeros((0, 0, 0, 0), dtype)
@@ -152,6 +161,7 @@ def _slack(dtype: Any) -> Any:
     return dtype.type(64 * np.finfo(dtype).eps)
 
 
+@functools.lru_cache(64)
 def _physics(rules: Rules, dtype: Any) -> Physics:
     number = dtype.type
     radius = math.inf if rules.threshold <= 0 else -math.log(rules.threshold)
@@ -167,40 +177,4 @@ def _share(shape: tuple[int, ...], heads: int, kernel: Callable[..., None], *arg
     work = systems * d * (1 + d // heads // (4 * heads))
     parts = max(1, min(systems, 4 * torch.get_num_threads(), work // _SHARE))
     edges = [systems * part // parts for part in range(parts + 1)]
-    _each(kernel, [(*arguments, *edge) for edge in pairwise(edges)])
-
-
-def _each(function: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-    """Make all calls, side by side as far as torch's number of threads allows."""
-    left = iter(calls)  # whoever is free takes the next: a thread that wakes late delays nobody
-
-    def work() -> None:
-        for arguments in left:
-            function(*arguments)
-
-    helpers = min(torch.get_num_threads(), len(calls)) - 1
-    others = [_threads().submit(work) for _ in range(helpers)]
-    work()
-    for other in others:
-        if not other.cancel():
-            other.result()
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kiti-collision")
-    return _pool
-
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _forget_pool() -> None:
-    """A forked child has the pool, but not its threads."""
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    each(kernel, [(*arguments, *edge) for edge in pairwise(edges)])

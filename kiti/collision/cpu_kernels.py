@@ -33,14 +33,15 @@ def max_speed(v, heads, slack, v_max, begin, end):
 
 @no_type_check
 @compiled()
-def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, out, k, partner, energy, begin, end):
-    """Eq 5 into `out`; k holds 0, partner -1. Fills the rest: v_max if `own`, and energy.
+def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, out, k, kept, energy, begin, end):
+    """Eq 5 into `out`; k holds 0, kept -1. Fills the rest: v_max if `own`, and energy.
 
     Unless `whole`, `out` holds x + dt v already and only particles that met another are written.
     """
     n = x.shape[1] // heads
     scratch = scratch_for(n, heads, n + LISTED, x.dtype)
-    shift, kick, best = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype), np.empty(n, x.dtype)
+    shift, kick = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype)
+    partner, best = np.empty(n, np.int32), np.empty(n, x.dtype)
     for system in range(begin, end):
         xs, vs = x[system], v[system]
         if whole:
@@ -58,29 +59,32 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
         if n > FEW:
             few, margin = gather(xs, vs, n, heads, physics, top, own, scratch)
         if mutual:
-            best[:] = 0
-            _prefer(xs, vs, n, heads, few, margin, physics, top, scratch, best, partner[system])
-        touched = False
+            partner[:], best[:] = -1, 0
+            _prefer(xs, vs, n, heads, few, margin, physics, top, scratch, best, partner)
+        listed = 0
         while row < few - 1:
             if mutual:
-                found, row = _mutual(partner[system], scratch.pairs), n
+                found, row = _mutual(partner, scratch.pairs), n
             elif n > FEW:
                 found, row = find_among_many(vs, heads, few, margin, physics, top, row, scratch)
             else:
                 found, row = find_among_few(xs, vs, n, heads, physics, top, row, scratch.pairs, scratch.scores)
             if found == 0:
                 continue
-            if not touched:
-                shift[:], kick[:], touched = 0, 0, True
+            if listed == 0:
+                shift[:], kick[:] = 0, 0
+            for p in range(min(found, n - listed)):
+                kept[system, listed + p] = scratch.pairs[p]
+            listed += found
             add_pairs(xs, vs, system, heads, scratch.pairs, found, seed, directions, k[system], shift, kick)
-        if touched:
+        if listed > 0:
             energy[system, 1] += _move(xs, vs, heads, physics, k[system], shift, kick, out[system])
 
 
 @no_type_check
 @compiled()
 def backward(
-    grad, x, v, heads, physics, mutual, seed, directions, v_max, k, partner, grad_x, grad_v, begin, end
+    grad, x, v, heads, physics, seed, directions, v_max, k, kept, grad_x, grad_v, begin, end
 ):  # fmt: skip
     """The adjoint of `forward`, into grad_x and grad_v."""
     n = x.shape[1] // heads
@@ -89,16 +93,18 @@ def backward(
     for system in range(begin, end):
         xs, vs, top = x[system], v[system], v_max[system]
         _of_addition(grad[system], physics.dt, grad_x[system], grad_v[system])
-        if not k[system].any():
+        listed = k[system].sum() // 2
+        if listed == 0:
             continue
         _gradients_of_sums(grad[system], heads, physics, k[system], a, b)
+        if listed <= n:
+            pull_back(vs, system, heads, kept[system], listed, seed, directions, a, b, grad_x[system], grad_v[system])
+            continue
         few, margin, row = n, x.dtype.type(0), 0
-        if n > FEW and not mutual:  # whose pairs the forward has left
+        if n > FEW:
             few, margin = gather(xs, vs, n, heads, physics, top, False, scratch)
         while row < few - 1:
-            if mutual:
-                found, row = _mutual(partner[system], scratch.pairs), n
-            elif n > FEW:
+            if n > FEW:
                 found, row = find_among_many(vs, heads, few, margin, physics, top, row, scratch)
             else:
                 found, row = find_among_few(xs, vs, n, heads, physics, top, row, scratch.pairs, scratch.scores)

@@ -28,6 +28,11 @@ _WHOLE = 128
 _OPTIONS = {"enable_fp_fusion": True}
 
 
+def kept_width(n: int | torch.SymInt, reduction: str) -> int | torch.SymInt:
+    """Of `Forward.kept`, for N particles: whom each collides with, -1 for nobody, where that is one at most."""
+    return n if reduction == "max_one" else 0
+
+
 def max_speed(v: Float[Tensor, "S D"], heads: int, strided: bool) -> Float[Tensor, " S"]:
     """max |v_i - v_j| of each system; NaN where a velocity is not finite."""
     kernels, device = _kernels(v)
@@ -65,7 +70,7 @@ def forward(
     heads, systems, dtype = rules.collision_heads, len(x), accumulation_dtype(x.dtype)
     n, mutual = x.shape[1] // heads, rules.reduction == "max_one"
     form, settings = _form(n, heads, x.dtype), _settings(kernels, rules, directions, dtype, n)
-    partner = torch.empty(systems, n if mutual else 0, dtype=torch.int32, device=x.device)
+    partner = torch.empty(systems, kept_width(n, rules.reduction), dtype=torch.int32, device=x.device)
     if not x.numel():
         return Forward(
             torch.add(x, v, alpha=rules.dt),
@@ -106,7 +111,7 @@ def backward(
     directions: Float[Tensor, "S N N heads"] | None,
     k: Int[Tensor, "S N"],
     v_max: Float[Tensor, " S"],
-    partner: Int[Tensor, "S M"],
+    kept: Int[Tensor, "S M"],
 ) -> tuple[Float[Tensor, "S D"], Float[Tensor, "S D"]]:
     """The gradients of x and v, given that of x'; acceptance and directions are constants, and drawn again."""
     kernels, device = _kernels(x)
@@ -120,7 +125,7 @@ def backward(
     given = x if directions is None else directions.contiguous()
     with device:
         kernels.backward[(systems, rows, parts)](
-            grad, x, v, given, v_max, partner, k, grad_x, grad_v, n, seed, rules.threshold, float(rules.dt),
+            grad, x, v, given, v_max, kept, k, grad_x, grad_v, n, seed, rules.threshold, float(rules.dt),
             **settings, **form,
         )  # fmt: skip
     return grad_x, grad_v

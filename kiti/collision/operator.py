@@ -2,14 +2,19 @@
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
 all randomness comes from the seed, a tensor. What runs inside is `cpu.py` or `gpu.py`.
+
+They are registered by hand: torch.library.custom_op with its register_autograd would do the same, and spend twice the
+time on a call, which is felt where a step is made of small ones.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from kiti.collision import cpu, gpu
 from kiti.collision.particles import accumulation_dtype
@@ -34,38 +39,51 @@ def collide_fused(
     directions = None if given is None else given.reshape(len(rows), n, n, heads)
     v_max = None
     if rules.max_over == "batch" and speeds.numel():
-        v_max = _max_speed(speeds.detach(), heads, rules.layout == "strided", backend).amax().expand(len(rows))
-    x_new, k, _, _, energy = _collide(
+        v_max = torch.ops.kiti.max_speed.default(speeds.detach(), heads, rules.layout == "strided", backend)
+        v_max = v_max.amax().expand(len(rows))
+    x_new, k, _, _, energy = torch.ops.kiti.collide.default(
         rows, speeds, seed, directions, v_max, heads, rules.coll_coef, rules.dt, rules.layout, rules.position_update,
         rules.reduction, backend,
     )  # fmt: skip
     before, after = energy.detach().sum(0)
-    partners = k.sum().to(energy.dtype) / max(k.numel(), 1)
+    partners = k.mean(dtype=energy.dtype) if k.numel() else energy.new_zeros(())
     return x_new.view(x.shape), collisions(partners, before, after)
 
 
-@torch.library.custom_op("kiti::max_speed", mutates_args=())
+_library = torch.library.Library("kiti", "FRAGMENT")
+
+
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `function` the operator kiti::<its name without the underscore>, new tensors of whatever it is given."""
+    name = function.__name__.removeprefix("_")
+    schema = torch.library.infer_schema(function, mutates_args=())
+    _library.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
+    _library.impl(name, function, "CompositeExplicitAutograd")
+    return function
+
+
+@_operator
 def _max_speed(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
     return BACKENDS[backend].max_speed(v.contiguous(), heads, strided)
 
 
-@_max_speed.register_fake
+@torch.library.register_fake("kiti::max_speed", lib=_library)
 def _(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
     return v.new_empty(v.shape[0], dtype=accumulation_dtype(v.dtype))
 
 
-@torch.library.custom_op("kiti::collide", mutates_args=())
+@_operator
 def _collide(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, collision_heads: int,
     coll_coef: float, dt: float, layout: str, position_update: bool, reduction: str, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """x', k, max(V_r), partner and energy as in `fused.Forward`."""
+    """x', k, max(V_r), kept and energy as in `fused.Forward`."""
     rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction)
     done = BACKENDS[backend].forward(x.contiguous(), v.contiguous(), rules, int(seed), directions, v_max)
-    return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.partner, done.energy)
+    return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.kept, done.energy)
 
 
-@_collide.register_fake
+@torch.library.register_fake("kiti::collide", lib=_library)
 def _(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, collision_heads: int,
     coll_coef: float, dt: float, layout: str, position_update: bool, reduction: str, backend: str,
@@ -75,50 +93,61 @@ def _(
         x.new_empty(x.shape),
         x.new_empty(systems, n, dtype=torch.int32),
         x.new_empty(systems, dtype=dtype),
-        x.new_empty(systems, n if reduction == "max_one" else 0, dtype=torch.int32),
+        x.new_empty(systems, BACKENDS[backend].kept_width(n, reduction), dtype=torch.int32),
         x.new_empty(systems, 2, dtype=dtype),
     )
 
 
-@torch.library.custom_op("kiti::collide_backward", mutates_args=())
+@_operator
 def _collide_backward(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
-    partner: Tensor, collision_heads: int, coll_coef: float, dt: float, layout: str, position_update: bool,
+    kept: Tensor, collision_heads: int, coll_coef: float, dt: float, layout: str, position_update: bool,
     reduction: str, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction)
     return BACKENDS[backend].backward(
-        grad.contiguous(), x.contiguous(), v.contiguous(), rules, int(seed), directions, k, v_max, partner
+        grad.contiguous(), x.contiguous(), v.contiguous(), rules, int(seed), directions, k, v_max, kept
     )
 
 
-@_collide_backward.register_fake
+@torch.library.register_fake("kiti::collide_backward", lib=_library)
 def _(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
-    partner: Tensor, collision_heads: int, coll_coef: float, dt: float, layout: str, position_update: bool,
+    kept: Tensor, collision_heads: int, coll_coef: float, dt: float, layout: str, position_update: bool,
     reduction: str, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, v, seed, directions, _, *ctx.settings = inputs
-    _, k, v_max, partner, energy = output
-    # Where nothing collided the gradient is that of x + dt v, and x and v need not be kept. A traced k has no numbers,
-    # and a GPU would have to be waited for.
-    ctx.still = type(k) is Tensor and k.device.type == "cpu" and not k.any()
-    if not ctx.still:
-        ctx.save_for_backward(x, v, seed, directions, k, v_max, partner)
-    ctx.mark_non_differentiable(k, v_max, partner, energy)
+class _Collide(torch.autograd.Function):
+    """kiti::collide where a gradient may be asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        x, v, seed, directions, _, *ctx.settings = inputs
+        with torch._C._AutoDispatchBelowAutograd():
+            x_new, k, v_max, kept, energy = torch.ops.kiti.collide.default(*inputs)
+        # Where nothing collided the gradient is that of x + dt v, and x and v need not be kept. A traced k has no
+        # numbers, and a GPU would have to be waited for.
+        ctx.still = type(k) is Tensor and k.device.type == "cpu" and not k.any()
+        if not ctx.still:
+            ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)
+        ctx.mark_non_differentiable(k, v_max, kept, energy)
+        ctx.set_materialize_grads(False)
+        return x_new, k, v_max, kept, energy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        nothing = [None] * (3 + len(ctx.settings))
+        if grad is None:
+            return None, None, *nothing
+        if ctx.still:
+            _, _, dt, *_ = ctx.settings
+            return grad, grad if dt == 1 else dt * grad, *nothing
+        x, v, seed, directions, k, v_max, kept = ctx.saved_tensors
+        arguments = (x, v, seed, directions, k, v_max, kept, *ctx.settings)
+        return *torch.ops.kiti.collide_backward.default(grad, *arguments), *nothing
 
 
-def _backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-    nothing = [None] * (3 + len(ctx.settings))
-    if ctx.still:
-        _, _, dt, *_ = ctx.settings
-        return grad, grad if dt == 1 else dt * grad, *nothing
-    x, v, seed, directions, k, v_max, partner = ctx.saved_tensors
-    return *_collide_backward(grad, x, v, seed, directions, k, v_max, partner, *ctx.settings), *nothing
-
-
-_collide.register_autograd(_backward, setup_context=_save)
+_library.impl("collide", _Collide.apply, "Autograd")

@@ -20,6 +20,5 @@ class Collisions(NamedTuple):
 
 def collisions(partners: Tensor, energy_before: Tensor, energy_after: Tensor) -> Collisions:
     """Collect the two, reading 0/0 as 1: nothing moved, nothing changed."""
-    moving = energy_before != 0
-    ratio = torch.where(moving, energy_after / torch.where(moving, energy_before, 1), 1)
+    ratio = torch.where(energy_before == 0, 1, energy_after / energy_before)
     return Collisions(partners.detach(), ratio.detach())
