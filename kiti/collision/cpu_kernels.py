@@ -10,7 +10,7 @@ import numpy as np
 
 from kiti.collision.cpu_distances import FEW
 from kiti.collision.cpu_maximum import fastest_of_few, fastest_of_many
-from kiti.collision.cpu_search import find_among_few, find_among_many, gather, scratch_for
+from kiti.collision.cpu_search import any_near, find_among_few, find_among_many, gather, scratch_for
 from kiti.collision.cpu_sums import add_pairs, pull_back
 from kiti.collision.jit import compiled, reassociated
 
@@ -34,7 +34,7 @@ def max_speed(v, heads, slack, v_max, begin, end):
 @no_type_check
 @compiled()
 def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, out, k, kept, energy, begin, end):
-    """Eq 5 into `out`; k holds 0, kept -1. Fills the rest: v_max if `own`, and energy.
+    """Eq 5 into `out`; k holds 0, kept -1, and v_max 0 if it is to be found, `own`. Fills the rest.
 
     Unless `whole`, `out` holds x + dt v already and only particles that met another are written.
     """
@@ -44,13 +44,10 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
     partner, best = np.empty(n, np.int32), np.empty(n, x.dtype)
     for system in range(begin, end):
         xs, vs = x[system], v[system]
-        if whole:
-            _add(xs, vs, out[system])
-        energy[system, 0] = _energy(vs)
-        energy[system, 1] = energy[system, 0]
+        energy[system] = _add(xs, vs, out[system]) if whole else _energy(vs)
         if own and n > FEW:
             v_max[system] = fastest_of_many(vs, n, heads, physics.slack, scratch)
-        elif own:
+        elif own and any_near(xs, n, heads, physics):  # else nobody collides, and it is not asked for
             v_max[system] = fastest_of_few(vs, n, heads)
         top = v_max[system]
         if not top > 0:  # all at rest, or NaN
@@ -112,10 +109,14 @@ def backward(
 
 
 @no_type_check
-@compiled()
+@reassociated()
 def _add(x, v, out):
+    """x + v into `out`; returns Σ|v|²."""
+    total = v.dtype.type(0)
     for f in range(len(x)):
         out[f] = x[f] + v[f]
+        total += v[f] * v[f]
+    return total
 
 
 @no_type_check

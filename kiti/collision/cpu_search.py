@@ -26,6 +26,8 @@ from kiti.collision.jit import compiled, reassociated
 _MANY = 128
 # So few partners of a particle that are near enough have their velocities compared one by one.
 _SCARCE = 4
+# More than `roughly` differs from the square that decides by rounding, which may be another in every place.
+_ROUGHLY = 1.25
 
 # What decides, as numbers of the features' precision; the last two are booleans.
 Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
@@ -126,6 +128,20 @@ def _limits(physics, v_max, one, two, two_thirds):
 
 @no_type_check
 @compiled()
+def any_near(x, n, heads, physics):
+    """Whether two of a few particles are near enough to collide, if they are fast enough: False is certain."""
+    number = x.dtype.type
+    rim, _, _, _, _ = _limits(physics, number(0), number(1), number(2), number(2 / 3))
+    wide = rim * number(_ROUGHLY)
+    for row in range(n - 1):
+        for other in range(row + 1, n):
+            if roughly(x, row, other, heads, wide) < wide:
+                return True
+    return False
+
+
+@no_type_check
+@compiled()
 def find_among_few(x, v, n, heads, physics, v_max, row, pairs, scores):
     """Accepted pairs from particle `row` on, as i < j into pairs (capacity, 2), and their scores.
 
@@ -135,11 +151,11 @@ def find_among_few(x, v, n, heads, physics, v_max, row, pairs, scores):
     number, threshold = v.dtype.type, physics.threshold
     rim, cut, a, b, one = _limits(physics, v_max, number(1), number(2), number(2 / 3))
     infinite = number(np.inf)
-    found, wide = 0, rim * number(2)
+    found, wide = 0, rim * number(_ROUGHLY)
     while row < n - 1 and found + n <= len(scores):
         for other in range(row + 1, n):
-            # Twice what will do: these two sums may be rounded otherwise in another place.
-            if roughly(x, row, other, heads, wide) < wide and roughly(v, row, other, heads, infinite) * number(2) > cut:
+            close = roughly(x, row, other, heads, wide) < wide
+            if close and roughly(v, row, other, heads, infinite) * number(_ROUGHLY) > cut:
                 near, fast = square_distance(x, row, other, heads), square_distance(v, row, other, heads)
                 if near < rim and fast > cut * _floor(near, a, b, one):
                     score = math.sqrt(fast) * math.exp(-math.sqrt(near)) / v_max
