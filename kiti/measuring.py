@@ -57,7 +57,8 @@ def interleaved(
     """Time the calls in turns: each once a round, after two runs that do not count.
 
     Rounds go on until `budget` seconds are spent, `least` of them at least and `rounds` at most. Within its turn
-    a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time.
+    a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time. Between
+    turns freed memory goes back to the system, which would else happen, and count, in somebody's next call.
     """
     _set_malloc(_STEADY)
     once = {}
@@ -75,6 +76,7 @@ def interleaved(
                 break
             for name in names:
                 timed[name].append([_seconds(calls[name], device) for _ in range(repeats[name])])
+                _trim(_STEADY[_M_TRIM_THRESHOLD])
             names.append(names.pop(0))  # who follows whom changes from round to round
     return {name: Timing(turns) for name, turns in timed.items()}
 
@@ -106,8 +108,14 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
     """Memory of one run of `call` at its peak, above what was held before; None where the system cannot tell.
 
     On a CPU it is the growth of the resident set, exact to some 100 KB a thread: Linux resets its peak on demand, and
-    glibc is made to keep no freed block, which would hide what is allocated again.
+    glibc is made to keep no freed block, which would hide what is allocated again. Of two runs the lower counts: in
+    the first, holes between older blocks may fill and stay.
     """
+    runs = [_peak_bytes(call, device) for _ in range(2)]
+    return None if None in runs else min(run for run in runs if run is not None)
+
+
+def _peak_bytes(call: Call, device: torch.device) -> int | None:
     gc.collect()
     if device.type == "cuda":
         _synchronize(device)
@@ -119,7 +127,7 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
     if not _set_malloc(_EXACT):
         return None
     try:
-        ctypes.CDLL(None).malloc_trim(0)
+        _trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM := VmRSS
         before = _status_bytes("VmRSS")
         call()
@@ -133,6 +141,13 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
 def _status_bytes(field: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _trim(kept: int) -> None:
+    """Give what was freed back to the system, but for `kept` bytes; nothing where the C library is not glibc."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(ctypes.c_size_t(kept))
 
 
 def _set_malloc(parameters: Mapping[int, int]) -> bool:
