@@ -42,6 +42,12 @@ def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
     return found
 
 
+def test_the_navier_stokes_solver_s_record(tmp_path: Path) -> None:
+    [case] = run("benchmark_navier_stokes", tmp_path)["cases"]
+    assert 0 < case["our_error"] <= case["their_error"] < 1e-3
+    assert case["our_steps"] < case["their_steps"]
+
+
 def test_the_collision_s_record(tmp_path: Path) -> None:
     record = run("benchmark_collision", tmp_path, "--only", "coll_coef=0.5")
     assert [case["particles"] for case in record["cases"]] == [16, 16, 1, 1]
