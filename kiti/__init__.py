@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kiti.collision import collide
+    from kiti.condensation import weight_correlation
     from kiti.ko import KO, hard_collision, soft_collision
     from kiti.residual import KITIResidual
 
@@ -19,8 +20,9 @@ _HOME = {
     "soft_collision": "kiti.ko",
     "hard_collision": "kiti.ko",
     "KO": "kiti.ko",
+    "weight_correlation": "kiti.condensation",
 }
-__all__ = ["KO", "KITIResidual", "collide", "hard_collision", "soft_collision"]
+__all__ = ["KO", "KITIResidual", "collide", "hard_collision", "soft_collision", "weight_correlation"]
 
 
 def __getattr__(name: str) -> Any:

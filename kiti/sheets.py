@@ -38,21 +38,27 @@ class Scale(_Closed):
 
 
 class Metric(_Closed):
-    """A metric of the records by its `key`; `published` marks the one that printed numbers stand against."""
+    """A metric of the records by its `key`; `published` marks those that printed numbers stand against.
+
+    `higher_is_better` is null for a quantity that is neither good nor bad.
+    """
 
     key: str
     label: str
-    higher_is_better: bool = False
+    higher_is_better: bool | None = False
     published: bool = False
 
 
 class Row(_Closed):
-    """A row: the overrides of its `run`, the digits the paper prints, the rows it is `against`."""
+    """A row: the overrides of its `run`, the digits the paper prints, the rows it is `against`.
+
+    Where a table has several published metrics the digits are given by the metric's label.
+    """
 
     group: str
     label: str
     run: list[str]
-    published: str | None = None
+    published: str | dict[str, str] | None = None
     against: list[str] = []
     # Some points of a sweep do not exist at a small scale: they are shown, with the reason, as not run.
     may_not_compose: bool = False
@@ -64,10 +70,16 @@ class Row(_Closed):
 
     @pydantic.field_validator("published")
     @classmethod
-    def _is_a_number(cls, published: str | None) -> str | None:
-        if published is not None:
-            float(published)
+    def _are_numbers(cls, published: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        for digits in published.values() if isinstance(published, dict) else [published or "0"]:
+            float(digits)
         return published
+
+    def printed(self, metric: Metric) -> str | None:
+        """The digits the paper prints for this metric of this row."""
+        if not metric.published:
+            return None
+        return self.published.get(metric.label) if isinstance(self.published, dict) else self.published
 
 
 class TableSpec(_Closed):
@@ -92,8 +104,14 @@ class TableSpec(_Closed):
                     raise ValueError(
                         f"row {row.group}/{row.label}: against {other!r}, which is no other row of its group"
                     )
-        if sum(metric.published for metric in self.metrics) != any(row.published for row in self.rows):
-            raise ValueError("printed numbers need exactly one metric with `published: true`")
+        labels = {metric.label for metric in self.metrics if metric.published}
+        printed = [row.published for row in self.rows if row.published]
+        if bool(labels) != bool(printed) or (len(labels) > 1 and any(isinstance(p, str) for p in printed)):
+            raise ValueError("printed numbers need exactly one metric with `published: true`, or to be given by metric")
+        for published in printed:
+            unknown = set(published) - labels if isinstance(published, dict) else set()
+            if unknown:
+                raise ValueError(f"published names {', '.join(sorted(unknown))}, no metric with `published: true`")
         return self
 
     def table(self) -> "TableSpec":

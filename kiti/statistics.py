@@ -14,6 +14,8 @@ from scipy import special  # scipy.stats takes a second to import
 
 BETTER = "better"
 WORSE = "worse"
+HIGHER = "higher"
+LOWER = "lower"
 NO_DIFFERENCE = "no difference seen"
 NOT_RUN = "not run"
 ONE_SEED = "one seed: no verdict"
@@ -59,12 +61,13 @@ def summarize(values: Iterable[float]) -> Summary:
     return Summary(mean, std, len(finite), len(everything) - len(finite))
 
 
-def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_better: bool) -> Comparison:
+def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_better: bool | None) -> Comparison:
     """Compare two runs' metric by seed (`seed -> value`), on the seeds that both have.
 
     "better" and "worse" need p < 0.05, which is the same as a 95 % interval that leaves out 0. Differences
     that are all equal have no spread to test against: all 0 is "no difference seen" (p = 1), all the same
-    other number is a certain difference (p = 0).
+    other number is a certain difference (p = 0). Of a metric that is neither, `higher_is_better` is None, and the
+    verdict is "higher" or "lower".
     """
     seeds = sorted(ours.keys() & baseline.keys())
     diverged = tuple(seed for seed in seeds if not (math.isfinite(ours[seed]) and math.isfinite(baseline[seed])))
@@ -91,5 +94,8 @@ def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_b
         p = 2 * float(special.stdtr(n - 1, -abs(difference) / standard_error))
     verdict = NO_DIFFERENCE
     if p < 1 - CONFIDENCE:
-        verdict = BETTER if (difference > 0) == higher_is_better else WORSE
+        if higher_is_better is None:
+            verdict = HIGHER if difference > 0 else LOWER
+        else:
+            verdict = BETTER if (difference > 0) == higher_is_better else WORSE
     return Comparison(n, difference, difference - half_width, difference + half_width, p, relative, verdict)

@@ -120,7 +120,7 @@ def to_csv(table: Table) -> str:
                 filled.row.group,
                 filled.row.label,
                 line.metric.key,
-                (filled.row.published or "") if line.metric.published else "",
+                filled.row.printed(line.metric) or "",
                 *(_raw(number) for number in (summary.mean, summary.std)),
                 summary.n,
                 summary.diverged,
@@ -172,8 +172,9 @@ def _lines(filled: Filled, rows: Sequence[Filled], metric: Metric) -> list[Line]
         baseline = next(row for row in rows if (row.row.group, row.row.label) == (filled.row.group, against))
         comparison = paired(ours, baseline.values(metric), metric.higher_is_better)
         printed = math.nan
-        if metric.published and filled.row.published and baseline.row.published:
-            printed = float(filled.row.published) / float(baseline.row.published) - 1
+        digits, others = filled.row.printed(metric), baseline.row.printed(metric)
+        if digits and others:
+            printed = float(digits) / float(others) - 1
         lines.append(Line(filled, metric, summary, against, comparison, printed, repeats=bool(lines)))
     return lines or [Line(filled, metric, summary)]
 
@@ -181,7 +182,7 @@ def _lines(filled: Filled, rows: Sequence[Filled], metric: Metric) -> list[Line]
 def _cells(line: Line, scale: str, printed: bool) -> list[str]:
     filled, summary, comparison = line.filled, line.summary, line.comparison
     row = filled.row
-    published = (row.published or NOTHING) if line.metric.published and not line.repeats else NOTHING
+    published = NOTHING if line.repeats else row.printed(line.metric) or NOTHING
     relative = formats.percent(comparison.relative) if comparison else NOTHING
     if printed and not math.isnan(line.published_relative):
         relative += f" ({formats.percent(line.published_relative)})"

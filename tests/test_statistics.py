@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kiti.statistics import BETTER, NO_DIFFERENCE, NOT_RUN, ONE_SEED, WORSE, paired, summarize
+from kiti.statistics import BETTER, HIGHER, LOWER, NO_DIFFERENCE, NOT_RUN, ONE_SEED, WORSE, paired, summarize
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])
@@ -35,6 +35,8 @@ def test_direction_of_better():
     assert paired(low, high, higher_is_better=False).verdict == BETTER
     assert paired(low, high, higher_is_better=True).verdict == WORSE
     assert paired(high, low, higher_is_better=True).verdict == BETTER
+    assert paired(low, high, higher_is_better=None).verdict == LOWER
+    assert paired(high, low, higher_is_better=None).verdict == HIGHER
 
 
 def test_only_common_seeds_are_paired():

@@ -261,6 +261,29 @@ def test_a_metric_that_is_not_there_is_named(runs_dir):
         aggregate([recorded(VANILLA, 0, 0.1)], "test/accuracy")
 
 
+def test_several_printed_metrics_and_one_that_is_neither_good_nor_bad(runs_dir, experiments):
+    metrics = [m | {"published": True, "higher_is_better": None} for m in TABLE["metrics"]]
+    digits = [{"relative L2": "0.1", "MSE": "0.2"}, {"relative L2": "0.3"}]
+    rows = [row | {"published": printed} for row, printed in zip(TABLE["rows"], digits, strict=True)]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"metrics": metrics, "rows": rows}))
+    for seed in range(3):
+        save(recorded(KITI, seed, 0.10 + 0.01 * seed), runs_dir)
+        save(recorded(VANILLA, seed, 0.20 + 0.02 * seed), runs_dir)
+    table = build("paper/t", experiments)
+    line = lines_of(table)["KITI-FNO", "test/relative_l2", "FNO"]
+    assert line.comparison.verdict == "lower"
+    assert line.published_relative == pytest.approx(2.0)
+    assert math.isnan(lines_of(table)["KITI-FNO", "test/mse", "FNO"].published_relative)
+    cells = [[cell.strip() for cell in row.split("|")] for row in formats.markdown(tables.grid(table)).splitlines()]
+    printed = {(row[2], row[3]): row[4] for row in cells if len(row) > 5 and row[1] == "Burgers"}
+    assert printed == {
+        ("FNO", "relative L2"): "0.1",
+        ("FNO", "MSE"): "0.2",
+        ("KITI-FNO", "relative L2"): "0.3",
+        ("KITI-FNO", "MSE"): "–",
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -271,6 +294,9 @@ def test_a_metric_that_is_not_there_is_named(runs_dir):
         ({"scales": {"smoke": {"seeds": []}}}, "seeds"),
         ({"scales": {"smoke": {"seeds": [1, 1]}}}, "twice"),
         ({"metrics": [{"key": "test/mse", "label": "MSE"}]}, "published: true"),
+        ({"metrics": [m | {"published": True} for m in TABLE["metrics"]]}, "given by metric"),
+        ({"rows": [TABLE["rows"][0] | {"published": {"MSE": "0.1"}}]}, "published names MSE"),
+        ({"rows": [TABLE["rows"][0] | {"published": {"relative L2": "0,1"}}]}, "published"),
         ({"kind": "plot"}, "kind"),
     ],
 )

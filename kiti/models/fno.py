@@ -27,6 +27,10 @@ class SpectralConv1d(nn.Module):
         scale = 1 / (in_channels * out_channels)
         self.weight = nn.Parameter(scale * torch.rand(in_channels, out_channels, modes, 2))
 
+    def filters(self) -> Float[Tensor, "O I modes 2"]:
+        """What each output channel weighs its inputs' modes with."""
+        return self.weight.transpose(0, 1)
+
     def forward(self, h: Float[Tensor, "B I S"]) -> Float[Tensor, "B O S"]:
         points = h.shape[-1]
         if points // 2 + 1 < self.modes:

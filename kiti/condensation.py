@@ -1,0 +1,54 @@
+"""Network parameter condensation: how alike the neurons of a layer are (KITINet, Appendix I).
+
+The papers read it with opposite signs (spec A21): here it is a quantity, never a score.
+"""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def weight_correlation(weight: Float[Tensor, "N *filter"]) -> float:
+    """ρ in [0, 1]: the mean |cos| over ordered pairs of neurons, weight (N, D); of filters, (N, channels, *kernel).
+
+    Fully connected (17):   ρ = 1/(N(N−1)) Σ_{i≠j} |w_i·w_j| / (|w_i| |w_j|)
+    Convolution (18):       the same of w_{i,z} and w_{j,z} in R^(kernel), averaged over input channels z too
+
+    A kernel of one point would make every |cos| 1: such a convolution is read as fully connected (spec A32). Neurons
+    that are zero have no direction and are left out, pair by pair (A33). nan where no pair is left.
+
+    Raises:
+        ValueError: a weight of fewer than two dimensions.
+    """
+    if weight.dim() < 2:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}: (N, D) or (N, channels, *kernel) is needed")
+    rows = weight.double().flatten(2) if weight.dim() > 2 else weight.double().unsqueeze(1)  # (N, channels, f)
+    if rows.shape[2] == 1:
+        rows = rows.transpose(1, 2)
+    norms = rows.norm(dim=2, keepdim=True)
+    directions = torch.where(norms > 0, rows / norms, 0).transpose(0, 1)  # (channels, N, f)
+    moving = (norms > 0).squeeze(2).T.sum(1)  # (channels,)
+    pairs = int((moving * (moving - 1)).sum())
+    if pairs == 0:
+        return math.nan
+    cosines = (directions @ directions.transpose(1, 2)).abs()
+    return float((cosines.sum() - moving.sum()) / pairs)
+
+
+def filters(layer: nn.Module) -> Tensor:
+    """What the neurons of a layer weigh their inputs with, (N, D) or (N, channels, *kernel).
+
+    Of a layer that keeps something else in `weight` it is what its own `filters()` gives, such as a spectral
+    convolution's modes, real and imaginary parts side by side. ValueError for a layer without weights.
+    """
+    own: Any = getattr(layer, "filters", None)
+    if own is not None:
+        return own()
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"{type(layer).__name__} has no weight whose neurons could be compared")
+    return weight

@@ -1,0 +1,37 @@
+"""ρ of chosen layers, in the metrics of every run that asks for it."""
+
+from collections.abc import Sequence
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
+
+from kiti.condensation import filters, weight_correlation
+
+
+class CondensationMonitor(Callback):
+    """Logs `rho/<layer>`, Eqs 17 and 18 of KITINet, when the trained model is tested.
+
+    Args:
+        layers: names within the model. A name that is none, or of a layer without weights, is a ValueError before
+            training.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self.layers = list(layers)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        known = dict(_model(pl_module).named_modules())
+        for name in self.layers:
+            if name not in known:
+                raise ValueError(f"callbacks.condensation.layers: the model has no layer {name!r}")
+            filters(known[name])
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name in self.layers:
+            pl_module.log(f"rho/{name}", weight_correlation(filters(_model(pl_module).get_submodule(name))))
+
+
+def _model(task: LightningModule) -> nn.Module:
+    model = task.model
+    assert isinstance(model, nn.Module)
+    return model
