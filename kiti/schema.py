@@ -77,6 +77,13 @@ class OperatorPairs(Target):
     seed: NonNegativeInt
 
 
+def _check_resolutions(data: OperatorPairs, grid: int) -> None:
+    for name in ("resolution", "test_resolution"):
+        points = getattr(data, name)
+        if points is not None and grid % points:
+            raise ValueError(f"{name}={points} does not divide grid={grid}")
+
+
 class BurgersData(OperatorPairs):
     target: Literal["kiti.data.burgers.BurgersData"] = Field(alias="_target_")
     data_dir: str
@@ -88,10 +95,7 @@ class BurgersData(OperatorPairs):
 
     @model_validator(mode="after")
     def _resolutions_divide_the_grid(self) -> "BurgersData":
-        for name in ("resolution", "test_resolution"):
-            points = getattr(self, name)
-            if points is not None and self.grid % points:
-                raise ValueError(f"{name}={points} does not divide grid={self.grid}")
+        _check_resolutions(self, self.grid)
         return self
 
 
@@ -100,7 +104,32 @@ class BurgersMat(OperatorPairs):
     path: Annotated[FilePath, Field(strict=False)]
 
 
-Data = Annotated[BurgersData | BurgersMat, Field(discriminator="target")]
+class TorusFrames(OperatorPairs):
+    data_dir: str
+    grid: PositiveInt
+    frames_in: PositiveInt
+    frames_out: PositiveInt
+    data_seed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _resolutions_divide_the_grid(self) -> "TorusFrames":
+        _check_resolutions(self, self.grid)
+        return self
+
+
+class NavierStokesData(TorusFrames):
+    target: Literal["kiti.data.navier_stokes.NavierStokesData"] = Field(alias="_target_")
+    viscosity: PositiveFloat
+    tolerance: PositiveFloat
+
+
+class HeatData(TorusFrames):
+    target: Literal["kiti.data.heat.HeatData"] = Field(alias="_target_")
+    diffusivity: NonNegativeFloat
+    source: Literal["boundary", "uniform"]
+
+
+Data = Annotated[BurgersData | BurgersMat | NavierStokesData | HeatData, Field(discriminator="target")]
 
 
 # -- model --------------------------------------------------------------------------------------------------------
@@ -116,6 +145,19 @@ class FNO1d(Target):
     def seam_size(self, system_axis: int, data: OperatorPairs) -> int | None:
         """D at the seam, whose tensors are (batch, width, resolution); None for an axis that holds no features."""
         return {-1: data.resolution, 2: data.resolution, 1: self.width, -2: self.width}.get(system_axis)
+
+
+class FNO2d(FNO1d):
+    target: Literal["kiti.models.fno2d.FNO2d"] = Field(alias="_target_")  # type: ignore[assignment]
+    t_in: PositiveInt
+
+    def seam_size(self, system_axis: int, data: OperatorPairs) -> int | None:
+        """D at the seam, whose tensors are (batch, width, resolution²)."""
+        points = data.resolution**2
+        return {-1: points, 2: points, 1: self.width, -2: self.width}.get(system_axis)
+
+
+Model = Annotated[FNO1d | FNO2d, Field(discriminator="target")]
 
 
 # -- what happens to activations ----------------------------------------------------------------------------------
@@ -191,6 +233,13 @@ class OperatorLearning(Target):
     target: Literal["kiti.tasks.operator_learning.OperatorLearning"] = Field(alias="_target_")
 
 
+class OperatorRollout(Target):
+    target: Literal["kiti.tasks.operator_learning.OperatorRollout"] = Field(alias="_target_")
+
+
+Task = Annotated[OperatorLearning | OperatorRollout, Field(discriminator="target")]
+
+
 class Adam(Factory):
     target: Literal["torch.optim.Adam"] = Field(alias="_target_")
     lr: PositiveFloat
@@ -254,6 +303,11 @@ class CollisionMonitor(Target):
     warn_above: PositiveFloat
 
 
+class CondensationMonitor(Target):
+    target: Literal["kiti.condensation_monitor.CondensationMonitor"] = Field(alias="_target_")
+    layers: list[str]
+
+
 class Checkpointing(Target):
     target: Literal["kiti.checkpointing.Checkpointing"] = Field(alias="_target_")
     every_seconds: NonNegativeFloat
@@ -262,6 +316,7 @@ class Checkpointing(Target):
 class Callbacks(Strict):
     progress: Progress
     collisions: CollisionMonitor
+    condensation: CondensationMonitor
     checkpointing: Checkpointing
 
 
@@ -293,8 +348,8 @@ class Config(Strict):
     runs_dir: str
     data_dir: str
     data: Data
-    model: FNO1d
-    task: OperatorLearning
+    model: Model
+    task: Task
     residual: Residual
     collision: Annotated[Annotated[KO, Tag(TAGS[0])] | _None, _given_or_none]
     optimizer: Optimizer
@@ -303,6 +358,23 @@ class Config(Strict):
     logger: Annotated[Annotated[Log, Tag(TAGS[0])] | _None, _given_or_none]
     callbacks: Callbacks
     calibration: Calibration | None = None
+
+    @model_validator(mode="after")
+    def _frames_go_where_frames_are_told(self) -> "Config":
+        """Pairs of functions, frames: data, model and task must mean the same."""
+        frames = (
+            isinstance(self.data, TorusFrames), isinstance(self.model, FNO2d), isinstance(self.task, OperatorRollout)
+        )  # fmt: skip
+        if len(set(frames)) > 1:
+            raise ValueError(
+                f"{self.data.target}, {self.model.target} and {self.task.target} do not go together: "
+                "frames need all three of NavierStokesData or HeatData, FNO2d and OperatorRollout; other pairs none"
+            )
+        if not (isinstance(self.data, TorusFrames) and isinstance(self.model, FNO2d)):
+            return self
+        if self.model.t_in != self.data.frames_in:
+            raise ValueError(f"model.t_in={self.model.t_in} is not data.frames_in={self.data.frames_in}")
+        return self
 
     @model_validator(mode="after")
     def _heads_divide_the_system(self) -> "Config":

@@ -39,11 +39,17 @@ def test_the_two_switches_are_orthogonal(residual: str, collision: str) -> None:
     compose(["experiment=burgers", f"residual={residual}", f"collision={collision}", "scale=smoke"])
 
 
+def home(group: str, option: str) -> str:
+    """An experiment that says `override /group: option`, since data, model and task must go together; or burgers."""
+    says = f"override /{group}: {option}\n"
+    return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_option_of_every_group_composes(group: str) -> None:
     for option in sorted((CONF / group).glob("*.yaml")):
-        needs = (f"data.path={__file__}",) if option.stem == "burgers_mat" else ()
-        compose(["experiment=burgers", f"{group}={option.stem}", *needs])
+        experiment = home(group, option.stem)
+        compose([f"experiment={experiment}", f"{group}={option.stem}", *needed(experiment)])
 
 
 def targets() -> list[type[schema.Target]]:
@@ -83,6 +89,7 @@ def test_no_key_that_nothing_reads(kind: type[schema.Target]) -> None:
         (["seed=-1"], "seed=-1: input should be greater than or equal to 0"),
         (["seed=x"], "seed=x: input should be a valid integer"),
         (["trainer.max_epochs=null"], "trainer.max_epochs=None: input should be a valid integer"),
+        (["task=operator_rollout"], "do not go together: frames need all three of"),
         (["data=burgers_mat"], "data.path: missing; give it as data.path=<value>"),
         (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
     ],
@@ -95,8 +102,13 @@ def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> N
     assert "\n" not in str(error.value)
 
 
+def test_frames_given_and_frames_seen_must_agree() -> None:
+    with pytest.raises(ConfigError, match=r"model\.t_in=5 is not data\.frames_in=10"):
+        compose(["experiment=heat", "model.t_in=5"])
+
+
 def test_without_an_experiment_the_known_ones_are_named() -> None:
-    with pytest.raises(ConfigError, match="experiment=<option> is missing; there are burgers, burgers_mat"):
+    with pytest.raises(ConfigError, match="is missing; there are burgers, burgers_mat, heat, navier_stokes"):
         compose([])
 
 

@@ -1,7 +1,8 @@
-"""Learning a solution operator from pairs of functions on a grid: u(., 0) -> u(., 1)."""
+"""Learning a solution operator from pairs of functions on a grid: u(., 0) -> u(., 1), or frame after frame."""
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MeanSquaredError
@@ -33,18 +34,22 @@ class OperatorLearning(Task):
         self.on_device = nn.ModuleList([*relative_l2, *mse])  # so that Lightning moves them with the model
         self.errors = list(zip(self.SETS, relative_l2, mse, strict=True))
 
+    def predict(self, given: Tensor, target: Tensor) -> Tensor:
+        """What is compared with `target`."""
+        return self.model(given)
+
     def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
-        u0, u1 = batch
-        errors = relative_l2(self.model(u0), u1)
+        given, target = batch
+        errors = relative_l2(self.predict(given, target), target)
         self.train_loss.update(errors.detach())
         return errors.sum()
 
     def test_step(self, batch: Pair, batch_idx: int, dataloader_idx: int = 0) -> None:
-        u0, u1 = batch
-        prediction = self.model(u0)
+        given, target = batch
+        prediction = self.predict(given, target)
         _name, relative, mse = self.errors[dataloader_idx]
-        relative.update(relative_l2(prediction, u1))
-        mse.update(prediction, u1)
+        relative.update(relative_l2(prediction, target))
+        mse.update(prediction, target)
 
     def on_test_epoch_end(self) -> None:
         for name, relative, mse in self.errors:
@@ -53,3 +58,25 @@ class OperatorLearning(Task):
                 self.log(f"{name}/mse", mse.compute())
             relative.reset()
             mse.reset()
+
+
+class OperatorRollout(OperatorLearning):
+    """The model tells the next frame; what it told is given back to it until all frames of the target are there.
+
+    So too in training, as in the FNO authors' script: the loss is the relative L2 error of each frame, summed over
+    frames and batch. `train/loss` is its mean. The logged errors are of all frames of a sample together.
+    """
+
+    def predict(self, given: Float[Tensor, "B T *grid"], target: Float[Tensor, "B U *grid"]) -> Tensor:
+        frames = given
+        told = []
+        for _ in range(target.shape[1]):
+            told.append(self.model(frames))  # (B, *grid)
+            frames = torch.cat([frames[:, 1:], told[-1].unsqueeze(1)], dim=1)
+        return torch.stack(told, dim=1)
+
+    def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        given, target = batch
+        errors = relative_l2(self.predict(given, target).flatten(0, 1), target.flatten(0, 1))
+        self.train_loss.update(errors.detach())
+        return errors.sum()

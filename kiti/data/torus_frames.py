@@ -1,0 +1,132 @@
+"""Fields on the unit torus that move: learn the frames to come from the frames so far (KITINet F.2, F.3)."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from kiti.data.cache import Artefact, materialise, recipe_fingerprint
+from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution
+from kiti.data.progress import progress_report
+from kiti.pde.gaussian_field import PeriodicGaussianField
+
+# Two streams of samples, so that neither set depends on the size of the other.
+_STREAM = {"train": 0, "test": 1}
+Report = Callable[[int, int], None]
+# Samples solved together.
+_TOGETHER = 50
+
+
+class TorusFrames(OperatorPairs):
+    """Pairs (frames 1 … frames_in, frames frames_in + 1 … frames_in + frames_out), a unit of time apart.
+
+    Batches are float32, (B, frames_in, S, S) and (B, frames_out, S, S). Solved in float64 on `grid`² points, of which
+    every (grid / resolution)-th of each axis is kept; stored in `data_dir`, verified on every read, made when missing.
+
+    Args:
+        data_dir: where generated data is kept.
+        n_train, n_test: sample counts.
+        grid: points of the solver along each axis.
+        resolution, test_resolution: of the training and the test frames; ValueError unless they divide `grid`.
+        frames_in, frames_out: how many frames are given, and how many are to be told.
+        data_seed: key of the samples.
+        progress: called as progress(done, total) while generating, instead of a progress bar.
+        batch_size, eval_batch_size, seed: as for OperatorPairs.
+    """
+
+    name: str
+    """Of the folder in `data_dir`."""
+    initial: PeriodicGaussianField
+
+    def __init__(
+        self,
+        data_dir: Path | str,
+        n_train: int = 1000,
+        n_test: int = 200,
+        grid: int = 256,
+        resolution: int = 32,
+        test_resolution: int | None = 64,
+        frames_in: int = 10,
+        frames_out: int = 40,
+        data_seed: int = 0,
+        batch_size: int = 20,
+        eval_batch_size: int = 20,
+        seed: int = 0,
+        progress: Report | None = None,
+    ) -> None:
+        super().__init__(n_train, n_test, resolution, test_resolution, batch_size, eval_batch_size, seed)
+        for points in (self.resolution, self.test_resolution):
+            check_resolution(grid, points)
+        self.data_dir = Path(data_dir)
+        self.grid = grid
+        self.frames_in = frames_in
+        self.frames_out = frames_out
+        self.data_seed = data_seed
+        self.progress = progress
+
+    @abstractmethod
+    def equation(self) -> dict[str, Any]:
+        """What determines a solution, initial field and grid aside."""
+
+    @abstractmethod
+    def solve(
+        self, u0: Float64[Tensor, "n grid grid"], times: list[float], every: int
+    ) -> Float64[Tensor, "n frames kept kept"]:
+        """The field at these times, every so many points."""
+
+    def prepare_data(self) -> None:
+        for split in _STREAM:
+            self._artefact(split)
+
+    def load(self) -> tuple[Pair, Pair, str]:
+        train, test = self._artefact("train"), self._artefact("test")
+        content = hashlib.sha256(f"{train.content_sha256}\n{test.content_sha256}\n".encode()).hexdigest()
+        return self._pair(train), self._pair(test), content
+
+    def recipe(self, split: str) -> dict[str, Any]:
+        """All that determines the frames of `split`: what the cache is keyed by."""
+        return {
+            **self.equation(),
+            "initial": asdict(self.initial),
+            "grid": self.grid,
+            "resolution": self.resolution if split == "train" else self.test_resolution,
+            "frames": self.frames_in + self.frames_out,
+            "samples": self.n_train if split == "train" else self.n_test,
+            "stream": [self.data_seed, _STREAM[split]],
+        }
+
+    @property
+    def recipe_fingerprint(self) -> str:
+        return recipe_fingerprint({split: self.recipe(split) for split in _STREAM})
+
+    def _artefact(self, split: str) -> Artefact:
+        recipe = self.recipe(split)
+        return materialise(self.data_dir, self.name, recipe, lambda: self._generate(recipe, split))
+
+    def _generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
+        if self.progress is not None:
+            return {"frames": self._frames(recipe, self.progress)}
+        with progress_report(f"{self.name}, {recipe['samples']} {split} samples") as report:
+            return {"frames": self._frames(recipe, report)}
+
+    def _frames(self, recipe: dict[str, Any], report: Report) -> Tensor:
+        """Some samples at a time: initial fields and their modes take far more memory than the frames kept."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        times = [float(t) for t in range(1, recipe["frames"] + 1)]
+        every = self.grid // recipe["resolution"]
+        parts = []
+        for samples in torch.arange(recipe["samples"]).split(_TOGETHER):
+            u0 = self.initial.sample(self.grid, recipe["stream"], samples.tolist()).to(device)  # (n, grid, grid)
+            parts.append(self.solve(u0, times, every).float().cpu())
+            report(int(samples[-1]) + 1, recipe["samples"])
+        return torch.cat(parts)
+
+    def _pair(self, artefact: Artefact) -> Pair:
+        frames = artefact.tensors["frames"]
+        return frames[:, : self.frames_in].contiguous(), frames[:, self.frames_in :].contiguous()

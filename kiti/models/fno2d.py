@@ -1,0 +1,94 @@
+"""The Fourier neural operator of Li et al. in two dimensions, one step of time at a time, with KITINet's seam.
+
+    (u_{t-T}, …, u_{t-1}, x1, x2) --lift--> h --[ h <- relu( residual(x = W h, v = K h) ) ] * n_layers--> relu --> u_t
+
+As in one dimension (`fno.py`); the seam's tensors are flattened over space, so that D counts the grid's points, a row
+after another (spec A2). Sizes and initialisation are those of the authors' script for Navier-Stokes.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from kiti.residual import Add, ResidualFactory
+
+
+class SpectralConv2d(nn.Module):
+    """K: (B, in, S, S) -> (B, out, S, S), linear in each mode |k1|, |k2| < `modes`, 0 above.
+
+    `weight` holds the modes with k1 >= 0, then those with k1 < 0, both with k2 >= 0, and real and imaginary parts on
+    its last axis. Mode k1 = -modes is there too, as in the authors' code. ValueError where S has too few modes.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, modes: int) -> None:
+        super().__init__()
+        self.modes = modes
+        scale = 1 / (in_channels * out_channels)
+        self.weight = nn.Parameter(scale * torch.rand(2, in_channels, out_channels, modes, modes, 2))
+
+    def filters(self) -> Float[Tensor, "O I 2 modes modes 2"]:
+        """What each output channel weighs its inputs' modes with."""
+        return self.weight.movedim((2, 1), (0, 1))
+
+    def forward(self, h: Float[Tensor, "B I S S"]) -> Float[Tensor, "B O S S"]:
+        points, m = h.shape[-1], self.modes
+        if points < 2 * m:
+            raise ValueError(f"modes={m} need at least {2 * m} grid points along each axis, got {points}")
+        with torch.autocast(h.device.type, enabled=False):  # no FFT in half precision
+            spectrum = torch.fft.rfft2(h.float() if h.dtype.itemsize < 4 else h)[..., :m]  # (B, I, S, m)
+            weight = torch.view_as_complex(self.weight)  # (2, I, O, m, m)
+            corners = torch.stack([spectrum[..., :m, :], spectrum[..., -m:, :]])  # (2, B, I, m, m)
+            low, high = torch.einsum("cbikl,ciokl->cbokl", corners, weight)
+            between = low.new_zeros(*low.shape[:2], points - 2 * m, m)
+            return torch.fft.irfft2(torch.cat([low, between, high], dim=2), s=(points, points)).to(h.dtype)
+
+
+class FourierLayer2d(nn.Module):
+    """residual(x = W h, v = K h): (B, width, S, S) -> (B, width, S, S). The seam's last axis is flattened space."""
+
+    def __init__(self, width: int, modes: int, residual: ResidualFactory) -> None:
+        super().__init__()
+        self.conv = SpectralConv2d(width, width, modes)
+        self.w = nn.Conv2d(width, width, kernel_size=1)
+        self.residual = residual()
+
+    def forward(self, h: Float[Tensor, "B W S S"]) -> Float[Tensor, "B W S S"]:
+        return self.residual(self.w(h).flatten(2), self.conv(h).flatten(2)).view_as(h)
+
+
+class FNO2d(nn.Module):
+    """The last `t_in` frames on any uniform periodic grid of (0, 1)² -> the next: (B, t_in, S, S) -> (B, S, S).
+
+    Args:
+        t_in: frames it sees.
+        width: channels of a Fourier layer. modes: Fourier modes it keeps along each axis. n_layers: how many.
+        hidden: neurons of the head's hidden layer.
+        residual: makes the module that joins shortcut and branch, once for each layer.
+    """
+
+    def __init__(
+        self,
+        t_in: int = 10,
+        width: int = 20,
+        modes: int = 12,
+        n_layers: int = 4,
+        hidden: int = 128,
+        residual: ResidualFactory = Add,
+    ) -> None:
+        super().__init__()
+        self.fc0 = nn.Linear(t_in + 2, width)
+        self.layers = nn.ModuleList(FourierLayer2d(width, modes, residual) for _ in range(n_layers))
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, 1)
+
+    def forward(self, frames: Float[Tensor, "B T S S"]) -> Float[Tensor, "B S S"]:
+        points = frames.shape[-1]
+        axis = torch.arange(points, device=frames.device, dtype=frames.dtype) / points
+        place = torch.stack(torch.meshgrid(axis, axis, indexing="ij")).expand(len(frames), 2, points, points)
+        h = self.fc0(torch.cat([frames, place], dim=1).movedim(1, -1))  # (B, S, S, width)
+        h = h.movedim(-1, 1)  # (B, width, S, S)
+        for layer in self.layers[:-1]:
+            h = relu(layer(h))
+        h = self.layers[-1](h).movedim(1, -1)  # (B, S, S, width)
+        return self.fc2(relu(self.fc1(h))).squeeze(-1)
