@@ -10,7 +10,7 @@ is never changed.
 """
 
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -135,26 +135,28 @@ Data = Annotated[BurgersData | BurgersMat | NavierStokesData | HeatData, Field(d
 # -- model --------------------------------------------------------------------------------------------------------
 
 
-class FNO1d(Target):
-    target: Literal["kiti.models.fno.FNO1d"] = Field(alias="_target_")
+class FNO(Target):
     width: PositiveInt
     modes: PositiveInt
     n_layers: PositiveInt
     hidden: PositiveInt
+    dims: ClassVar[int]
 
     def seam_size(self, system_axis: int, data: OperatorPairs) -> int | None:
-        """D at the seam, whose tensors are (batch, width, resolution); None for an axis that holds no features."""
-        return {-1: data.resolution, 2: data.resolution, 1: self.width, -2: self.width}.get(system_axis)
-
-
-class FNO2d(FNO1d):
-    target: Literal["kiti.models.fno2d.FNO2d"] = Field(alias="_target_")  # type: ignore[assignment]
-    t_in: PositiveInt
-
-    def seam_size(self, system_axis: int, data: OperatorPairs) -> int | None:
-        """D at the seam, whose tensors are (batch, width, resolution²)."""
-        points = data.resolution**2
+        """D at the seam, whose tensors are (batch, width, points); None for an axis that holds no features."""
+        points = data.resolution**self.dims
         return {-1: points, 2: points, 1: self.width, -2: self.width}.get(system_axis)
+
+
+class FNO1d(FNO):
+    target: Literal["kiti.models.fno.FNO1d"] = Field(alias="_target_")
+    dims = 1
+
+
+class FNO2d(FNO):
+    target: Literal["kiti.models.fno2d.FNO2d"] = Field(alias="_target_")
+    t_in: PositiveInt
+    dims = 2
 
 
 Model = Annotated[FNO1d | FNO2d, Field(discriminator="target")]
