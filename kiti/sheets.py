@@ -71,8 +71,9 @@ class Row(_Closed):
     @pydantic.field_validator("published")
     @classmethod
     def _are_numbers(cls, published: str | dict[str, str] | None) -> str | dict[str, str] | None:
-        for digits in published.values() if isinstance(published, dict) else [published or "0"]:
-            float(digits)
+        for digits in published.values() if isinstance(published, dict) else [published]:
+            if digits is not None:
+                float(digits)
         return published
 
     def printed(self, metric: Metric) -> str | None:

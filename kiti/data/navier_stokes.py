@@ -18,7 +18,7 @@ from kiti.pde.navier_stokes import (
 class NavierStokesData(TorusFrames):
     """Frames of the vorticity, w_t + u·∇w = ν Δw + 0.1 (sin 2π(x1 + x2) + cos 2π(x1 + x2)), ∇·u = 0.
 
-    Before anything is kept, the first sample is solved again with steps of half the length.
+    Before anything is kept, the first of every fifty samples is solved again with steps of half the length.
 
     Args:
         viscosity: ν, length²/time.

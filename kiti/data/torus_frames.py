@@ -1,6 +1,5 @@
 """Fields on the unit torus that move: learn the frames to come from the frames so far (KITINet F.2, F.3)."""
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,19 +10,17 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from kiti.data.cache import Artefact, materialise, recipe_fingerprint
-from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution
+from kiti.data.generated_pairs import STREAM, GeneratedPairs
+from kiti.data.operator_pairs import Pair, check_resolution
 from kiti.data.progress import progress_report
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
-# Two streams of samples, so that neither set depends on the size of the other.
-_STREAM = {"train": 0, "test": 1}
 Report = Callable[[int, int], None]
 # Samples solved together.
 _TOGETHER = 50
 
 
-class TorusFrames(OperatorPairs):
+class TorusFrames(GeneratedPairs):
     """Pairs (frames 1 … frames_in, frames frames_in + 1 … frames_in + frames_out), a unit of time apart.
 
     Batches are float32, (B, frames_in, S, S) and (B, frames_out, S, S). Solved in float64 on `grid`² points, of which
@@ -40,8 +37,6 @@ class TorusFrames(OperatorPairs):
         batch_size, eval_batch_size, seed: as for OperatorPairs.
     """
 
-    name: str
-    """Of the folder in `data_dir`."""
     initial: PeriodicGaussianField
 
     def __init__(
@@ -80,15 +75,6 @@ class TorusFrames(OperatorPairs):
     ) -> Float64[Tensor, "n frames kept kept"]:
         """The field at these times, every so many points."""
 
-    def prepare_data(self) -> None:
-        for split in _STREAM:
-            self._artefact(split)
-
-    def load(self) -> tuple[Pair, Pair, str]:
-        train, test = self._artefact("train"), self._artefact("test")
-        content = hashlib.sha256(f"{train.content_sha256}\n{test.content_sha256}\n".encode()).hexdigest()
-        return self._pair(train), self._pair(test), content
-
     def recipe(self, split: str) -> dict[str, Any]:
         """All that determines the frames of `split`: what the cache is keyed by."""
         return {
@@ -98,18 +84,10 @@ class TorusFrames(OperatorPairs):
             "resolution": self.resolution if split == "train" else self.test_resolution,
             "frames": self.frames_in + self.frames_out,
             "samples": self.n_train if split == "train" else self.n_test,
-            "stream": [self.data_seed, _STREAM[split]],
+            "stream": [self.data_seed, STREAM[split]],
         }
 
-    @property
-    def recipe_fingerprint(self) -> str:
-        return recipe_fingerprint({split: self.recipe(split) for split in _STREAM})
-
-    def _artefact(self, split: str) -> Artefact:
-        recipe = self.recipe(split)
-        return materialise(self.data_dir, self.name, recipe, lambda: self._generate(recipe, split))
-
-    def _generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
+    def generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
         if self.progress is not None:
             return {"frames": self._frames(recipe, self.progress)}
         with progress_report(f"{self.name}, {recipe['samples']} {split} samples") as report:
@@ -127,6 +105,6 @@ class TorusFrames(OperatorPairs):
             report(int(samples[-1]) + 1, recipe["samples"])
         return torch.cat(parts)
 
-    def _pair(self, artefact: Artefact) -> Pair:
-        frames = artefact.tensors["frames"]
+    def pair(self, tensors: dict[str, Tensor]) -> Pair:
+        frames = tensors["frames"]
         return frames[:, : self.frames_in].contiguous(), frames[:, self.frames_in :].contiguous()

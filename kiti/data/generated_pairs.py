@@ -1,0 +1,54 @@
+"""Pairs computed from a recipe and kept in the verified cache."""
+
+import hashlib
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from kiti.data.cache import Artefact, materialise, recipe_fingerprint
+from kiti.data.operator_pairs import OperatorPairs, Pair
+
+# The two sets are two streams of samples. So the test set stays the same when `n_train` changes, and fewer
+# samples of either set are the first ones of more.
+STREAM = {"train": 0, "test": 1}
+
+
+class GeneratedPairs(OperatorPairs):
+    """A subclass says what determines a set of pairs, how it is computed, and which of its tensors are the pairs.
+
+    What was computed is kept in `data_dir`, in a folder `name`; it is verified on every read, and made when missing.
+    """
+
+    name: str
+    data_dir: Path
+
+    @abstractmethod
+    def recipe(self, split: str) -> dict[str, Any]:
+        """All that determines the pairs of `split`, "train" or "test": what the cache is keyed by."""
+
+    @abstractmethod
+    def generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
+        """The tensors to keep."""
+
+    @abstractmethod
+    def pair(self, tensors: dict[str, Tensor]) -> Pair:
+        """Input and output functions, from the tensors kept."""
+
+    def prepare_data(self) -> None:
+        for split in STREAM:
+            self._artefact(split)
+
+    def load(self) -> tuple[Pair, Pair, str]:
+        train, test = self._artefact("train"), self._artefact("test")
+        content = hashlib.sha256(f"{train.content_sha256}\n{test.content_sha256}\n".encode()).hexdigest()
+        return self.pair(train.tensors), self.pair(test.tensors), content
+
+    @property
+    def recipe_fingerprint(self) -> str:
+        return recipe_fingerprint({split: self.recipe(split) for split in STREAM})
+
+    def _artefact(self, split: str) -> Artefact:
+        recipe = self.recipe(split)
+        return materialise(self.data_dir, self.name, recipe, lambda: self.generate(recipe, split))
