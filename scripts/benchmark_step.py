@@ -120,7 +120,7 @@ def bert(residual: ResidualFactory, size: Size, device: torch.device) -> Workloa
 
 
 def qwen2(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
-    batch, tokens = {"paper": (4, 1024), "cpu": (1, 128), "quick": (1, 8)}[size]
+    batch, tokens = {"paper": (4, 1024), "cpu": (1, 1024), "quick": (1, 8)}[size]
     sizes = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "vocab_size": 151936}
     if size == "quick":
         sizes = {"hidden_size": 28, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 64}
