@@ -17,13 +17,13 @@ from torch import nn
 from kiti.checkpointing import AtomicCheckpointIO
 from kiti.config import Composed, ConfigError
 from kiti.cost import Cost
-from kiti.data.operator_pairs import OperatorPairs
+from kiti.data.in_memory import InMemoryData
 from kiti.residual import ResidualFactory
 from kiti.runs import local_world_size, world_size
 from kiti.tasks.base import Task
 
 
-def data(composed: Composed) -> OperatorPairs:
+def data(composed: Composed) -> InMemoryData:
     return instantiate(composed.node.data)
 
 

@@ -68,8 +68,8 @@ def measure(composed: Composed) -> "dict[str, list[Acceptance]]":
     for tap in taps.values():
         tap.open = True
     with torch.no_grad():
-        for _, (u0, _u1) in zip(range(wanted.batches), data.train_dataloader(), strict=False):
-            model(u0)
+        for _, batch in zip(range(wanted.batches), data.train_dataloader(), strict=False):
+            model(*task.inputs(batch))
     measured = {}
     for name, tap in taps.items():
         x, v = (torch.cat(parts) for parts in zip(*tap.systems, strict=True))

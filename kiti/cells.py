@@ -30,10 +30,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Found:
-    """A record and whether it is a committed one (otherwise this machine's)."""
+    """A record, whether it is a committed one (otherwise this machine's), and the folder it lies in."""
 
     record: Record
     committed: bool
+    folder: Path
 
 
 # A configuration that cannot be composed at this scale stands as its ConfigError.
@@ -69,15 +70,16 @@ def runs_dir(cells: Plan) -> Path:
 class Archive:
     """The records a table may use: its paper's committed ones and, where `local`, this machine's."""
 
-    def __init__(self, committed: Iterable[Record], local: bool) -> None:
+    def __init__(self, committed: Iterable[Record], local: bool, folder: Path) -> None:
         self._committed = {(record.config_hash, record.seed): record for record in committed}
         self._local = local
+        self._folder = folder
 
     @classmethod
     def of_paper(cls, folder: Path, local: bool = True) -> "Archive":
         """The committed records are those in `folder`/records/*.jsonl."""
         files = sorted((folder / "records").glob("*.jsonl"))
-        return cls((record for file in files for record in read_lines(file)), local)
+        return cls((record for file in files for record in read_lines(file)), local, folder / "records")
 
     def records(self, cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
         """The cell's records by seed. RecordError when one lies where another configuration's belongs."""
@@ -89,9 +91,10 @@ class Archive:
                 if record.seed != seed:
                     raise RecordError(f"record {path}: is of seed {record.seed}; move it away and run the run again")
                 require_same_configuration([record], cell.composed.hash, cell.composed.config)
-                found[seed] = Found(record, committed=False)
+                found[seed] = Found(record, committed=False, folder=path.parent)
             elif (cell.composed.hash, seed) in self._committed:
-                found[seed] = Found(self._committed[cell.composed.hash, seed], committed=True)
+                record = self._committed[cell.composed.hash, seed]
+                found[seed] = Found(record, committed=True, folder=self._folder)
         return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -69,7 +69,7 @@ def _fft_flops(shape: Any, dim: Any, *args: Any, out_shape: Any = None, **kwargs
 
 
 @torch.no_grad()
-def flops(model: nn.Module, *inputs: Tensor) -> int:
+def flops(model: nn.Module, *inputs: Any) -> int:
     """Operations of one inference call (a multiply-add is two; FFTs by the usual count), without collisions."""
     counted = {torch.ops.aten._fft_r2c: _fft_flops, torch.ops.aten._fft_c2r: _fft_flops}
     training = model.training

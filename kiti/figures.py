@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from typing import Any
 
 from kiti.sheets import FigureSpec
@@ -27,13 +28,10 @@ def figure_outputs(spec: FigureSpec, table: Table) -> dict[str, bytes]:
 
 def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
     """The figure as PNG and SVG."""
-    import matplotlib  # half a second, and only drawing needs it
-    from matplotlib.figure import Figure
+    lines = {(line.filled.row.label, line.metric.key): line for line in table.lines}
 
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 4.0), layout="constrained")
+    def draw_curves(figure: Any) -> None:
         axes = figure.add_subplot()
-        lines = {(line.filled.row.label, line.metric.key): line for line in table.lines}
         for curve in spec.curves:
             _draw_curve(axes, spec, curve.key, curve.label, curve.color, lines)
         _mark_points_not_run(axes, spec, lines)
@@ -47,6 +45,18 @@ def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
         axes.grid(alpha=0.3, linewidth=0.5)
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside lower center", ncols=2)  # never over the curves
+
+    return rendered((5.2, 4.0), draw_curves)
+
+
+def rendered(inches: tuple[float, float], draw_on: Callable[[Any], None]) -> dict[str, bytes]:
+    """What `draw_on` draws on a figure of this size, as PNG and SVG; the same drawing gives the same bytes."""
+    import matplotlib  # half a second, and only drawing needs it
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=inches, layout="constrained")
+        draw_on(figure)
         pictures = {}
         for ending, metadata in _ANONYMOUS.items():
             buffer = io.BytesIO()

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from kiti import records, sheets
+from kiti import examples, records, sheets
 from kiti.cells import Archive, plan
-from kiti.sheets import FigureSpec, Sheet
-from kiti.tables import Table, build
+from kiti.sheets import FigureSpec, PictureSpec, Sheet
+from kiti.tables import Table, build, shown
 from kiti.tables import outputs as table_outputs
 
 
@@ -17,6 +17,10 @@ def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
         from kiti.figures import figure_outputs
 
         return figure_outputs(sheet, table)
+    if isinstance(sheet, PictureSpec):
+        from kiti.pictures import picture_outputs
+
+        return picture_outputs(sheet, table)
     return table_outputs(table)
 
 
@@ -28,7 +32,7 @@ def write(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
     return paths
 
 
-def publish(table: Table, experiments: Path) -> list[Path]:
+def publish(sheet: Sheet, table: Table, experiments: Path) -> list[Path]:
     """Merge this machine's records of `table` into the committed ones and rewrite every output they change.
 
     Tables share runs, so all outputs of that paper and scale are made anew. RecordError when there is nothing
@@ -46,6 +50,8 @@ def publish(table: Table, experiments: Path) -> list[Path]:
     by_experiment = sorted(local.values(), key=lambda record: record.experiment)
     for experiment, behind in groupby(by_experiment, key=lambda record: record.experiment):
         records.publish(behind, paper / "records" / f"{experiment}-{table.scale}.jsonl")
+    if isinstance(sheet, PictureSpec):
+        examples.publish(shown(table), paper / "records")
     sharing = {
         (name, scale)
         for name, scale in sheets.committed(experiments)

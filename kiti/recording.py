@@ -4,9 +4,9 @@ from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning import Callback, Trainer
 from safetensors.torch import save_file
 
-from kiti import cost, records
+from kiti import cost, examples, records
 from kiti.config import ROOT, Composed
-from kiti.data.operator_pairs import OperatorPairs
+from kiti.data.in_memory import InMemoryData
 from kiti.diagnostics import CollisionMonitor
 from kiti.tasks.base import Task
 
@@ -26,16 +26,18 @@ PACKAGES = (
 )
 
 
-def record(composed: Composed, data: OperatorPairs, task: Task, trainer: Trainer) -> records.Record:
-    """Write `weights.safetensors`, then `record.json`: who finds the record finds the weights."""
+def record(composed: Composed, data: InMemoryData, task: Task, trainer: Trainer) -> records.Record:
+    """Write `weights.safetensors`, the example, then `record.json`: who finds the record finds the others."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it in a connector
     [clock] = [c for c in callbacks if isinstance(c, cost.Cost)]
     [monitor] = [c for c in callbacks if isinstance(c, CollisionMonitor)]
     metrics = {name: float(value) for name, value in trainer.logged_metrics.items()}
     device = task.device
-    u0, _ = next(iter(data.test_dataloader()))
+    sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
     save_file(weights, composed.run_dir / WEIGHTS)
+    if task.example:
+        examples.write({name: tensor.numpy() for name, tensor in task.example.items()}, composed.run_dir)
     made = records.Record(
         experiment=composed.experiment,
         scale=composed.scale,
@@ -60,7 +62,7 @@ def record(composed: Composed, data: OperatorPairs, task: Task, trainer: Trainer
         train_samples_per_second=clock.samples / clock.seconds if clock.seconds else None,
         peak_memory_mib=cost.peak_memory_mib(device),
         parameters=sum(p.numel() for p in task.model.parameters()),
-        flops_per_sample=cost.flops(task.model, u0[:1].to(device)),
+        flops_per_sample=cost.flops(task.model, *task.inputs(sample)),
         metrics=metrics,
         collisions=monitor.collisions(),
         implementations=monitor.implementations(),

@@ -181,7 +181,25 @@ class FigureSpec(_Closed):
         )
 
 
-Sheet = TableSpec | FigureSpec
+class PictureSpec(_Closed):
+    """A figure of a paper that shows what networks told of one test sample, and where they were wrong."""
+
+    kind: Literal["picture"]
+    title: str
+    note: str = ""
+    scales: dict[str, Scale]
+    metric: Metric
+    shown: str
+    rows: list[Row] = pydantic.Field(min_length=1)
+
+    def table(self) -> TableSpec:
+        """How the networks that are shown do on the whole test set, over all seeds."""
+        return TableSpec(
+            kind="table", title=self.title, note=self.note, scales=self.scales, metrics=[self.metric], rows=self.rows
+        )
+
+
+Sheet = TableSpec | FigureSpec | PictureSpec
 _SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
 
 

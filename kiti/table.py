@@ -91,7 +91,7 @@ def _one(options: argparse.Namespace) -> int:
             return status
     table = build(name, spec, scale, cells, Archive.of_paper((experiments / name).parent))
     if options.publish:
-        publish(table, experiments)
+        publish(sheet, table, experiments)
     elif options.run:
         write(outputs(sheet, table), runs_dir(cells) / "tables" / f"{name}.{scale}")
     _print(table, options.format)

@@ -139,6 +139,13 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
+def shown(table: Table) -> list[Found]:
+    """Of each row, the record of the table's first seed: what a picture of single runs shows."""
+    first = table.spec.scales[table.scale].seeds[0]
+    rows = {line.filled.row.label: line.filled for line in table.lines}
+    return [filled.records[first] for filled in rows.values() if first in filled.records]
+
+
 def outputs(table: Table) -> dict[str, bytes]:
     """The table in each format it is kept in, by file ending."""
     text = grid(table)

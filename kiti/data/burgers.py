@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from kiti.data.generated_pairs import STREAM, GeneratedPairs
-from kiti.data.operator_pairs import Pair, check_resolution, subsample
+from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution, subsample
 from kiti.data.progress import progress_report
 from kiti.pde.burgers import DEFAULT_STEPS, INITIAL_CONDITIONS, SOLVER_VERSION, solve_burgers
 
 
-class BurgersData(GeneratedPairs):
+class BurgersData(GeneratedData, OperatorPairs):
     """Pairs (u0, u(·, time)) of u_t + (u²/2)_x = ν u_xx, periodic, u0 ~ N(0, 625 (−Δ + 25 I)^−2).
 
     Solved in float64 on `grid` points, subsampled to `resolution`, stored as float32 in `data_dir` (verified
@@ -90,5 +90,5 @@ class BurgersData(GeneratedPairs):
             "u": subsample(u, recipe["resolution"]).float(),
         }
 
-    def pair(self, tensors: dict[str, Tensor]) -> Pair:
+    def batch(self, tensors: dict[str, Tensor]) -> Pair:
         return tensors["u0"], tensors["u"]

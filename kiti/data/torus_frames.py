@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from kiti.data.generated_pairs import STREAM, GeneratedPairs
-from kiti.data.operator_pairs import Pair, check_resolution
+from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution
 from kiti.data.progress import progress_report
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
@@ -20,7 +20,7 @@ Report = Callable[[int, int], None]
 _TOGETHER = 50
 
 
-class TorusFrames(GeneratedPairs):
+class TorusFrames(GeneratedData, OperatorPairs):
     """Pairs (frames 1 … frames_in, frames frames_in + 1 … frames_in + frames_out), a unit of time apart.
 
     Batches are float32, (B, frames_in, S, S) and (B, frames_out, S, S). Solved in float64 on `grid`² points, of which
@@ -105,6 +105,6 @@ class TorusFrames(GeneratedPairs):
             report(int(samples[-1]) + 1, recipe["samples"])
         return torch.cat(parts)
 
-    def pair(self, tensors: dict[str, Tensor]) -> Pair:
+    def batch(self, tensors: dict[str, Tensor]) -> Pair:
         frames = tensors["frames"]
         return frames[:, : self.frames_in].contiguous(), frames[:, self.frames_in :].contiguous()

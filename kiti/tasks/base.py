@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric
 
 from kiti.ko import KO, select
@@ -18,7 +19,8 @@ class Task(LightningModule):
 
     Args:
         model: what learns; a stock model, its seams opened.
-        optimizer: called with the parameters. scheduler: called with the optimizer, stepped each epoch; or None.
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer, stepped each epoch, or each step if it is a OneCycleLR; or None.
         collision: called with (optimizer, named parameters), gives a `KO`; or None.
         neurons: name patterns, within `model`, of the weights whose gradients collide.
         seed: with rank, epoch and batch it determines every random number of a training step, so that a run which
@@ -43,6 +45,8 @@ class Task(LightningModule):
         self.seed = seed
         self.ko: KO | None = None
         self.train_loss = MeanMetric()
+        self.example: dict[str, Tensor] = {}
+        """What was told of the first test sample, for a picture: `prediction` and `target`; empty if none is kept."""
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.model.parameters())
@@ -51,7 +55,14 @@ class Task(LightningModule):
             self.ko = self.make_collision(optimizer, select(self.model, self.neurons), attach=False)
         if self.make_scheduler is None:
             return optimizer
+        if getattr(self.make_scheduler, "func", None) is OneCycleLR:  # goes by steps, and must know how many there are
+            cycle = self.make_scheduler(optimizer, total_steps=self.trainer.estimated_stepping_batches)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+
+    def inputs(self, batch: Any) -> tuple[Any, ...]:
+        """What one call of the model takes of a batch."""
+        return (batch[0],)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Gradients are whole here: unscaled, averaged over the ranks, not yet clipped."""

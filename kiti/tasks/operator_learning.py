@@ -38,6 +38,9 @@ class OperatorLearning(Task):
         """What is compared with `target`."""
         return self.model(given)
 
+    def keep_example(self, prediction: Tensor, target: Tensor) -> None:
+        """Of the first test batch: what a picture shows of its first sample, if anything."""
+
     def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
         given, target = batch
         errors = relative_l2(self.predict(given, target), target)
@@ -47,6 +50,8 @@ class OperatorLearning(Task):
     def test_step(self, batch: Pair, batch_idx: int, dataloader_idx: int = 0) -> None:
         given, target = batch
         prediction = self.predict(given, target)
+        if (dataloader_idx, batch_idx) == (0, 0):
+            self.keep_example(prediction, target)
         _name, relative, mse = self.errors[dataloader_idx]
         relative.update(relative_l2(prediction, target))
         mse.update(prediction, target)
@@ -80,3 +85,6 @@ class OperatorRollout(OperatorLearning):
         errors = relative_l2(self.predict(given, target).flatten(0, 1), target.flatten(0, 1))
         self.train_loss.update(errors.detach())
         return errors.sum()
+
+    def keep_example(self, prediction: Float[Tensor, "B U *grid"], target: Float[Tensor, "B U *grid"]) -> None:
+        self.example = {"prediction": prediction[0, -1].cpu(), "target": target[0, -1].cpu()}

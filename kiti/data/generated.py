@@ -1,4 +1,4 @@
-"""Pairs computed from a recipe and kept in the verified cache."""
+"""Samples computed from a recipe and kept in the verified cache."""
 
 import hashlib
 from abc import abstractmethod
@@ -8,15 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from kiti.data.cache import Artefact, materialise, recipe_fingerprint
-from kiti.data.operator_pairs import OperatorPairs, Pair
+from kiti.data.in_memory import InMemoryData
+from kiti.data.loading import Batch
 
 # The two sets are two streams of samples. So the test set stays the same when `n_train` changes, and fewer
 # samples of either set are the first ones of more.
 STREAM = {"train": 0, "test": 1}
 
 
-class GeneratedPairs(OperatorPairs):
-    """A subclass says what determines a set of pairs, how it is computed, and which of its tensors are the pairs.
+class GeneratedData(InMemoryData):
+    """A subclass says what determines a set of samples, how it is computed, and which of its tensors are a batch.
 
     What was computed is kept in `data_dir`, in a folder `name`; it is verified on every read, and made when missing.
     """
@@ -26,24 +27,24 @@ class GeneratedPairs(OperatorPairs):
 
     @abstractmethod
     def recipe(self, split: str) -> dict[str, Any]:
-        """All that determines the pairs of `split`, "train" or "test": what the cache is keyed by."""
+        """All that determines the samples of `split`, "train" or "test": what the cache is keyed by."""
 
     @abstractmethod
     def generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
         """The tensors to keep."""
 
     @abstractmethod
-    def pair(self, tensors: dict[str, Tensor]) -> Pair:
-        """Input and output functions, from the tensors kept."""
+    def batch(self, tensors: dict[str, Tensor]) -> Batch:
+        """All samples of a set as one batch, from the tensors kept."""
 
     def prepare_data(self) -> None:
         for split in STREAM:
             self._artefact(split)
 
-    def load(self) -> tuple[Pair, Pair, str]:
+    def load(self) -> tuple[Batch, Batch, str]:
         train, test = self._artefact("train"), self._artefact("test")
         content = hashlib.sha256(f"{train.content_sha256}\n{test.content_sha256}\n".encode()).hexdigest()
-        return self.pair(train.tensors), self.pair(test.tensors), content
+        return self.batch(train.tensors), self.batch(test.tensors), content
 
     @property
     def recipe_fingerprint(self) -> str:

@@ -1,0 +1,66 @@
+"""Data that fit in memory: samples for training, for testing, and the training samples once more to measure them."""
+
+from abc import abstractmethod
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+
+from kiti.data.loading import Batch, EvaluationLoader, ResumableLoader, evaluation_loader, training_loader
+
+
+class InMemoryData(LightningDataModule):
+    """A subclass says in `load` where the samples come from; batches are tuples of tensors, one row a sample.
+
+    Args:
+        n_train, n_test: samples in each set.
+        batch_size: training samples per step over all ranks.
+        eval_batch_size: the same for evaluation; changes no result.
+        seed: key of the training order; None of the data depends on it.
+    """
+
+    stand_in: str | None = None
+    """What the data stands in for, if it is not what the paper used."""
+
+    @property
+    def recipe_fingerprint(self) -> str | None:
+        """sha256 of all that determines computed data; None for data that was measured or downloaded."""
+        return None
+
+    def __init__(self, n_train: int, n_test: int, batch_size: int, eval_batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.n_train = n_train
+        self.n_test = n_test
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.seed = seed
+        self._loaded: tuple[Batch, Batch, str] | None = None
+
+    @abstractmethod
+    def load(self) -> tuple[Batch, Batch, str]:
+        """The training samples, the test samples, and the sha256 of what they were read from."""
+
+    def setup(self, stage: str | None = None) -> None:
+        if self._loaded is None:
+            self._loaded = self.load()
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What a record says of the data: sha256 of its content, and of its recipe if it was computed; the split."""
+        split = {"train": self.n_train, "test": self.n_test}
+        return {"content": self._data[2], "recipe": self.recipe_fingerprint, "split": split}
+
+    def train_dataloader(self) -> ResumableLoader:
+        return training_loader(self._data[0], self.batch_size, seed=self.seed, trainer=self.trainer)
+
+    def train_eval_dataloader(self) -> EvaluationLoader:
+        """The training samples in order, once: the training error, with the model in eval mode."""
+        return evaluation_loader(self._data[0], self.eval_batch_size, trainer=self.trainer)
+
+    def test_dataloader(self) -> EvaluationLoader:
+        return evaluation_loader(self._data[1], self.eval_batch_size, trainer=self.trainer)
+
+    @property
+    def _data(self) -> tuple[Batch, Batch, str]:
+        self.setup()
+        assert self._loaded is not None
+        return self._loaded

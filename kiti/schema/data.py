@@ -1,0 +1,88 @@
+"""The group `data`."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    FilePath,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from kiti.schema.nodes import Target
+
+Kind = Literal["pairs of functions", "frames on a grid", "flows on irregular points"]
+"""What a sample is: data, model and task must mean the same."""
+
+
+class InMemoryData(Target):
+    n_train: PositiveInt
+    n_test: PositiveInt
+    batch_size: PositiveInt
+    seed: NonNegativeInt
+    kind: ClassVar[Kind]
+
+
+class OperatorPairs(InMemoryData):
+    resolution: PositiveInt
+    test_resolution: PositiveInt | None = None
+    kind: ClassVar[Kind] = "pairs of functions"
+
+
+def _check_resolutions(data: OperatorPairs, grid: int) -> None:
+    for name in ("resolution", "test_resolution"):
+        points = getattr(data, name)
+        if points is not None and grid % points:
+            raise ValueError(f"{name}={points} does not divide grid={grid}")
+
+
+class BurgersData(OperatorPairs):
+    target: Literal["kiti.data.burgers.BurgersData"] = Field(alias="_target_")
+    data_dir: str
+    grid: PositiveInt
+    viscosity: PositiveFloat
+    time: PositiveFloat
+    steps: PositiveInt
+    data_seed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _resolutions_divide_the_grid(self) -> "BurgersData":
+        _check_resolutions(self, self.grid)
+        return self
+
+
+class BurgersMat(OperatorPairs):
+    target: Literal["kiti.data.burgers_mat.BurgersMat"] = Field(alias="_target_")
+    path: Annotated[FilePath, Field(strict=False)]
+
+
+class TorusFrames(OperatorPairs):
+    data_dir: str
+    grid: PositiveInt
+    frames_in: PositiveInt
+    frames_out: PositiveInt
+    data_seed: NonNegativeInt
+    kind: ClassVar[Kind] = "frames on a grid"
+
+    @model_validator(mode="after")
+    def _resolutions_divide_the_grid(self) -> "TorusFrames":
+        _check_resolutions(self, self.grid)
+        return self
+
+
+class NavierStokesData(TorusFrames):
+    target: Literal["kiti.data.navier_stokes.NavierStokesData"] = Field(alias="_target_")
+    viscosity: PositiveFloat
+    tolerance: PositiveFloat
+
+
+class HeatData(TorusFrames):
+    target: Literal["kiti.data.heat.HeatData"] = Field(alias="_target_")
+    diffusivity: NonNegativeFloat
+    source: Literal["boundary", "uniform"]
+
+
+Data = Annotated[BurgersData | BurgersMat | NavierStokesData | HeatData, Field(discriminator="target")]

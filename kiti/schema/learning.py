@@ -1,0 +1,80 @@
+"""The groups `task`, `optimizer`, `scheduler` and `trainer`."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from kiti.schema.data import Kind
+from kiti.schema.nodes import Factory, Fraction, Target
+
+
+class OperatorLearning(Target):
+    target: Literal["kiti.tasks.operator_learning.OperatorLearning"] = Field(alias="_target_")
+    kind: ClassVar[Kind] = "pairs of functions"
+
+
+class OperatorRollout(Target):
+    target: Literal["kiti.tasks.operator_learning.OperatorRollout"] = Field(alias="_target_")
+    kind: ClassVar[Kind] = "frames on a grid"
+
+
+class FlowRollout(Target):
+    target: Literal["kiti.tasks.flow.FlowRollout"] = Field(alias="_target_")
+    curriculum_frames: NonNegativeInt
+    curriculum_share: Fraction
+    kind: ClassVar[Kind] = "flows on irregular points"
+
+
+Task = Annotated[OperatorLearning | OperatorRollout | FlowRollout, Field(discriminator="target")]
+
+
+class Adam(Factory):
+    target: Literal["torch.optim.Adam"] = Field(alias="_target_")
+    lr: PositiveFloat
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    weight_decay: NonNegativeFloat
+
+
+class AdamW(Factory):
+    target: Literal["torch.optim.AdamW"] = Field(alias="_target_")
+    lr: PositiveFloat
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    weight_decay: NonNegativeFloat
+
+
+class SGD(Factory):
+    target: Literal["torch.optim.SGD"] = Field(alias="_target_")
+    lr: PositiveFloat
+    momentum: NonNegativeFloat
+    weight_decay: NonNegativeFloat
+    nesterov: bool = False
+
+
+Optimizer = Annotated[Adam | AdamW | SGD, Field(discriminator="target")]
+
+
+class StepLR(Factory):
+    target: Literal["torch.optim.lr_scheduler.StepLR"] = Field(alias="_target_")
+    step_size: PositiveInt
+    gamma: PositiveFloat
+
+
+class OneCycleLR(Factory):
+    target: Literal["torch.optim.lr_scheduler.OneCycleLR"] = Field(alias="_target_")
+    max_lr: PositiveFloat
+    pct_start: Fraction
+    div_factor: PositiveFloat
+    final_div_factor: PositiveFloat
+
+
+Scheduler = Annotated[StepLR | OneCycleLR, Field(discriminator="target")]
+
+
+class Trainer(Target):
+    target: Literal["pytorch_lightning.Trainer"] = Field(alias="_target_")
+    max_epochs: PositiveInt
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+    gradient_clip_val: PositiveFloat | None = None
+    accumulate_grad_batches: PositiveInt = 1
+    deterministic: bool = False
+    accelerator: Literal["auto", "cpu", "gpu"]

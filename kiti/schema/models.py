@@ -1,0 +1,58 @@
+"""The group `model`."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from kiti.schema.data import InMemoryData, Kind, OperatorPairs
+from kiti.schema.nodes import Target
+
+
+class FNO(Target):
+    width: PositiveInt
+    modes: PositiveInt
+    n_layers: PositiveInt
+    hidden: PositiveInt
+    dims: ClassVar[int]
+
+    def seam_size(self, system_axis: int, data: InMemoryData) -> int | None:
+        """D at the seam, whose tensors are (batch, width, points); None for an axis that holds no features."""
+        assert isinstance(data, OperatorPairs)
+        points = data.resolution**self.dims
+        return {-1: points, 2: points, 1: self.width, -2: self.width}.get(system_axis)
+
+
+class FNO1d(FNO):
+    target: Literal["kiti.models.fno.FNO1d"] = Field(alias="_target_")
+    dims = 1
+    kind: ClassVar[Kind] = "pairs of functions"
+
+
+class FNO2d(FNO):
+    target: Literal["kiti.models.fno2d.FNO2d"] = Field(alias="_target_")
+    t_in: PositiveInt
+    dims = 2
+    kind: ClassVar[Kind] = "frames on a grid"
+
+
+class OFormer(Target):
+    target: Literal["kiti.models.oformer.OFormer"] = Field(alias="_target_")
+    t_in: PositiveInt
+    width: PositiveInt
+    n_layers: PositiveInt
+    points: PositiveInt
+    propagator_seam: bool = False
+    kind: ClassVar[Kind] = "flows on irregular points"
+
+    @model_validator(mode="after")
+    def _width_makes_angles(self) -> "OFormer":
+        if self.width % 4:
+            raise ValueError(f"width={self.width} is no multiple of 4: two axes, a sine and a cosine each")
+        return self
+
+    def seam_size(self, system_axis: int, data: InMemoryData) -> int | None:
+        """D at the seam, whose tensors are (points of all samples, width)."""
+        return {-1: self.width, 1: self.width}.get(system_axis)
+
+
+Model = Annotated[FNO1d | FNO2d | OFormer, Field(discriminator="target")]

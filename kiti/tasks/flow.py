@@ -1,0 +1,115 @@
+"""Learning to tell how a flow on irregular points goes on."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import MeanSquaredError
+
+from kiti.data.mesh_frames import MeshFrames
+from kiti.models.oformer import OFormer
+from kiti.tasks.base import Task
+
+Flow = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""`(given, target, positions, kind, mask)`, see `kiti.data.mesh_frames.MeshFrames`."""
+
+BOX = ((-0.1, 1.4), (-1.2, 1.2))
+"""Round the airfoil, in chords from its leading edge, as OFormer's authors draw it."""
+
+_MOMENTUM_WEIGHT = 2.0
+
+
+def momentum(fields: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows 2"]:
+    """ρu from the channels velocity x, velocity y, density, …"""
+    return fields[..., :2] * fields[..., 2:3]
+
+
+def in_box(positions: Float[Tensor, "B P 2"]) -> Bool[Tensor, "B P"]:
+    """Which points lie in `BOX`."""
+    low, high = torch.tensor(BOX, device=positions.device, dtype=positions.dtype).unbind(dim=1)
+    return ((positions > low) & (positions < high)).all(dim=-1)
+
+
+class FlowRollout(Task):
+    """Minimises the squared error of all frames and fields, and twice that of the momentum near the airfoil.
+
+    As OFormer's authors do: in the units of `model.scaling`, the first summed over fields and averaged over points and
+    frames, the second averaged over both components. In the first `curriculum_share` of the training fewer frames are
+    told: the first `curriculum_frames`, and from half of that time on more and more; 0 for all from the beginning. The
+    gradient of the encoder alone is clipped, to the trainer's `gradient_clip_val`.
+
+    Logs, over the whole test set, the root mean square error of the momentum in physical units: in `BOX`
+    (`test/momentum_rmse_box`, what the authors print) and everywhere (`test/momentum_rmse`); the same under `train/`
+    for a second dataloader.
+    """
+
+    SETS = ("test", "train")  # the dataloaders of trainer.test, in this order
+    model: OFormer
+
+    def __init__(self, *args: Any, curriculum_frames: int, curriculum_share: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.curriculum_frames = curriculum_frames
+        self.curriculum_share = curriculum_share
+        where = ("momentum_rmse_box", "momentum_rmse")
+        errors = {f"{name}/{metric}": MeanSquaredError(squared=False) for name in self.SETS for metric in where}
+        self.on_device = nn.ModuleList(errors.values())  # so that Lightning moves them with the model
+        self.errors = errors
+
+    def setup(self, stage: str) -> None:
+        """A network that is to be trained takes its units from the training set; a trained one has them."""
+        if stage == "fit":
+            data: MeshFrames = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it in a connector
+            self.model.scaling.fit(*data.training_flows)
+
+    def inputs(self, batch: Flow) -> tuple[Any, ...]:
+        given, target, positions, kind, mask = batch
+        return given, positions, kind, mask, target.shape[1]
+
+    def frames_told(self, frames: int) -> int:
+        """How many of `frames` this step of the training tells."""
+        if not 0 < self.curriculum_frames < frames:
+            return frames
+        early = self.curriculum_share * self.trainer.estimated_stepping_batches
+        if self.global_step >= int(early):
+            return frames
+        beyond_half = max(0.0, 2 * self.global_step / early - 1)
+        return self.curriculum_frames + 2 * int(beyond_half * (frames - self.curriculum_frames) / 2)
+
+    def training_step(self, batch: Flow, batch_idx: int) -> Tensor:
+        given, target, positions, kind, mask = batch
+        target = target[:, : self.frames_told(target.shape[1])]
+        normalised = self.model.scaling.normalised
+        told = normalised(self.model(given, positions, kind, mask, target.shape[1]))
+        error = told - normalised(target)
+        near = (mask & in_box(positions)).unsqueeze(1).expand(error.shape[:-1])
+        there = mask.unsqueeze(1).expand(error.shape[:-1])
+        everywhere = error[there].square().sum(dim=-1).mean()
+        near_airfoil = (momentum(told) - momentum(normalised(target)))[near].square().mean()
+        loss = everywhere + _MOMENTUM_WEIGHT * near_airfoil
+        self.train_loss.update(loss.detach(), weight=len(given))
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if gradient_clip_val is not None:
+            nn.utils.clip_grad_norm_(self.model.encoder.parameters(), gradient_clip_val)
+
+    def test_step(self, batch: Flow, batch_idx: int, dataloader_idx: int = 0) -> None:
+        _given, target, positions, _kind, mask = batch
+        error = momentum(self.model(*self.inputs(batch))) - momentum(target)
+        name = self.SETS[dataloader_idx]
+        for metric, points in (("momentum_rmse_box", mask & in_box(positions)), ("momentum_rmse", mask)):
+            chosen = error[points.unsqueeze(1).expand(error.shape[:-1])].flatten()
+            self.errors[f"{name}/{metric}"].update(chosen, torch.zeros_like(chosen))
+
+    def on_test_epoch_end(self) -> None:
+        for name, metric in self.errors.items():
+            if metric.update_called:
+                self.log(name, metric.compute())
+            metric.reset()
