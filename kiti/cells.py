@@ -51,7 +51,7 @@ def plan(spec: TableSpec, scale: str) -> Plan:
     settings = spec.scales[scale]
     cells: dict[Overrides, Cell | ConfigError] = {}
     for row in spec.rows:
-        overrides = row_overrides(row.run, scale, settings)
+        overrides = row_overrides(row.run_at(scale), scale, settings)
         if overrides not in cells:
             try:
                 cells[overrides] = Cell(overrides, compose([*overrides, f"seed={settings.seeds[0]}"]))

@@ -27,10 +27,9 @@ def draw(spec: PictureSpec, table: Table) -> dict[str, bytes]:
         return {}
     told = [examples.read(one) for one in found]
     truth = told[0]["target"]
-    if any(not np.array_equal(one["target"], truth) for one in told):
-        raise RecordError(
-            f"{table.name} at scale {table.scale}: the runs show different samples; publish them together"
-        )
+    # To the last bits only: the same recipe on another processor.
+    if any(one["target"].shape != truth.shape or not np.allclose(one["target"], truth, 1e-3, 1e-3) for one in told):
+        raise RecordError(f"{table.name} at scale {table.scale}: its runs show different samples; run them together")
     fields = [truth, *(one["prediction"] for one in told)]
     errors = [np.abs(one["prediction"] - truth) for one in told]
     largest = max(float(np.abs(field).max()) for field in fields)

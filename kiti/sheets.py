@@ -40,24 +40,27 @@ class Scale(_Closed):
 class Metric(_Closed):
     """A metric of the records by its `key`; `published` marks those that printed numbers stand against.
 
-    `higher_is_better` is null for a quantity that is neither good nor bad.
+    `higher_is_better` is null for a quantity that is neither good nor bad. Where problems are measured differently,
+    `of` names those that have this metric; empty for all.
     """
 
     key: str
     label: str
     higher_is_better: bool | None = False
     published: bool = False
+    of: list[str] = []
 
 
 class Row(_Closed):
     """A row: the overrides of its `run`, the digits the paper prints, the rows it is `against`.
 
-    Where a table has several published metrics the digits are given by the metric's label.
+    Where a row has several published metrics the digits are given by the metric's label. Where scales differ in more
+    than size, as by another data set, `run` is given by scale.
     """
 
     group: str
     label: str
-    run: list[str]
+    run: list[str] | dict[str, list[str]]
     published: str | dict[str, str] | None = None
     against: list[str] = []
     # Some points of a sweep do not exist at a small scale: they are shown, with the reason, as not run.
@@ -76,9 +79,17 @@ class Row(_Closed):
                 float(digits)
         return published
 
+    def run_at(self, scale: str) -> list[str]:
+        """The overrides of its run at `scale`, but for the scale itself."""
+        return self.run if isinstance(self.run, list) else self.run[scale]
+
+    def has(self, metric: Metric) -> bool:
+        """Whether its problem is measured by this metric."""
+        return not metric.of or self.group in metric.of
+
     def printed(self, metric: Metric) -> str | None:
         """The digits the paper prints for this metric of this row."""
-        if not metric.published:
+        if not metric.published or not self.has(metric):
             return None
         return self.published.get(metric.label) if isinstance(self.published, dict) else self.published
 
@@ -105,15 +116,27 @@ class TableSpec(_Closed):
                     raise ValueError(
                         f"row {row.group}/{row.label}: against {other!r}, which is no other row of its group"
                     )
-        labels = {metric.label for metric in self.metrics if metric.published}
-        printed = [row.published for row in self.rows if row.published]
-        if bool(labels) != bool(printed) or (len(labels) > 1 and any(isinstance(p, str) for p in printed)):
-            raise ValueError("printed numbers need exactly one metric with `published: true`, or to be given by metric")
-        for published in printed:
-            unknown = set(published) - labels if isinstance(published, dict) else set()
-            if unknown:
-                raise ValueError(f"published names {', '.join(sorted(unknown))}, no metric with `published: true`")
+        for metric in self.metrics:
+            if unknown := set(metric.of) - {row.group for row in self.rows}:
+                raise ValueError(f"metric {metric.label}: of {', '.join(sorted(unknown))}, which no row is of")
+        if any(m.published for m in self.metrics) != any(row.published for row in self.rows):
+            raise ValueError("printed numbers and metrics with `published: true` need each other")
+        for row in self.rows:
+            self._check(row)
         return self
+
+    def _check(self, row: Row) -> None:
+        """ValueError unless its printed digits belong to one metric each and its runs to one scale each."""
+        name = f"row {row.group}/{row.label}"
+        labels = {metric.label for metric in self.metrics if metric.published and row.has(metric)}
+        if isinstance(row.published, str) and len(labels) != 1:
+            raise ValueError(
+                f"{name}: published digits need exactly one metric with `published: true`, or to be given by metric"
+            )
+        if isinstance(row.published, dict) and (unknown := set(row.published) - labels):
+            raise ValueError(f"{name}: published names {', '.join(sorted(unknown))}, no metric with `published: true`")
+        if isinstance(row.run, dict) and set(row.run) != set(self.scales):
+            raise ValueError(f"{name}: run is given for {', '.join(row.run)}; the scales are {', '.join(self.scales)}")
 
     def table(self) -> "TableSpec":
         """The table itself, as a figure's `table()` is the table of its points."""

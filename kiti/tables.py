@@ -82,7 +82,13 @@ def build(name: str, spec: TableSpec, scale: str, cells: Plan, archive: Archive)
     """
     rows = [_fill(row, spec, scale, cells, archive) for row in spec.rows]
     _require_same_data(rows, name, scale)
-    lines = [line for filled in rows for metric in spec.metrics for line in _lines(filled, rows, metric)]
+    lines = [
+        line
+        for filled in rows
+        for metric in spec.metrics
+        if filled.row.has(metric)
+        for line in _lines(filled, rows, metric)
+    ]
     return Table(name, spec, scale, lines, _notes(spec, scale, rows, cells))
 
 
@@ -155,7 +161,7 @@ def outputs(table: Table) -> dict[str, bytes]:
 
 def _fill(row: Row, spec: TableSpec, scale: str, cells: Plan, archive: Archive) -> Filled:
     settings = spec.scales[scale]
-    cell = cells[row_overrides(row.run, scale, settings)]
+    cell = cells[row_overrides(row.run_at(scale), scale, settings)]
     if not isinstance(cell, Cell):
         return Filled(row, reason=str(cell))
     return Filled(row, archive.records(cell, settings.seeds), cell.composed.hash)
@@ -266,9 +272,9 @@ def _scale_note(spec: TableSpec, scale: str, cells: Plan) -> str:
         return "Scale paper: the paper's protocol."
     known: dict[str, tuple[Overrides, Composed]] = {}
     for row in spec.rows:
-        cell = cells[row_overrides(row.run, scale, spec.scales[scale])]
+        cell = cells[row_overrides(row.run_at(scale), scale, spec.scales[scale])]
         if isinstance(cell, Cell):
-            known.setdefault(cell.composed.experiment, (tuple(row.run), cell.composed))
+            known.setdefault(cell.composed.experiment, (tuple(row.run_at(scale)), cell.composed))
     notes = []
     for experiment, (run, composed) in known.items():
         paper = compose([*run, f"scale={PAPER}"])

@@ -1,6 +1,6 @@
 """Fetch the airfoil trajectories of MeshGraphNets, from the bucket that DeepMind keeps them in.
 
-    python scripts/fetch_airfoil.py data/airfoil
+    python scripts/fetch_airfoil.py data/meshgraphnets/airfoil
 
 A file arrives as `<name>.part` and takes its name once every checksum in it has been verified. What was interrupted or
 arrived damaged goes on where it is sound when run again.

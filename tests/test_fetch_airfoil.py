@@ -27,7 +27,10 @@ def script() -> ModuleType:
 
 
 class Bucket(ThreadingHTTPServer):
-    """Serves `files`, logs (name, Range) in `asked`; `parts`: sends ranges; `breaks_after`: so many bytes of a file."""
+    """Serves `files`, logs (name, Range) in `asked`; `parts`: sends ranges; `breaks_after`: so many bytes of a file.
+
+    `wrong_by`: ranges begin so many bytes off; `says_length`: in its header.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -35,6 +38,8 @@ class Bucket(ThreadingHTTPServer):
         self.asked: list[tuple[str, str | None]] = []
         self.parts = True
         self.breaks_after: int | None = None
+        self.wrong_by = 0
+        self.says_length = True
 
     @property
     def url(self) -> str:
@@ -60,10 +65,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {begin + self.server.wrong_by}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - begin))
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(content) - begin))
         self.end_headers()
         self.wfile.write(content[begin : self.server.breaks_after])
 
@@ -141,6 +147,19 @@ def test_starts_anew_where_parts_are_not_sent(script, bucket: Bucket, folder: Pa
     bucket.breaks_after, bucket.parts = None, False
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
+
+
+def test_other_bytes_than_asked_for_are_refused(script, bucket: Bucket, folder: Path) -> None:
+    bucket.breaks_after = 2500
+    fails(script, bucket, folder)
+    bucket.breaks_after, bucket.wrong_by = None, 1
+    assert "asked for the bytes from 2500 on, the answer has others" in fails(script, bucket, folder)
+    assert (folder / "train.tfrecord.part").stat().st_size == 2500
+
+
+def test_an_unknown_length_is_refused(script, bucket: Bucket, folder: Path) -> None:
+    bucket.says_length = False
+    assert "does not say how long the file is" in fails(script, bucket, folder)
 
 
 def test_complete_but_not_verified_yet(script, bucket: Bucket, folder: Path) -> None:

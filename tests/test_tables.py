@@ -298,6 +298,8 @@ def test_several_printed_metrics_and_one_that_is_neither_good_nor_bad(runs_dir, 
         ({"metrics": [m | {"published": True} for m in TABLE["metrics"]]}, "given by metric"),
         ({"rows": [TABLE["rows"][0] | {"published": {"MSE": "0.1"}}]}, "published names MSE"),
         ({"rows": [TABLE["rows"][0] | {"published": {"relative L2": "0,1"}}]}, "published"),
+        ({"metrics": [TABLE["metrics"][0] | {"of": ["Heat"]}]}, "of Heat, which no row is of"),
+        ({"rows": [TABLE["rows"][0] | {"run": {"paper": VANILLA}}]}, "run is given for paper; the scales are smoke"),
         ({"kind": "plot"}, "kind"),
     ],
 )
@@ -308,6 +310,24 @@ def test_a_mistake_in_the_yaml_is_one_line(experiments, change, said):
     assert said in str(error.value)
     assert "t.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_problems_that_are_measured_differently_and_runs_that_differ_by_scale(runs_dir, experiments):
+    rows = [
+        TABLE["rows"][0],
+        {"group": "Other", "label": "FNO", "run": {"smoke": KITI}, "published": "16.4"},
+    ]
+    rmse = {"key": "train/relative_l2", "label": "RMSE", "published": True, "of": ["Other"]}
+    metrics = [metric | {"of": ["Burgers"]} for metric in TABLE["metrics"]] + [rmse]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows, "metrics": metrics}))
+    save(recorded(VANILLA, 0, 0.2), runs_dir)
+    save(recorded(KITI, 0, 0.1), runs_dir)
+    found = [
+        (line.filled.row.group, line.metric.label, line.summary.mean) for line in build("paper/t", experiments).lines
+    ]
+    assert found == [("Burgers", "relative L2", 0.2), ("Burgers", "MSE", pytest.approx(0.04)), ("Other", "RMSE", 0.05)]
+    written = list(csv.DictReader(io.StringIO(tables.to_csv(build("paper/t", experiments)))))
+    assert [row["published"] for row in written] == ["0.00217", "", "16.4"]
 
 
 def test_a_row_that_does_not_compose_is_named(experiments):

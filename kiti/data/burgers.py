@@ -13,7 +13,7 @@ from kiti.data.progress import progress_report
 from kiti.pde.burgers import DEFAULT_STEPS, INITIAL_CONDITIONS, SOLVER_VERSION, solve_burgers
 
 
-class BurgersData(GeneratedData, OperatorPairs):
+class BurgersData(OperatorPairs, GeneratedData):
     """Pairs (u0, u(·, time)) of u_t + (u²/2)_x = ν u_xx, periodic, u0 ~ N(0, 625 (−Δ + 25 I)^−2).
 
     Solved in float64 on `grid` points, subsampled to `resolution`, stored as float32 in `data_dir` (verified

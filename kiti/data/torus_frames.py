@@ -20,7 +20,7 @@ Report = Callable[[int, int], None]
 _TOGETHER = 50
 
 
-class TorusFrames(GeneratedData, OperatorPairs):
+class TorusFrames(OperatorPairs, GeneratedData):
     """Pairs (frames 1 … frames_in, frames frames_in + 1 … frames_in + frames_out), a unit of time apart.
 
     Batches are float32, (B, frames_in, S, S) and (B, frames_out, S, S). Solved in float64 on `grid`² points, of which

@@ -1,5 +1,6 @@
 """The group `data`."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -12,10 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from kiti.schema.nodes import Target
+from kiti.schema.nodes import Finite, Target
 
 Kind = Literal["pairs of functions", "frames on a grid", "flows on irregular points"]
 """What a sample is: data, model and task must mean the same."""
+
+
+Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
 
 class InMemoryData(Target):
@@ -85,4 +89,49 @@ class HeatData(TorusFrames):
     source: Literal["boundary", "uniform"]
 
 
-Data = Annotated[BurgersData | BurgersMat | NavierStokesData | HeatData, Field(discriminator="target")]
+class MeshFrames(InMemoryData):
+    data_dir: str
+    frames_in: PositiveInt
+    frames_out: PositiveInt
+    kind: ClassVar[Kind] = "flows on irregular points"
+
+
+class AirfoilData(MeshFrames):
+    target: Literal["kiti.data.airfoil.AirfoilData"] = Field(alias="_target_")
+    path: str
+
+    @model_validator(mode="after")
+    def _set_is_there(self) -> "AirfoilData":
+        if not (Path(self.path) / "meta.json").is_file():
+            raise ValueError(
+                f"path={self.path} holds no airfoil set; scripts/fetch_airfoil.py fetches it, "
+                "and experiment=airfoil_euler is a stand-in that is computed here"
+            )
+        return self
+
+
+class AirfoilEulerData(MeshFrames):
+    target: Literal["kiti.data.airfoil_euler.AirfoilEulerData"] = Field(alias="_target_")
+    spacing: PositiveFloat
+    mach: Interval
+    degrees: Interval
+    flows_per_airfoil: PositiveInt
+    surface_size: Annotated[float, Field(ge=0.002, le=0.2)]
+    growth: PositiveFloat
+    radius: Annotated[float, Field(gt=1)]
+    data_seed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _intervals_hold_flows(self) -> "AirfoilEulerData":
+        for name, (least, most) in {"mach": self.mach, "degrees": self.degrees}.items():
+            if not least <= most:
+                raise ValueError(f"{name}={[least, most]}: the least comes first")
+        if not self.mach[0] > 0:
+            raise ValueError(f"mach={self.mach}: a flow must move")
+        return self
+
+
+Data = Annotated[
+    BurgersData | BurgersMat | NavierStokesData | HeatData | AirfoilData | AirfoilEulerData,
+    Field(discriminator="target"),
+]
