@@ -62,7 +62,10 @@ def test_our_flows_are_named_a_stand_in(flows: AirfoilEulerData) -> None:
     assert target.shape[:2] == (3, 2)
     for sample in range(3):
         there = mask[sample]
-        assert (given[sample, 0, there, 2] == 1).all(), "the free stream at t = 0"
+        assert (given[sample, 0, there, 2] > 0).all()
+        mach = given[sample, 0, there & (kind[sample] == 2), :2].norm(dim=1)
+        assert mach.std() < 0.02, "the far boundary is in the free stream"
+        assert 0.3 <= mach.mean() <= 0.85
         assert {0, 1, 2} == set(kind[sample, there].tolist())
         assert positions[sample, there & (kind[sample] == 1)].norm(dim=1).max() == pytest.approx(1, abs=0.02)
         assert positions[sample, ~there].abs().sum() == target[sample][:, ~there].abs().sum() == 0
@@ -79,11 +82,11 @@ def test_flows_are_those_of_the_solver(flows: AirfoilEulerData) -> None:
 
     draw = np.random.default_rng([0, 0, 1])  # the third flow: first of the second airfoil
     camber, place, thickness = draw.integers(0, 5), draw.integers(3, 6), draw.integers(8, 17)
-    machs, degrees = draw.uniform(0.3, 0.8, 2), draw.uniform(-6, 6, 2)
+    machs, degrees = draw.uniform(0.3, 0.85, 2), draw.uniform(-4, 8, 2)
     seed = int(draw.integers(2**31))
     mesh = {name: value for name, value in SMALL.items() if name != "spacing"}
     code = f"{camber}{place if camber else 0}{thickness:02d}"
-    expected = airfoil_flows(code, machs.tolist(), degrees.tolist(), [0.0, 0.2, 0.4], seed=seed, **mesh)
+    expected = airfoil_flows(code, machs.tolist(), degrees.tolist(), [0.2, 0.4, 0.6], seed=seed, **mesh)
     ours = torch.cat([given[2], target[2]])[:, mask[2]]
     torch.testing.assert_close(ours, expected.frames[0].float(), rtol=1e-5, atol=1e-6)
 

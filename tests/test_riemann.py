@@ -51,7 +51,7 @@ def test_star_states_of_toros_tests(left, right, p, u, rho_left, rho_right):
 def test_what_is_in_the_waves_is_what_flowed_in(left, right):
     """At t = 1 the content of (−L, L) is the initial one plus F(left) − F(right)."""
     half = 60.0
-    n = 2_000_000
+    n = 400_000
     speed = (torch.arange(n, dtype=torch.float64) + 0.5) * (2 * half / n) - half
     rho, u, p = exact_riemann(left, right, speed).unbind(-1)
 
@@ -63,7 +63,7 @@ def test_what_is_in_the_waves_is_what_flowed_in(left, right):
     x = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     expected = half * (to_conserved(first) + to_conserved(second)) + flux(first, x) - flux(second, x)
     scale = half * (to_conserved(first) + to_conserved(second))[0, [0, 3, 3]]
-    assert ((content - expected[0, [0, 1, 3]]) / scale).abs().max() < 2e-5
+    assert ((content - expected[0, [0, 1, 3]]) / scale).abs().max() < 1e-4
 
 
 def test_a_vacuum_and_negative_pressure_are_refused():
@@ -126,17 +126,21 @@ def test_a_moving_contact_is_taken_from_upwind():
 
 
 @pytest.mark.parametrize("mach", [1.5, 3.0])
-def test_a_shock_at_rest_is_kept(mach):
-    """Roe's average makes it one wave. Behind the shock: Rankine and Hugoniot."""
+@pytest.mark.parametrize("moving", [-0.4, 0.0, 0.4])
+def test_a_single_shock_is_kept(mach, moving):
+    """Roe's average makes it one wave, whose flux at rest is that of the side that lies at x = 0.
+
+    Rankine and Hugoniot, for a shock that moves at `moving` into gas of speed `mach` relative to it.
+    """
     density = (GAMMA + 1) * mach**2 / ((GAMMA - 1) * mach**2 + 2)
     pressure = 1 + 2 * GAMMA / (GAMMA + 1) * (mach**2 - 1)
-    left = torch.tensor([1.0, mach, 0.0, 1 / GAMMA], dtype=torch.float64)
-    right = torch.tensor([density, mach / density, 0.0, pressure / GAMMA], dtype=torch.float64)
+    left = torch.tensor([1.0, mach + moving, 0.0, 1 / GAMMA], dtype=torch.float64)
+    right = torch.tensor([density, mach / density + moving, 0.0, pressure / GAMMA], dtype=torch.float64)
     x = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(hllc(left, right, x), flux(left, x), rtol=1e-13, atol=1e-13)
-    torch.testing.assert_close(
-        hllc(right * _mirror(), left * _mirror(), x), flux(left * _mirror(), x), rtol=1e-13, atol=1e-13
-    )
+    here = left if moving >= 0 else right
+    torch.testing.assert_close(hllc(left, right, x), flux(here, x), rtol=1e-13, atol=1e-13)
+    mirror = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(hllc(right * mirror, left * mirror, x), flux(here * mirror, x), rtol=1e-13, atol=1e-13)
 
 
 def test_supersonic_flux_is_that_of_upwind():
@@ -144,8 +148,8 @@ def test_supersonic_flux_is_that_of_upwind():
     left = torch.tensor([1.0, 3.0, 0.2, 0.8], dtype=torch.float64)
     right = torch.tensor([0.8, 3.2, -0.1, 0.9], dtype=torch.float64)
     torch.testing.assert_close(hllc(left, right, x), flux(left, x), rtol=1e-14, atol=0)
-    back = hllc(left * _mirror(), right * _mirror(), x)
-    torch.testing.assert_close(back, flux(right * _mirror(), x), rtol=1e-14, atol=0)
+    mirror = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(hllc(left * mirror, right * mirror, x), flux(right * mirror, x), rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("into_wall", [-1.5, -0.2, 0.0, 0.2, 2.0])
@@ -160,7 +164,3 @@ def test_wall_pressure_is_the_exact_one_of_the_mirrored_state(into_wall):
 def test_wall_pressure_of_a_vacuum_is_none():
     found = wall_pressure(*(torch.tensor(value, dtype=torch.float64) for value in (1.0, -20.0, 1.0)))
     assert found.item() == 0
-
-
-def _mirror():
-    return torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64)

@@ -22,8 +22,9 @@ _CAMBER, _PLACE, _THICKNESS = (0, 4), (3, 5), (8, 16)
 class AirfoilEulerData(MeshFrames, GeneratedData):
     """Inviscid compressible flows round NACA airfoils on irregular triangles, impulsively started.
 
-    In units of chord, free-stream density and speed of sound; frame i is at time i · `spacing`, the first one at 0.
-    Every `flows_per_airfoil` flows share an airfoil and its mesh; those of the test set are drawn for it alone.
+    In units of chord, free-stream density and speed of sound. The first frame is at time `spacing`, when waves have
+    begun to leave the airfoil: at 0 there is but the free stream. Every `flows_per_airfoil` flows share an airfoil
+    and its mesh; those of the test set are drawn for it alone.
 
     Args:
         data_dir: root of the cache.
@@ -46,12 +47,12 @@ class AirfoilEulerData(MeshFrames, GeneratedData):
         n_test: int = 100,
         frames_in: int = 4,
         frames_out: int = 21,
-        spacing: float = 0.5,
-        mach: Sequence[float] = (0.3, 0.8),
-        degrees: Sequence[float] = (-6.0, 6.0),
-        flows_per_airfoil: int = 4,
-        surface_size: float = 0.02,
-        growth: float = 0.15,
+        spacing: float = 0.25,
+        mach: Sequence[float] = (0.3, 0.85),
+        degrees: Sequence[float] = (-4.0, 8.0),
+        flows_per_airfoil: int = 8,
+        surface_size: float = 0.018,
+        growth: float = 0.075,
         radius: float = 12.0,
         data_seed: int = 0,
         batch_size: int = 16,
@@ -119,5 +120,5 @@ def _of_one_airfoil(recipe: dict[str, Any], number: int) -> AirfoilFlows:
         draw.uniform(least, most, recipe["flows_per_airfoil"]).tolist()
         for least, most in (recipe["mach"], recipe["degrees"])
     )
-    times = [frame * recipe["spacing"] for frame in range(recipe["frames"])]
+    times = [(frame + 1) * recipe["spacing"] for frame in range(recipe["frames"])]
     return airfoil_flows(code, machs, degrees, times, seed=int(draw.integers(2**31)), **recipe["mesh"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from math import inf
 
 import torch
 from jaxtyping import Float64
@@ -31,7 +32,7 @@ def solve_euler(
     free_stream: Float64[Tensor, "streams 4"] | None = None,
     *,
     courant: float = COURANT,
-    longest_step: float = float("inf"),
+    longest_step: float = inf,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float64[Tensor, "batch frames C 4"]:
     """Solve U_t + ∇·F(U) = 0 for U = (ρ, ρu, ρv, E), p = (γ − 1)(E − ρ(u² + v²)/2), γ = 1.4, from U at t = 0.
@@ -58,8 +59,8 @@ def solve_euler(
     FloatingPointError if the solution diverged.
     """
     instants = [0.0, *times]
-    if any(not later >= earlier for earlier, later in pairwise(instants)):
-        raise ValueError(f"times={list(times)}: they must rise from 0")
+    if any(not earlier <= later < inf for earlier, later in pairwise(instants)):
+        raise ValueError(f"times={list(times)}: they must rise from 0 and be finite")
     if not (courant > 0 and longest_step > 0):
         raise ValueError(f"courant={courant} and longest_step={longest_step} must be positive")
     scheme = EulerScheme(mesh, free_stream)
@@ -180,7 +181,7 @@ class EulerScheme:
 def _valid(state: Tensor) -> Tensor:
     """(cells, batch): density and pressure are positive and finite; False for nan."""
     rho, _, _, p = to_primitive(state.movedim(0, -1)).unbind(-1)
-    return (rho > 0) & (p > 0) & (rho < torch.inf) & (p < torch.inf)
+    return (rho > 0) & (p > 0) & (rho < inf) & (p < inf)
 
 
 def _diverged(mesh: TriangleMesh) -> FloatingPointError:
