@@ -44,7 +44,7 @@ def attention_by_hand(module, asking, asking_at, asked, asked_at):
     for head in range(module.heads):
         rows = slice(head * width, (head + 1) * width)
         q, k, v = (x @ p[f"{name}.weight"][rows].T for name, x in (("query", asking), ("key", asked), ("value", asked)))
-        k, v = ((x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) for x in (k, v))
+        k, v = ((x.T - x.mean(1)).T / np.sqrt(x.var(1) + 1e-5)[:, None] for x in (k, v))
         q = np.array([turned_by_hand(row, place, turns) for row, place in zip(q, asking_at, strict=True)])
         k = np.array([turned_by_hand(row, place, turns) for row, place in zip(k, asked_at, strict=True)])
         out.append(np.array([sum((a @ b) * c for b, c in zip(k, v, strict=True)) / len(k) for a in q]))

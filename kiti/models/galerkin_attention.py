@@ -1,7 +1,8 @@
 """Attention that costs as much as there are points: q (kᵀ v) / n, without a softmax (OFormer; Cao's Galerkin type).
 
-Keys and values are brought to mean 0 and variance 1 over the points of a sample, queries and keys are turned by angles
-that grow with the points' coordinates. Points may be masked: they add nothing to any sum or mean.
+Keys and values are brought to mean 0 and variance 1 over the features of a point. OFormer's authors speak of norms over
+the domain, and for batches without padding hand an instance norm its axes so that it is this one. Queries and keys are
+turned by angles that grow with the points' coordinates. Points may be masked: they add nothing to the sum.
 """
 
 import math
@@ -9,11 +10,10 @@ import math
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 Points = Float[Tensor, "B P 2"]
 Mask = Bool[Tensor, "B P"]
-
-_EPSILON = 1e-5  # of the variance over points
 
 
 class GalerkinAttention(nn.Module):
@@ -59,10 +59,9 @@ class GalerkinAttention(nn.Module):
             for linear, features in ((self.query, asking), (self.key, asked), (self.value, asked))
         )
         there = mask[:, None, :, None].to(k.dtype)  # (B, 1, P, 1)
-        count = there.sum(dim=2, keepdim=True)
-        k, v = _standardised(k, there, count), _standardised(v, there, count)
+        k, v = (layer_norm(features, (self.head_width,)) for features in (k, v))
         q, k = self._turned(q, asking_at), self._turned(k, asked_at) * there
-        answer = q @ (k.transpose(-1, -2) @ v) / count  # (B, heads, Q, ·)
+        answer = q @ (k.transpose(-1, -2) @ v) / there.sum(dim=2, keepdim=True)  # (B, heads, Q, ·)
         return self.out(answer.transpose(1, 2).flatten(2))
 
     def _turned(self, features: Float[Tensor, "B H P F"], at: Points) -> Float[Tensor, "B H P F"]:
@@ -76,12 +75,6 @@ class GalerkinAttention(nn.Module):
         first, second = features.unflatten(-1, (2, 2, -1)).unbind(-2)  # (B, H, P, 2, a quarter), axes before
         turned = torch.stack([first * cosine - second * sine, second * cosine + first * sine], dim=-2)
         return turned.flatten(-3)
-
-
-def _standardised(features: Tensor, there: Tensor, count: Tensor) -> Tensor:
-    """Mean 0 and variance 1 over the points that are there; 0 at the others."""
-    centred = (features - (features * there).sum(dim=2, keepdim=True) / count) * there
-    return centred * torch.rsqrt(centred.square().sum(dim=2, keepdim=True) / count + _EPSILON)
 
 
 class FourierFeatures(nn.Module):
