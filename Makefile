@@ -16,8 +16,8 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-reproduce: setup ## train FNO and KITI-FNO on Burgers at scale=laptop over seeds, print and write the table
-	$(BIN)/kiti-table kitinet/table4 --scale laptop --run --jobs $(JOBS)
+reproduce: setup ## Table 4 on Burgers at scale=laptop: train FNO, KITI-FNO and controls over seeds, print the table
+	$(BIN)/kiti-table kitinet/table4 --scale laptop --only Burgers --run --jobs $(JOBS)
 
 test: setup check ## lint, types, then every test: the quick ones first
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"

@@ -3,7 +3,7 @@
 A figure's numbers are a table too, one row a point, so everything but the drawing is shared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -137,6 +137,13 @@ class TableSpec(_Closed):
             raise ValueError(f"{name}: published names {', '.join(sorted(unknown))}, no metric with `published: true`")
         if isinstance(row.run, dict) and set(row.run) != set(self.scales):
             raise ValueError(f"{name}: run is given for {', '.join(row.run)}; the scales are {', '.join(self.scales)}")
+
+    def only(self, groups: Sequence[str]) -> "TableSpec":
+        """Its rows of these problems. SheetError where it has none of one of them."""
+        known = list(dict.fromkeys(row.group for row in self.rows))
+        if unknown := [group for group in groups if group not in known]:
+            raise SheetError(f"no rows of {', '.join(unknown)} in {self.title!r}; it has {', '.join(known)}")
+        return self.model_copy(update={"rows": [row for row in self.rows if row.group in groups]})
 
     def table(self) -> "TableSpec":
         """The table itself, as a figure's `table()` is the table of its points."""

@@ -2,6 +2,7 @@
 
 kiti-table kitinet/table4                    read the records there are, print the table
 kiti-table kitinet/table4 --run --jobs 2     first make the missing runs; call again to go on where it stopped
+kiti-table kitinet/table4 --only Burgers     of its problems this one, or several
 kiti-table kitinet/table4 --publish          put this machine's records and the table beside its YAML
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
 """
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="table or figure as <paper>/<name>: kitinet/table4")
     parser.add_argument("--scale", choices=("paper", "laptop", "smoke"), default="laptop", help="default: laptop")
+    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="show, and run, these problems' rows")
     parser.add_argument("--run", action="store_true", help="make the runs this machine lacks, then write the outputs")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time; default: one a core, one on a GPU")
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
@@ -79,7 +81,7 @@ def _one(options: argparse.Namespace) -> int:
     name, scale = options.names[0], options.scale
     sheet = sheets.load(name, experiments)
     seeds = sheets.scale_of(sheet, name, scale).seeds
-    spec = sheet.table()
+    spec = sheet.table().only(options.only) if options.only else sheet.table()
     cells = plan(spec, scale)
     status = 0
     if options.run:
@@ -93,7 +95,8 @@ def _one(options: argparse.Namespace) -> int:
     if options.publish:
         publish(sheet, table, experiments)
     elif options.run:
-        write(outputs(sheet, table), runs_dir(cells) / "tables" / f"{name}.{scale}")
+        selected = "".join(f".{problem}" for problem in options.only or [])
+        write(outputs(sheet, table), runs_dir(cells) / "tables" / f"{name}.{scale}{selected}")
     _print(table, options.format)
     return status
 

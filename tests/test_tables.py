@@ -312,6 +312,19 @@ def test_a_mistake_in_the_yaml_is_one_line(experiments, change, said):
     assert "\n" not in str(error.value)
 
 
+def test_only_some_problems(runs_dir, experiments, command):
+    rows = [*TABLE["rows"], {"group": "Other", "label": "FNO", "run": ["experiment=heat"]}]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    save(recorded(VANILLA, 0, 0.2), runs_dir)
+    status, text, _ = command("paper/t", "--scale", "smoke", "--only", "Burgers")
+    assert status == 0
+    assert "KITI-FNO" in text
+    assert "Other" not in text
+    assert "Other" in command("paper/t", "--scale", "smoke", "--only", "Other", "Burgers")[1]
+    status, _, said = command("paper/t", "--scale", "smoke", "--only", "Heat")
+    assert (status, said) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
+
+
 def test_problems_that_are_measured_differently_and_runs_that_differ_by_scale(runs_dir, experiments):
     rows = [
         TABLE["rows"][0],

@@ -1,0 +1,63 @@
+"""Every benchmark that computes its data, from command to record at scale=smoke; stopped, it goes on to the same bits."""
+
+from pathlib import Path
+
+import pytest
+from test_runs import Killed, SaveAndKill, add_callback, same_result
+
+from kiti import examples, records
+from kiti.config import Composed, compose
+from kiti.evaluate import evaluate
+from kiti.train import train
+
+# Burgers is what tests/test_runs.py runs.
+EXPERIMENTS = ["navier_stokes", "heat", "airfoil_euler"]
+
+
+def configured(place: Path, experiment: str, data: Path) -> Composed:
+    run = [f"experiment={experiment}", "scale=smoke", "residual=kiti", "collision=soft"]
+    return compose([*run, "callbacks.checkpointing.every_seconds=1e9", f"runs_dir={place}", f"data_dir={data}"])
+
+
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Composed]:
+    """Its name, the folder of its data, and a run that nothing disturbed."""
+    place = tmp_path_factory.mktemp(request.param)
+    composed = configured(place / "runs", request.param, place / "data")
+    train(composed)
+    return request.param, place / "data", composed
+
+
+def test_what_a_run_leaves(whole: tuple[str, Path, Composed]) -> None:
+    name, _data, composed = whole
+    record = records.read(composed.run_dir / records.FILE_NAME)
+    assert record.collisions
+    assert record.ko
+    assert record.flops_per_sample > 0
+    assert all(value == value for value in record.metrics.values()), record.metrics
+    kinds = {"momentum_rmse", "momentum_rmse_box"} if name == "airfoil_euler" else {"relative_l2", "mse"}
+    assert {f"{part}/{kind}" for part in ("test", "train") for kind in kinds} <= set(record.metrics)
+    assert ("MeshGraphNets" in (record.data.stand_in or "")) == (name == "airfoil_euler")
+    assert record.data.recipe
+    assert (composed.run_dir / examples.FILE_NAME).exists() == (name != "airfoil_euler")
+
+
+def test_a_finished_run_is_evaluated_to_the_same_error(whole: tuple[str, Path, Composed]) -> None:
+    _name, _data, composed = whole
+    record = records.read(composed.run_dir / records.FILE_NAME)
+    again = evaluate(composed, composed.run_dir)
+    assert again == {name: pytest.approx(record.metrics[name], rel=1e-5) for name in again}
+    assert again
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    whole: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, data, undisturbed = whole
+    composed = configured(tmp_path, name, data)
+    with monkeypatch.context() as patched:
+        add_callback(patched, SaveAndKill(save=2, kill=3))  # in the second of two epochs of two steps
+        with pytest.raises(Killed):
+            train(composed)
+    train(composed)
+    same_result(composed.run_dir, undisturbed.run_dir)
