@@ -1,4 +1,4 @@
-"""Every benchmark that computes its data, from command to record at scale=smoke; stopped, it goes on to the same bits."""
+"""Every benchmark that computes its data, from command to record at scale=smoke; stopped, it goes on just so."""
 
 from pathlib import Path
 
