@@ -39,6 +39,7 @@ def stock(depth: int, stem: str = "imagenet") -> ResNet:
 def step(model: nn.Module, precision: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Loss, gradients and running statistics of one training step."""
     images, labels = batch()
+    images = images.to(next(model.parameters()).dtype)
     torch.manual_seed(0)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         loss = nn.functional.cross_entropy(model.train()(images), labels)
@@ -154,6 +155,17 @@ def test_the_seam_gets_shortcut_and_branch(depth: int) -> None:
         assert x is outputs[f"{i - 1}" if i else "0.downsample.1"]
         assert v is outputs[f"{i}.{'bn2' if depth == 18 else 'bn3'}"]
         assert torch.equal(outputs[f"{i}"], outputs[f"{i}.residual"].relu())
+
+
+@BOTH_BLOCKS
+def test_channels_may_lie_last_in_memory(depth: int) -> None:
+    found = []
+    for channels_last in (False, True):
+        torch.manual_seed(0)
+        model = build_resnet(depth, width=0.25, stem="imagenet", channels_last=channels_last, residual=COLLIDING)
+        assert model.conv1.weight.is_contiguous(memory_format=torch.channels_last) is channels_last
+        found.append(step(model.double()))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])

@@ -38,6 +38,25 @@ def test_fashion_mnist_is_framed_and_grey(tmp_path: Path, monkeypatch: pytest.Mo
     assert test_labels.tolist() == contents["t10k-labels-idx1-ubyte"].tolist()
 
 
+def test_a_hundred_classes_are_pairs_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = fake_fashion_mnist(tmp_path, monkeypatch)
+    (images, labels), (test_images, test_labels) = fashion(tmp_path, classes=100).read()
+    for pairs, pair_labels, part in ((images, labels, "train"), (test_images, test_labels, "t10k")):
+        pictures = contents[f"{part}-images-idx3-ubyte"]
+        own = contents[f"{part}-labels-idx1-ubyte"]
+        place = {picture.tobytes(): i for i, picture in enumerate(pictures)}
+        red, green, blue = pairs[:, :, 2:-2, 2:-2].unbind(1)
+        assert np.array_equal(red, pictures)
+        others = [place[picture.numpy().tobytes()] for picture in blue]
+        assert sorted(others) == list(range(len(pictures)))  # each once
+        assert others != sorted(others)
+        assert torch.equal(green, torch.maximum(red, blue))
+        assert pair_labels.tolist() == [10 * int(a) + int(b) for a, b in zip(own, own[others], strict=True)]
+    again, _ = fashion(tmp_path, classes=100, seed=1).read()
+    assert torch.equal(again[0], images)
+    assert fashion(tmp_path, classes=100).stand_in != fashion(tmp_path).stand_in
+
+
 @pytest.mark.parametrize("classes", [10, 100])
 def test_cifar_is_what_its_files_hold(classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = fake_cifar(tmp_path, monkeypatch, classes)

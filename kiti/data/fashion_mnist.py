@@ -1,4 +1,4 @@
-"""FashionMNIST at 32 x 32, a stand-in for CIFAR-10 that Debian carries as a package."""
+"""FashionMNIST at 32 x 32, a stand-in for CIFAR-10 and, in pairs, for CIFAR-100, that Debian carries as a package."""
 
 import hashlib
 from pathlib import Path
@@ -18,6 +18,8 @@ SHA256 = {
 }
 """Of the unpacked files."""
 
+PAIRS_SEED = 0  # of which picture lies over which
+
 
 def folder(data_dir: str | Path) -> Path:
     """Where the files lie, as torchvision wants them."""
@@ -25,12 +27,19 @@ def folder(data_dir: str | Path) -> Path:
 
 
 class FashionMNISTData(SmallImages):
-    """60,000 and 10,000 grey pictures of clothes, 28 x 28, in ten classes.
+    """60,000 and 10,000 pictures of clothes, 28 x 28, in ten classes or a hundred.
 
-    Zeros are put round them, two pixels on each side, and all three channels are the same.
+    Zeros are put round them, two pixels on each side. With `classes=10` they are grey: all three channels are the same.
+    With `classes=100` each is laid over another of the same set: the one is red and the other blue, green is the
+    brighter of the two, and the label is 10 (red's label) + (blue's label). Which picture lies over which is part of
+    the set: no seed changes it, each picture is red once and blue once.
     """
 
-    stand_in = "FashionMNIST, grey pictures of clothes, in place of CIFAR-10"
+    @property
+    def stand_in(self) -> str:  # type: ignore[override]
+        if self.classes == 10:
+            return "FashionMNIST, grey pictures of clothes, in place of CIFAR-10"
+        return "FashionMNIST, a red picture of clothes over a blue one in 100 pairs of classes, in place of CIFAR-100"
 
     def read(self) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
         place = folder(self.data_dir)
@@ -47,4 +56,9 @@ class FashionMNISTData(SmallImages):
     def _part(self, train: bool) -> tuple[Images, Labels]:
         there = FashionMNIST(self.data_dir, train=train, download=False)
         framed = functional.pad(there.data, [2, 2, 2, 2])
-        return framed[:, None].expand(-1, 3, -1, -1), there.targets.to(torch.int64)
+        labels = there.targets.to(torch.int64)
+        if self.classes == 10:
+            return framed[:, None].expand(-1, 3, -1, -1), labels
+        other = torch.randperm(len(framed), generator=torch.Generator().manual_seed(PAIRS_SEED))
+        red, blue = framed, framed[other]
+        return torch.stack([red, torch.maximum(red, blue), blue], dim=1), 10 * labels + labels[other]

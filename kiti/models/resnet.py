@@ -18,6 +18,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -199,6 +200,7 @@ def build_resnet(
     drop_path: float = 0.0,
     dit_stage: int | None = None,
     pixels: int = 32,
+    channels_last: bool = False,
     residual: ResidualFactory = Add,
     **resnet: Any,
 ) -> ResNet:
@@ -221,6 +223,8 @@ def build_resnet(
             and learns ten times faster than the rest (`lr_multipliers` of a task).
         pixels: Y and X of the images, which only `dit_stage` asks. Where the neurons see a single position, as those of
             stage 4 in basic blocks under the ImageNet stem at 32 pixels, they see their LayerNorm's shift alone.
+        channels_last: how weights, and so features, lie in memory: no other numbers but for rounding, and most devices'
+            convolutions are faster for it.
         blocks, residual: see `open_seam`.
         resnet: further arguments of `torchvision.models.ResNet`, as `groups`.
 
@@ -251,4 +255,6 @@ def build_resnet(
     open_seam(drop_branches(model, drop_path), residual, blocks)
     if dit_stage is not None:
         grow_dendrites(model, dit_stage, stem, pixels)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

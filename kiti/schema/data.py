@@ -164,12 +164,7 @@ class CIFARData(SmallImages):
 
 class FashionMNISTData(SmallImages):
     target: Literal["kiti.data.fashion_mnist.FashionMNISTData"] = Field(alias="_target_")
-
-    @model_validator(mode="after")
-    def _has_ten_classes(self) -> "FashionMNISTData":
-        if self.classes != 10:
-            raise ValueError(f"classes={self.classes}: FashionMNIST has 10; it stands in for CIFAR-10 alone")
-        return self
+    classes: Literal[10, 100]
 
 
 class ImageNetData(Samples):

@@ -97,6 +97,7 @@ class ResNet(Target):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dit_stage: Literal[1, 2, 3, 4] | None = None
     pixels: PositiveInt = 32
+    channels_last: bool = False
     kind: ClassVar[Kind] = "images"
 
     def seam_size(self, system_axis: int, data: Samples) -> int | None:
