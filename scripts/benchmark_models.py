@@ -48,18 +48,20 @@ def fno1d(residual: ResidualFactory, size: Size, device: torch.device) -> Worklo
     return Workload(model, loss, Adam, f"{batch} x {points}", heads, neurons=("fc1.weight",), autocast=False)
 
 
-def resnet(depth: int, cpu_batch: int) -> Builder:
+def resnet(depth: int, cpu_batch: int, classes: int = 10, heads: tuple[int, ...] = (2, 4)) -> Builder:
+    """`heads` that are spec A13's, if no others."""
+
     def build(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
         batch, pixels = {"paper": (128, 32), "cpu": (cpu_batch, 32), "quick": (2, 8)}[size]
-        model = build_resnet(depth, residual=residual).to(device)
+        model = build_resnet(depth, classes, residual=residual).to(device)
         images = torch.randn(batch, 3, pixels, pixels, device=device)
-        labels = torch.randint(10, (batch,), device=device)
+        labels = torch.randint(classes, (batch,), device=device)
 
         def loss() -> Tensor:
             return functional.cross_entropy(model(images), labels)
 
         shape = f"{batch} x {pixels} x {pixels}"
-        return Workload(model, loss, SGD, shape, heads=(2, 4), system_axis=1, neurons=("fc.weight",))  # heads: spec A13
+        return Workload(model, loss, SGD, shape, heads, system_axis=1, neurons=("fc.weight",))
 
     return build
 

@@ -4,6 +4,7 @@
         --markdown experiments/benchmarks/step.cpu.md
     python scripts/benchmark_step.py --device cuda --models 'resnet50|gpt2'
     python scripts/benchmark_step.py --from-json RECORD --markdown TABLE           # rebuilds the table
+    python scripts/benchmark_step.py --loops            # the loop around the step: see benchmark_loops.py
 
 A step is forward, loss, backward, collision of gradients, optimizer, zero_grad. On a GPU sizes are the papers' and
 precision is bfloat16 by autocast (FNO: float32). On a CPU it is float32, and batches are cut down or come in parts
@@ -15,15 +16,16 @@ import gc
 import statistics
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import benchmark_loops
 import torch
-from benchmark_models import MODELS, Size, Workload
+from benchmark_models import MODELS, Builder, Size, Workload
 from torch import Tensor
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 
 from kiti import benchmarking, measuring
 from kiti.benchmarking import Mark, judge, mib_text, timing_text
@@ -61,7 +63,11 @@ class Variant:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    benchmarking.run(parse(arguments), "step", measure, grid)
+    args = parse(arguments)
+    if args.loops:
+        benchmarking.run(args, "loops", benchmark_loops.measure, benchmark_loops.grid)
+    else:
+        benchmarking.run(args, "step", measure, grid)
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
@@ -70,6 +76,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--coll-coef", type=float, help="of the seam; default: the one that gives a pair a system")
     parser.add_argument("--heads", type=int, nargs="+", help="measure only these collision_heads of a model's own")
     parser.add_argument("--case-seconds", type=float, default=150.0, help="of a model: no new round after so many")
+    parser.add_argument("--loops", action="store_true", help="kiti's loop against a bare one and timm's instead")
     return parser.parse_args(arguments)
 
 
@@ -77,12 +84,12 @@ def measure(args: Namespace) -> dict[str, Any]:
     started = time.time()
     args.size = "quick" if args.quick else "paper" if args.device.type == "cuda" else "cpu"
     names = benchmarking.selected(MODELS, str, args)
-    cases = [measure_model(name, args) for name in benchmarking.progress(names, "training steps")]
+    cases = [measure_workload(name, MODELS[name], args) for name in benchmarking.progress(names, "training steps")]
     settings = {"size": args.size, "coll_coef": args.coll_coef, "soft": SOFT, "hard": HARD}
     return benchmarking.record("step", args, started, settings, cases, marks(cases, args.device.type, args.size))
 
 
-def measure_model(name: str, args: Namespace) -> dict[str, Any]:
+def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, Any]:
     gc.collect()  # the model before
     torch.manual_seed(0)
     seams: list[Seam] = []
@@ -91,7 +98,7 @@ def measure_model(name: str, args: Namespace) -> dict[str, Any]:
         seams.append(Seam())
         return seams[-1]
 
-    work = MODELS[name](seam, args.size, args.device)
+    work = build(seam, args.size, args.device)
     work.model.train()
     optimizer = work.optimizer(work.model.parameters(), lr=0.0, **({"momentum": 0.9} if work.optimizer is SGD else {}))
     half = work.autocast and args.device.type == "cuda"
@@ -120,6 +127,7 @@ def measure_model(name: str, args: Namespace) -> dict[str, Any]:
 
     calls = {key: partial(step, variant) for key, variant in variants.items()}
     timings = measuring.interleaved(calls, args.device, rounds=args.repeats, budget=args.case_seconds, most=3)
+    held = held_bytes([*work.model.parameters(), *work.model.buffers()], optimizer)
     peaks = {key: measuring.peak_bytes(call, args.device) for key, call in calls.items()}
     rows = []
     for key, variant in variants.items():
@@ -144,8 +152,15 @@ def measure_model(name: str, args: Namespace) -> dict[str, Any]:
         "precision": "bfloat16 autocast" if half else "float32",
         "parameters": sum(p.numel() for p in work.model.parameters()),
         "seams": len(seams),
+        "held_bytes": held,
         "variants": rows,
     }
+
+
+def held_bytes(tensors: Iterable[Tensor], optimizer: Optimizer) -> int:
+    """Of a model's tensors and of what an optimizer keeps for them between steps."""
+    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*tensors, *kept))
 
 
 def kiti_variants(work: Workload, seams: list[Seam], loss: Callable[[], Tensor], args: Namespace) -> dict[str, Variant]:

@@ -33,7 +33,7 @@ def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
     module, record, table, again = script(name), folder / "record.json", folder / "table.md", folder / "again.md"
     places = ["--json", str(record), "--markdown", str(table)]
     module.main(["--quick", "--repeats", "1", "--threads", str(torch.get_num_threads()), *options, *places])
-    module.main(["--from-json", str(record), "--markdown", str(again)])
+    module.main([*options, "--from-json", str(record), "--markdown", str(again)])
     assert again.read_text() == table.read_text()
     found = json.loads(record.read_text())
     assert {"device_name", "threads", "versions", "git", "started", "wall_seconds", "settings", "marks"} <= set(found)
@@ -100,6 +100,36 @@ def test_the_step_s_record(tmp_path: Path) -> None:
     assert 0.2 < eight["partners"] * eight["particles"] / 2 < 5
     assert (thirty_two["particles"], thirty_two["partners"]) == (1, 0)
     assert len(qwen2["variants"][1]["neurons"]) == 7
+
+
+def test_ko_s_cost_s_record(tmp_path: Path) -> None:
+    record = run("benchmark_ko_cost", tmp_path, "--only", "ResNet-18")
+    assert [(case["depth"], case["classes"]) for case in record["cases"]] == [(18, 10), (18, 100)]
+    for case in record["cases"]:
+        assert [row["variant"] for row in case["variants"]] == ["add", "soft", "hard"]
+        # Weights, their statistics and as much momentum as weights.
+        assert case["held_bytes"] > 2 * 4 * case["parameters"]
+        assert case["variants"][1]["neurons"] == [[case["classes"], 512]]
+    lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ResNet-18")]
+    printed = [[cell.strip() for cell in line.split("|")[4::2]] for line in lines]
+    assert [cells[:2] for cells in printed] == [  # Tables 4 and 5 over their first rows
+        ["1.049", "1.0000"],
+        ["1.590", "1.0019"],
+        ["1.005", "1.0000"],
+        ["2.838", "1.0019"],
+    ]
+
+
+def test_the_loops_record(tmp_path: Path) -> None:
+    record = run("benchmark_step", tmp_path, "--loops")
+    [case] = record["cases"]
+    assert [row["loop"] for row in case["loops"]] == ["bare", "kiti", "timm", "timm --channels-last"]
+    assert case["loops"][0]["longer"] == 0
+    seconds = {row["loop"]: row["median_s"] for row in case["loops"]}
+    assert case["kiti"]["over_timm"] == pytest.approx(seconds["kiti"] / seconds[case["kiti"]["timm_best"]])
+    assert case["kiti"]["over_timm"] == pytest.approx(
+        seconds["kiti"] / min(seconds["timm"], seconds["timm --channels-last"])
+    )
 
 
 def test_the_step_s_marks() -> None:
