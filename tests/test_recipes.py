@@ -117,7 +117,7 @@ def test_no_value_of_the_recipe_is_left_unchecked(composed: Composed) -> None:
     """Each key of what trains is in the table, or says where something lies or how the run is made."""
     elsewhere = {"path", "format", "data_dir", "classes", "workers", "eval_batch_size", "seed"}  # of the data
     elsewhere |= {"blocks", "width", "head", "head_activation", "head_gamma", "depths", "dims"}
-    elsewhere |= {"dit_stage", "pixels", "lr_multipliers"}  # of Dit-ResNets  # of the model
+    elsewhere |= {"dit_stage", "pixels", "lr_multipliers", "channels_last"}  # of the model: Dit-ResNets, memory
     elsewhere |= {"_target_", "_partial_", "epochs", "accumulate_grad_batches", "deterministic", "accelerator"}
     idle = {"re_mode"} if not composed.node.data.re_prob else set()
     idle |= {"color_jitter"} if composed.node.data.auto_augment else set()
