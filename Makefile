@@ -31,7 +31,7 @@ condensation: fashion ## every study of condensation and the theory; at laptop s
 	$(BIN)/kiti-table $(CONDENSATION) --run --jobs $(JOBS)
 	$(BIN)/python scripts/theory_lab.py --into runs/theory
 
-vision: fashion ## ResNets of both papers at scale=laptop, on a stand-in
+vision: fashion ## ResNets of both papers at scale=laptop, on stand-ins: 132 runs, 90 minutes
 	$(BIN)/kiti-table $(VISION) --scale laptop --run --jobs $(JOBS)
 
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
