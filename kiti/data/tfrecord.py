@@ -105,8 +105,8 @@ def parse_example(record: Record) -> dict[str, Values]:
         features = {}
         for group in _delimited(memoryview(record.data), 1):
             for entry in _delimited(group, 1):
-                name = b"".join(list(_delimited(entry, 1))[-1:])
-                features[name.decode()] = _values(list(_delimited(entry, 2)))
+                names = [bytes(name).decode() for name in _delimited(entry, 1)]  # the last counts, all must be UTF-8
+                features["".join(names[-1:])] = _values(list(_delimited(entry, 2)))
         return features
     except _Malformed as malformed:
         raise record.place.error(f"not a tf.train.Example: {malformed}") from None
