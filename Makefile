@@ -27,11 +27,11 @@ reproduce: setup ## Table 4 on Burgers at scale=laptop: train FNO, KITI-FNO and 
 pde: setup ## every table and figure of the papers' PDEs at scale=laptop: 181 runs, 90 minutes
 	$(BIN)/kiti-table $(PDE) --scale laptop --run --jobs $(JOBS)
 
-condensation: fashion ## every study of condensation and the theory; at laptop scale only KO's Figure 4 and FNO's distances
+condensation: fashion ## every study of condensation and the theory; at laptop scale KO's Figure 4 and FNO's distances; 11 to 20 minutes
 	$(BIN)/kiti-table $(CONDENSATION) --run --jobs $(JOBS)
 	$(BIN)/python scripts/theory_lab.py --into runs/theory
 
-vision: fashion ## ResNets of both papers at scale=laptop, on stand-ins: 132 runs, 90 minutes
+vision: fashion ## ResNets of both papers at scale=laptop, on stand-ins: 132 runs, 50 to 90 minutes
 	$(BIN)/kiti-table $(VISION) --scale laptop --run --jobs $(JOBS)
 
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
