@@ -54,17 +54,18 @@ def ratio(dividend: Timing, divisor: Timing) -> Ratio:
 def interleaved(
     calls: Mapping[str, Call], device: torch.device, *, rounds: int, least: int = 3, budget: float, most: int = 20
 ) -> dict[str, Timing]:
-    """Time the calls in turns: each once a round, after two runs that do not count.
+    """Time the calls in turns: each once a round, after three runs that do not count.
 
     Rounds go on until `budget` seconds are spent, `least` of them at least and `rounds` at most. Within its turn
-    a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time. Between
-    turns freed memory goes back to the system, which would else happen, and count, in somebody's next call.
+    a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time, after one
+    more run that does not count. Between turns freed memory goes back to the system, which would else happen, and
+    count, in somebody's next call.
     """
     _set_malloc(_STEADY)
     once = {}
     for name, call in calls.items():
         call()  # compiles, and finds memory as the others left it: neither says how quick it is
-        once[name] = _seconds(call, device)
+        once[name] = min(_seconds(call, device) for _ in range(2))
     turn = max(once.values()) / 10
     repeats = {name: min(most, max(1, int(turn / seconds))) for name, seconds in once.items()}
     timed: dict[str, list[list[float]]] = {name: [] for name in calls}
@@ -75,6 +76,8 @@ def interleaved(
             if done >= min(least, rounds) and time.perf_counter() - start > budget:
                 break
             for name in names:
+                if repeats[name] > 1:  # its first asks for memory that went back, and finds others' in the caches
+                    calls[name]()
                 timed[name].append([_seconds(calls[name], device) for _ in range(repeats[name])])
                 _trim(_STEADY[_M_TRIM_THRESHOLD])
             names.append(names.pop(0))  # who follows whom changes from round to round

@@ -196,7 +196,10 @@ def measure_case(case: Case, systems: int, args: Namespace) -> dict[str, Any]:
     names = implementations(args.device)
     tensors = features(case, systems, args)
     calls = {name: forward_backward(name, case, tensors) for name in names}
-    partners = {name: call()[-1].item() for name, call in calls.items()}
+    results = {name: call() for name, call in calls.items()}
+    partners = {name: result[-1].item() for name, result in results.items()}
+    returned = {name: returned_bytes(result[:-1], tensors) for name, result in results.items()}
+    del results
     timings = measuring.interleaved(calls, args.device, rounds=args.repeats, budget=args.case_seconds)
     peaks = {name: measuring.peak_bytes(call, args.device) for name, call in calls.items()}
     compared = compare(case, systems, names, args)
@@ -209,6 +212,7 @@ def measure_case(case: Case, systems: int, args: Namespace) -> dict[str, Any]:
             "times_faster_lowest": faster.lowest,
             "times_faster_highest": faster.highest,
             "peak_bytes": peaks[name],
+            "returned_bytes": returned[name],
             "partners": partners[name],
             **compared[name],
         }
@@ -218,6 +222,12 @@ def measure_case(case: Case, systems: int, args: Namespace) -> dict[str, Any]:
         "auto": pick("auto", tensors[0], case.shape.heads),
         "fastest": fastest,
     }
+
+
+def returned_bytes(results: Sequence[Tensor], given: Sequence[Tensor]) -> int:
+    """What results take in memory beyond what was given: a gradient may be the very one that came in."""
+    storages = {result.data_ptr(): result.untyped_storage().nbytes() for result in results}
+    return sum(size for at, size in storages.items() if at not in {tensor.data_ptr() for tensor in given})
 
 
 def compare(case: Case, systems: int, names: Sequence[str], args: Namespace) -> dict[str, dict[str, float | None]]:

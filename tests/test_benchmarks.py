@@ -166,8 +166,11 @@ def test_the_step_s_marks() -> None:
     assert {mark.state for mark in module.marks(cases, "cuda", "quick")} == {"not measured"}
 
 
-def collision_case(particles: int, partners: float, faster: float, memory: int | None = 30) -> dict[str, Any]:
+def collision_case(
+    particles: int, partners: float, faster: float, memory: int | None = 30, returned: int = 1
+) -> dict[str, Any]:
     row = {"partners": partners, "times_faster": faster, "peak_bytes": None if memory is None else 10}
+    row["returned_bytes"] = returned
     literal = {"partners": partners, "times_faster": 1.0, "peak_bytes": None if memory is None else 10 * memory}
     return {
         "case": f"N{particles}",
@@ -193,6 +196,10 @@ def test_the_collision_s_marks() -> None:
     assert "worst 1.5x" in marks[2].detail
     assert "worst 10x" in marks[3].detail
     assert {mark.state for mark in marks[4:]} == {"not measured"}
+    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 bytes are returned: 1/20 is out of reach
+    [*_, memory] = script("benchmark_collision").marks([cases[2], full], "cpu")[:4]
+    assert memory.state == "reached"
+    assert "1 of 1 cases reach it; left out: N4 (N=4)" in memory.detail
     unknown = script("benchmark_collision").marks([collision_case(64, 0.5, 60, memory=None)], "cpu")
     assert unknown[3].state == "not measured"
 
@@ -263,8 +270,9 @@ def test_turns_are_interleaved_and_quick_calls_repeated() -> None:
     order: list[str] = []
     calls = {"slow": lambda: (order.append("slow"), time.sleep(0.05)), "quick": lambda: order.append("quick")}
     timings = interleaved(calls, CPU, rounds=3, budget=60, most=2)
-    assert order[:4] == ["slow", "slow", "quick", "quick"]  # do not count
-    assert order[4:] == ["slow", "quick", "quick", "quick", "quick", "slow", "slow", "quick", "quick"]
+    assert order[:6] == ["slow"] * 3 + ["quick"] * 3  # do not count
+    turn = ["quick"] * 3  # of which the first does not count
+    assert order[6:] == ["slow", *turn, *turn, "slow", "slow", *turn]
     assert [len(turn) for turn in timings["quick"].rounds] == [2, 2, 2]
     assert timings["slow"].summary()["runs"] == 3
     assert timings["slow"].median >= 0.05
