@@ -13,6 +13,9 @@ import torch
 
 Call = Callable[[], object]
 
+# What a peak on a CPU may be off by for each thread: what threads keep for themselves, and pages half used.
+PEAK_RESOLUTION_BYTES = 100_000
+
 # mallopt's parameters of malloc.h, and the values glibc itself drifts to once blocks of 32 MiB have been freed.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _STEADY = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
@@ -110,11 +113,11 @@ def _no_garbage_collection() -> Iterator[None]:
 def peak_bytes(call: Call, device: torch.device) -> int | None:
     """Memory of one run of `call` at its peak, above what was held before; None where the system cannot tell.
 
-    On a CPU it is the growth of the resident set, exact to some 100 KB a thread: Linux resets its peak on demand, and
-    glibc is made to keep no freed block, which would hide what is allocated again. Of two runs the lower counts: in
-    the first, holes between older blocks may fill and stay.
+    On a CPU it is the growth of the resident set, to PEAK_RESOLUTION_BYTES a thread: Linux resets its peak on demand,
+    and glibc is made to keep no freed block, which would hide what is allocated again. Of three runs the lowest
+    counts: in the first, holes between older blocks may fill and stay.
     """
-    runs = [_peak_bytes(call, device) for _ in range(2)]
+    runs = [_peak_bytes(call, device) for _ in range(3)]
     return None if None in runs else min(run for run in runs if run is not None)
 
 

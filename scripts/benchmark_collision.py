@@ -123,7 +123,7 @@ def measure(args: Namespace) -> dict[str, Any]:
             }
         )
     settings = {"dtype": args.dtype, "memory_mib": args.memory_mib, "literal_seconds": args.literal_seconds}
-    return benchmarking.record("collision", args, started, settings, rows, marks(rows, args.device.type))
+    return benchmarking.record("collision", args, started, settings, rows, marks(rows, args.device.type, args.threads))
 
 
 def describe(case: Case, systems: int) -> dict[str, Any]:

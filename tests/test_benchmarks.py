@@ -169,9 +169,9 @@ def test_the_step_s_marks() -> None:
 def collision_case(
     particles: int, partners: float, faster: float, memory: int | None = 30, returned: int = 1
 ) -> dict[str, Any]:
-    row = {"partners": partners, "times_faster": faster, "peak_bytes": None if memory is None else 10}
-    row["returned_bytes"] = returned
-    literal = {"partners": partners, "times_faster": 1.0, "peak_bytes": None if memory is None else 10 * memory}
+    row = {"partners": partners, "times_faster": faster, "peak_bytes": None if memory is None else 10 << 20}
+    row["returned_bytes"] = returned << 20
+    literal = {"partners": partners, "times_faster": 1.0, "peak_bytes": None if memory is None else 10 * memory << 20}
     return {
         "case": f"N{particles}",
         "particles": particles,
@@ -189,18 +189,18 @@ def test_the_collision_s_marks() -> None:
         collision_case(64, 30, 5),
         collision_case(64, 400, 1.5),
     ]
-    marks = script("benchmark_collision").marks(cases, "cpu")
+    marks = script("benchmark_collision").marks(cases, "cpu", threads=2)
     assert [mark.state for mark in marks[:4]] == ["not reached", "reached", "reached", "not reached"]
     assert "worst 20x: N2 (N=2); 1 of 2 cases reach it, all with N >= 64" in marks[0].detail
     assert "worst 5x" in marks[1].detail
     assert "worst 1.5x" in marks[2].detail
     assert "worst 10x" in marks[3].detail
     assert {mark.state for mark in marks[4:]} == {"not measured"}
-    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 bytes are returned: 1/20 is out of reach
-    [*_, memory] = script("benchmark_collision").marks([cases[2], full], "cpu")[:4]
+    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 MiB are returned: 1/20 is out of reach
+    [*_, memory] = script("benchmark_collision").marks([cases[2], full], "cpu", threads=2)[:4]
     assert memory.state == "reached"
-    assert "1 of 1 cases reach it; left out: N4 (N=4)" in memory.detail
-    unknown = script("benchmark_collision").marks([collision_case(64, 0.5, 60, memory=None)], "cpu")
+    assert memory.detail.endswith("1 of 1 cases reach it; left out, x' and its gradients alone being more: N4 (N=4)")
+    unknown = script("benchmark_collision").marks([collision_case(64, 0.5, 60, memory=None)], "cpu", threads=2)
     assert unknown[3].state == "not measured"
 
 
