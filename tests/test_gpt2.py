@@ -103,12 +103,21 @@ def test_with_addition_a_training_step_is_transformers_bit_for_bit(precision: st
 
 
 def test_checkpointing_recomputes_the_same_collisions() -> None:
+    """Collided features bit for bit; gradients to rounding, as stock GPT-2's are on some processors."""
     plain, checkpointed = build_gpt2(**SMALL, residual=COLLIDING), build_gpt2(**SMALL, residual=COLLIDING)
     checkpointed.load_state_dict(plain.state_dict())
     checkpointed.gradient_checkpointing_enable()
+    collided: dict[str, list[Tensor]] = {name: [] for name in seams(checkpointed)}
+    for name, outputs in collided.items():
+        seam = checkpointed.get_submodule(name)
+        seam.register_forward_hook(lambda _m, _xv, out, outputs=outputs: outputs.append(out.detach().clone()))
     expected, actual = step(plain), step(checkpointed)
+    for name, outputs in collided.items():
+        first, again = outputs
+        assert torch.equal(first, again), name
+    assert torch.equal(actual["loss"], expected["loss"])
     for name, value in expected.items():
-        assert torch.equal(actual[name], value), name
+        torch.testing.assert_close(actual[name], value, rtol=0, atol=1e-5 * float(value.abs().max()), msg=name)
 
 
 @pytest.mark.parametrize(("layers", "expected"), [(None, [0, 1, 2]), ([1], [1]), ([-1, 0], [0, 2]), ([], [])])
