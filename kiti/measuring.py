@@ -16,6 +16,10 @@ Call = Callable[[], object]
 # What a peak on a CPU may be off by for each thread: what threads keep for themselves, and pages half used.
 PEAK_RESOLUTION_BYTES = 100_000
 
+# Seconds of a call, and bytes of a peak, that a second look would not change by anything to speak of.
+_LONG = 10.0
+_HIGH = 1 << 30
+
 # mallopt's parameters of malloc.h, and the values glibc itself drifts to once blocks of 32 MiB have been freed.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _STEADY = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
@@ -57,7 +61,7 @@ def ratio(dividend: Timing, divisor: Timing) -> Ratio:
 def interleaved(
     calls: Mapping[str, Call], device: torch.device, *, rounds: int, least: int = 3, budget: float, most: int = 20
 ) -> dict[str, Timing]:
-    """Time the calls in turns: each once a round, after three runs that do not count.
+    """Time the calls in turns: each once a round, after three runs that do not count, two if they take long.
 
     Rounds go on until `budget` seconds are spent, `least` of them at least and `rounds` at most. Within its turn
     a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time, after one
@@ -68,9 +72,11 @@ def interleaved(
     once = {}
     for name, call in calls.items():
         call()  # compiles, and finds memory as the others left it: neither says how quick it is
-        once[name] = min(_seconds(call, device) for _ in range(2))
+        once[name] = seconds(call, device)
+        if once[name] < _LONG:
+            once[name] = min(once[name], seconds(call, device))
     turn = max(once.values()) / 10
-    repeats = {name: min(most, max(1, int(turn / seconds))) for name, seconds in once.items()}
+    repeats = {name: min(most, max(1, int(turn / spent))) for name, spent in once.items()}
     timed: dict[str, list[list[float]]] = {name: [] for name in calls}
     names = list(calls)
     start = time.perf_counter()
@@ -81,13 +87,14 @@ def interleaved(
             for name in names:
                 if repeats[name] > 1:  # its first asks for memory that went back, and finds others' in the caches
                     calls[name]()
-                timed[name].append([_seconds(calls[name], device) for _ in range(repeats[name])])
+                timed[name].append([seconds(calls[name], device) for _ in range(repeats[name])])
                 _trim(_STEADY[_M_TRIM_THRESHOLD])
             names.append(names.pop(0))  # who follows whom changes from round to round
     return {name: Timing(turns) for name, turns in timed.items()}
 
 
-def _seconds(call: Call, device: torch.device) -> float:
+def seconds(call: Call, device: torch.device) -> float:
+    """Of one run, until the device has done its work."""
     _synchronize(device)
     start = time.perf_counter()
     call()
@@ -115,10 +122,15 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
 
     On a CPU it is the growth of the resident set, to PEAK_RESOLUTION_BYTES a thread: Linux resets its peak on demand,
     and glibc is made to keep no freed block, which would hide what is allocated again. Of three runs the lowest
-    counts: in the first, holes between older blocks may fill and stay.
+    counts, unless the first says more than 1 GiB: in the first, holes between older blocks may fill and stay.
     """
-    runs = [_peak_bytes(call, device) for _ in range(3)]
-    return None if None in runs else min(run for run in runs if run is not None)
+    lowest = _peak_bytes(call, device)
+    for _ in range(2):
+        if lowest is None or lowest > _HIGH:
+            break
+        again = _peak_bytes(call, device)
+        lowest = None if again is None else min(lowest, again)
+    return lowest
 
 
 def _peak_bytes(call: Call, device: torch.device) -> int | None:

@@ -59,6 +59,7 @@ class Variant:
     collision: str
     kinds: list[Residual] = field(default_factory=list)  # one a seam
     ko: KO | None = None
+    collided_s: list[float] = field(default_factory=list)  # what KO took of each step
     described: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,7 +114,7 @@ def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, An
         parameters = select(work.model, work.neurons)
         ko = KO(optimizer, parameters, mode, coll_coef, normalize=mode == "soft", attach=False)
         described = {"neurons": [tuple(p.shape) for p in parameters.values()], "coll_coef": coll_coef}
-        variants[mode] = Variant("add", mode, variants["add"].kinds, ko, described)
+        variants[mode] = Variant("add", mode, variants["add"].kinds, ko, described=described)
 
     def step(variant: Variant) -> None:
         for module, kind in zip(seams, variant.kinds, strict=True):
@@ -121,7 +122,7 @@ def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, An
         for _ in range(work.parts):
             (loss() / work.parts).backward()
         if variant.ko:
-            variant.ko.collide()
+            variant.collided_s.append(measuring.seconds(variant.ko.collide, args.device))
         optimizer.step()
         optimizer.zero_grad()
 
@@ -188,18 +189,22 @@ def kiti_variants(work: Workload, seams: list[Seam], loss: Callable[[], Tensor],
             "systems": systems,
             "coll_coef": coll_coef,
         }
-        variants[f"kiti heads={heads}"] = Variant("kiti", "none", kinds, None, described)
+        variants[f"kiti heads={heads}"] = Variant("kiti", "none", kinds, described=described)
     return variants
 
 
 def observed(variant: Variant) -> dict[str, Any]:
-    """Of the last step: partners a particle, the mean over seams; the largest relative change of a gradient."""
+    """Of the last step: partners a particle, the mean over seams; the largest relative change of a gradient.
+
+    Of every step: the median of the seconds in which gradients collided.
+    """
     seen: dict[str, Any] = {}
     collided = [kind for kind in variant.kinds if isinstance(kind, KITIResidual)]
     if collided:
         seen["partners"] = statistics.mean(float(kind.collisions.partners) for kind in collided)
         seen["implementation"] = collided[0].picked
     if variant.ko:
+        seen["collision_s"] = statistics.median(variant.collided_s)
         seen["relative_change"] = max(float(change) for change in variant.ko.relative_change.values())
     return seen
 
@@ -246,6 +251,7 @@ def grid(record: dict[str, Any]) -> Grid:
         "change of gradient",
         "ms a step",
         "longer",
+        "collision ms",
         "MiB",
         "picked",
     ]
@@ -258,7 +264,8 @@ def grid(record: dict[str, Any]) -> Grid:
     }
     notes = [
         "forward, loss, backward, collision of gradients, optimizer and zero_grad at initialisation; median "
-        "(least…most) of interleaved steps; longer: than `add`, by the medians (least…most within a round)",
+        "(least…most) of interleaved steps; longer: than `add`, by the medians (least…most within a round); collision "
+        "ms: what that of gradients takes of a step, median",
         sizes[record["settings"]["size"]],
         "seams: ResNet every block of the last stage, GPT-2 after every attention, BERT both of the final layer, FNO "
         "every layer; coll_coef: one accepted pair a system on the model's own features, on average over all seams, if "
@@ -288,6 +295,7 @@ def line(case: dict[str, Any], row: dict[str, Any]) -> list[str]:
         number("relative_change"),
         timing_text(row),
         NOTHING if row["variant"] == "add" else longer,
+        f"{1000 * row['collision_s']:.3g}" if "collision_s" in row else NOTHING,
         mib_text(row["peak_bytes"]),
         row.get("implementation", NOTHING),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from kiti import benchmarking
+from kiti import benchmarking, measuring
 from kiti.benchmarking import judge
 from kiti.measuring import Timing, interleaved, peak_bytes, ratio
 
@@ -100,6 +100,9 @@ def test_the_step_s_record(tmp_path: Path) -> None:
     assert 0.2 < eight["partners"] * eight["particles"] / 2 < 5
     assert (thirty_two["particles"], thirty_two["partners"]) == (1, 0)
     assert len(qwen2["variants"][1]["neurons"]) == 7
+    add, soft, hard = qwen2["variants"]
+    assert "collision_s" not in add
+    assert all(0 < row["collision_s"] < row["max_s"] for row in (soft, hard))
 
 
 def test_ko_s_cost_s_record(tmp_path: Path) -> None:
@@ -277,6 +280,21 @@ def test_turns_are_interleaved_and_quick_calls_repeated() -> None:
     assert timings["slow"].summary()["runs"] == 3
     assert timings["slow"].median >= 0.05
     assert ratio(timings["slow"], timings["quick"]).lowest > 1
+
+
+def test_a_long_call_has_two_runs_that_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_LONG", 0.0)
+    order: list[str] = []
+    interleaved({"long": lambda: order.append("long")}, CPU, rounds=1, budget=60, most=1)
+    assert order == ["long"] * 3
+
+
+def test_a_high_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter([5, 3, 4, 9, 2])
+    monkeypatch.setattr(measuring, "_peak_bytes", lambda *_: next(peaks))
+    monkeypatch.setattr(measuring, "_HIGH", 8)
+    assert peak_bytes(lambda: None, CPU) == 3
+    assert peak_bytes(lambda: None, CPU) == 9
 
 
 def test_no_round_begins_after_the_budget() -> None:
