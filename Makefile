@@ -47,12 +47,12 @@ check: setup ## lint, format and types only
 	$(BIN)/mypy
 
 check-configs: setup ## every YAML composes and builds, every experiment takes a step at scale=smoke
-	$(BIN)/python -m pytest -q -n 2 tests/test_config.py tests/test_experiments.py
+	$(BIN)/python -m pytest -q -n 2 tests/configuration/test_config.py tests/configuration/test_experiments.py
 
 tables: setup ## rebuild every committed table and figure from the committed records
 	$(BIN)/kiti-table --rebuild
 	$(BIN)/python scripts/theory_lab.py --into experiments/theory --rebuild
-	$(BIN)/python scripts/resnet_cost.py --into experiments/kitinet
+	$(BIN)/python scripts/resnet_cost.py --into experiments/kitinet/outputs
 
 clean: ## remove the environment and caches; runs and data stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

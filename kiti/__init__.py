@@ -7,20 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kiti.collision import collide
-    from kiti.condensation import weight_correlation
+    from kiti.collision.dispatch import collide
     from kiti.ko import KO, hard_collision, soft_collision
+    from kiti.neurons.condensation import weight_correlation
     from kiti.residual import KITIResidual
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "collide": "kiti.collision",
+    "collide": "kiti.collision.dispatch",
     "KITIResidual": "kiti.residual",
     "soft_collision": "kiti.ko",
     "hard_collision": "kiti.ko",
     "KO": "kiti.ko",
-    "weight_correlation": "kiti.condensation",
+    "weight_correlation": "kiti.neurons.condensation",
 }
 __all__ = ["KO", "KITIResidual", "collide", "hard_collision", "soft_collision", "weight_correlation"]
 

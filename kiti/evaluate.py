@@ -1,52 +1,6 @@
-"""Test a finished run again, on other data or at another resolution; nothing is trained and no record is changed.
+"""`python -m kiti.evaluate` is the command kiti-eval."""
 
-kiti-eval runs/burgers/<hash>/seed-0 data.test_resolution=512
-"""
-
-import argparse
-import sys
-from pathlib import Path
-
-from kiti.config import Composed, ConfigError, compose
-from kiti.records import FILE_NAME, RecordError, read
-
-
-def main() -> None:
-    shape = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(prog="kiti-eval", description=__doc__, formatter_class=shape)
-    parser.add_argument("run_dir", type=Path, help="the directory of a finished run")
-    parser.add_argument("overrides", nargs="*", help="changes to its configuration, as for kiti-train")
-    arguments = parser.parse_args()
-    try:
-        record = read(arguments.run_dir / FILE_NAME)
-        kept = [o for o in record.overrides if o.split("=")[0] not in {_key(new) for new in arguments.overrides}]
-        metrics = evaluate(compose([*kept, *arguments.overrides]), arguments.run_dir)
-    except (ConfigError, RecordError) as error:
-        sys.exit(f"kiti-eval: {error}")
-    for name, value in sorted(metrics.items()):
-        recorded = f"  (recorded: {record.metrics[name]:.6g})" if name in record.metrics else ""
-        print(f"{name} {value:.6g}{recorded}")
-
-
-def evaluate(composed: Composed, run_dir: Path) -> dict[str, float]:
-    """The test metrics of the weights in `run_dir` under `composed`, collisions off as in every evaluation."""
-    from safetensors.torch import load_file
-
-    from kiti import building
-    from kiti.recording import WEIGHTS
-
-    building.hush_lightning()
-    data, task = building.data(composed), building.task(composed)
-    task.model.load_state_dict(load_file(run_dir / WEIGHTS), strict=True)
-    trainer = building.quiet_trainer(composed)
-    data.prepare_data()
-    trainer.test(task, data.test_dataloader(), verbose=False)
-    return {name: float(value) for name, value in trainer.logged_metrics.items()}
-
-
-def _key(override: str) -> str:
-    return override.split("=")[0]
-
+from kiti.cli.evaluate_command import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kiti.collision import Collisions, collide_with_statistics, pick
+from kiti.collision.dispatch import collide_with_statistics, pick
+from kiti.collision.statistics import Collisions
 
 ResidualFactory = Callable[[], "Residual"]
 

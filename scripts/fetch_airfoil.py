@@ -16,8 +16,8 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from kiti.data.generation_progress import progress_report
 from kiti.data.meshgraphnets import AIRFOIL_FILES, AIRFOIL_URL, read_meta
-from kiti.data.progress import progress_report
 from kiti.data.tfrecord import TFRecordError, records
 
 STAND_IN = "`data=airfoil_euler` makes flows round airfoils of our own, a stand-in for this set"

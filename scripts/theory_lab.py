@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from kiti.benchmarking import PACKAGES, provenance
-from kiti.cost import device_name
-from kiti.drawing.rendering import rendered
-from kiti.formats import Grid, markdown, plain
-from kiti.records import git_state, package_versions, write_whole
-from kiti.theory.studies import DESCENT, EQUILIBRIA, LAGS, PAIR_TRIALS, cosine_changes, descents, equilibrium
+from benchmarks.benchmarking import PACKAGES, provenance
+from kiti.neurons.theory.studies import DESCENT, EQUILIBRIA, LAGS, PAIR_TRIALS, cosine_changes, descents, equilibrium
+from kiti.report.drawing.rendering import rendered
+from kiti.report.formats import Grid, markdown, plain
+from kiti.storage.records import git_state, package_versions, write_whole
+from kiti.training.callbacks.cost import device_name
 
 RECORD = "lab.json"
 

@@ -36,7 +36,7 @@ def experiments(tmp_path):
 @pytest.fixture
 def command(experiments, capsys):
     """kiti-table in this process: its exit status, stdout and stderr."""
-    from kiti.table import main
+    from kiti.cli.table_command import main
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:

@@ -1,6 +1,4 @@
-"""The physics of KITINet's Algorithm 1 as pure functions on tensors."""
+"""Algorithm 1 as functions on tensors: the literal form, which decides, and the fused forms of `cpu/` and `gpu/`.
 
-from kiti.collision.dispatch import IMPLEMENTATIONS, collide, collide_with_statistics, pick
-from kiti.collision.statistics import Collisions
-
-__all__ = ["IMPLEMENTATIONS", "Collisions", "collide", "collide_with_statistics", "pick"]
+Imports nothing else of kiti.
+"""

@@ -19,7 +19,7 @@ IMPLEMENTATIONS = ("literal", "numba", "triton")
 def pick(implementation: str, x: Tensor, collision_heads: int) -> str:
     """Which implementation collides features like x (..., D): the one asked for, or for "auto" the fastest.
 
-    `python scripts/benchmark_collision.py` measures which that is.
+    `python -m benchmarks.benchmark_collision` measures which that is.
 
     Raises:
         ValueError: a name that is none, or "numba" away from the CPU; "triton" itself says where it runs.

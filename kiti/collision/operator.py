@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kiti.collision import cpu, gpu
+from kiti.collision.cpu import numba_backend as cpu
+from kiti.collision.gpu import triton_backend as gpu
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiti.collision import cpu, gpu
+from kiti.collision.cpu import numba_backend as cpu
+from kiti.collision.gpu import triton_backend as gpu
 from kiti.collision.pairs import accepted_pairs, chunks
 from kiti.collision.particles import accumulation_dtype
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.generation_progress import progress_report
 from kiti.data.mesh_frames import MeshFrames
-from kiti.data.progress import progress_report
 from kiti.pde.airfoil_flow import AirfoilFlows, airfoil_flows
 from kiti.pde.euler import SOLVER_VERSION
 

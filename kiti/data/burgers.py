@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.generation_progress import progress_report
 from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution, subsample
-from kiti.data.progress import progress_report
-from kiti.pde.burgers import DEFAULT_STEPS, INITIAL_CONDITIONS, SOLVER_VERSION, solve_burgers
+from kiti.pde.burgers_solver import DEFAULT_STEPS, INITIAL_CONDITIONS, SOLVER_VERSION, solve_burgers
 
 
 class BurgersData(OperatorPairs, GeneratedData):

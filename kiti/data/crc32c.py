@@ -6,7 +6,7 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import UInt32
 
-from kiti.jit import compiled
+from kiti.collision.cpu.jit import compiled
 
 _POLYNOMIAL = 0x82F63B78  # reflected: bit 31 is the coefficient of x^0
 _STRIDE = 16

@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from kiti.data.torus_frames import TorusFrames
-from kiti.pde.heat import SOLVER_VERSION, heat_source, solve_heat
-from kiti.pde.navier_stokes import INITIAL_VORTICITY
+from kiti.pde.heat_solver import SOLVER_VERSION, heat_source, solve_heat
+from kiti.pde.navier_stokes_solver import INITIAL_VORTICITY
 
 
 class HeatData(TorusFrames):

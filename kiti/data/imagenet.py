@@ -9,7 +9,7 @@ from timm.data import create_transform
 
 from kiti.collision.rules import check_choice
 from kiti.data import DataError
-from kiti.data.base import Data
+from kiti.data.data_module import Data
 from kiti.data.image_folder import ImageFolder
 from kiti.data.image_loading import ImageEvaluationLoader, ImageLoader, Samples, Transform
 from kiti.data.image_parquet import ParquetShards, find_shards

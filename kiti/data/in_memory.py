@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Any
 
-from kiti.data.base import Data
+from kiti.data.data_module import Data
 from kiti.data.loading import Batch, EvaluationLoader, ResumableLoader, evaluation_loader, training_loader
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from kiti.data.torus_frames import TorusFrames
-from kiti.pde.navier_stokes import (
+from kiti.pde.navier_stokes_solver import (
     COURANT,
     INITIAL_VORTICITY,
     SOLVER_VERSION,

@@ -11,8 +11,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.generation_progress import progress_report
 from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution
-from kiti.data.progress import progress_report
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
 Report = Callable[[int, int], None]

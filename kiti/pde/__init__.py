@@ -1,0 +1,4 @@
+"""Solvers that make data.
+
+Imports nothing else of kiti.
+"""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kiti.pde.airfoil_mesh import airfoil_mesh
 from kiti.pde.euler import COURANT, solve_euler
-from kiti.pde.gas import free_stream, to_conserved, to_primitive
+from kiti.pde.ideal_gas import free_stream, to_conserved, to_primitive
 from kiti.pde.reconstruction import LinearReconstruction
 from kiti.pde.triangles import FAR, WALL, TriangleMesh
 
@@ -18,7 +18,7 @@ FIELDS = ("velocity_x", "velocity_y", "density", "pressure")
 
 @dataclass(frozen=True)
 class AirfoilFlows:
-    """Several flows on one mesh; units of kiti.pde.gas: chord, free-stream density and speed of sound.
+    """Several flows on one mesh; units of kiti.pde.ideal_gas: chord, free-stream density and speed of sound.
 
     `node_type` is 0 inside the gas, 1 on the airfoil, 2 on the far boundary; `frames` are FIELDS at the vertices.
     """

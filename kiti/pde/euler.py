@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from kiti.pde.gas import GAMMA, to_primitive
+from kiti.pde.ideal_gas import GAMMA, to_primitive
 from kiti.pde.reconstruction import LinearReconstruction
 from kiti.pde.riemann import hllc, wall_pressure
 from kiti.pde.triangles import TriangleMesh
@@ -48,7 +48,7 @@ def solve_euler(
     concerned and those round them at first order; the flux through each edge stays one, so nothing is lost.
 
     Args:
-        initial: U by cell; any consistent units, those of kiti.pde.gas for flows round airfoils.
+        initial: U by cell; any consistent units, those of kiti.pde.ideal_gas for flows round airfoils.
         times: of the frames, rising, the first at least 0.
         free_stream: (ρ, u, v, p) of each sample; needed if the mesh has a far boundary.
         courant: stable up to about 3 in smooth flow; above 1 positivity is not proven, only checked at every stage.

@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from scipy.optimize import brentq
 from torch import Tensor
 
-from kiti.pde.gas import GAMMA
+from kiti.pde.ideal_gas import GAMMA
 
 State = tuple[float, float, float]
 """(ρ, u, p) on one side."""

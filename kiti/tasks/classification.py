@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
 
-from kiti.tasks.base import Task
+from kiti.tasks.task import Task
 
 Labelled = tuple[Float[Tensor, "B C Y X"], Int64[Tensor, "B"]]
 

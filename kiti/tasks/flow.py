@@ -10,7 +10,7 @@ from torchmetrics import MeanSquaredError
 
 from kiti.data.mesh_frames import MeshFrames
 from kiti.models.oformer import OFormer, indices
-from kiti.tasks.base import Task
+from kiti.tasks.task import Task
 
 Flow = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """`(given, target, positions, kind, mask)`, see `kiti.data.mesh_frames.MeshFrames`."""

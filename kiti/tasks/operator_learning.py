@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MeanSquaredError
 
-from kiti.tasks.base import Task
+from kiti.tasks.task import Task
 
 Pair = tuple[Tensor, Tensor]
 

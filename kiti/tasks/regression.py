@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kiti.models.chain import Chain
-from kiti.tasks.base import Task
+from kiti.tasks.task import Task
 
 Points = tuple[Tensor, Tensor]
 

@@ -1,0 +1,4 @@
+"""The commands, one thin file each.
+
+May import everything.
+"""

@@ -1,0 +1,82 @@
+"""Which collision_heads and coll_coef make about one pair a system collide, on a model's own features.
+
+    kiti-calibrate experiment=burgers scale=laptop
+    kiti-calibrate experiment=burgers scale=laptop calibration.epochs=0 'calibration.collision_heads=[2,8]'
+
+Trains with residual=add for `calibration.epochs`, reads the features at every seam, and writes a table (CSV, Markdown)
+and a plot (PNG, SVG) to <runs_dir>/calibrations/.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kiti.configuration.config import Composed, command
+from kiti.storage.run_dirs import held
+
+if TYPE_CHECKING:
+    from kiti.training.calibration import Acceptance
+
+
+@command("calibrate")
+def main(composed: Composed) -> None:
+    place = composed.runs_dir / "calibrations" / f"{composed.experiment}.{composed.scale}"
+    with held(place):
+        calibrate(composed, place)
+
+
+def calibrate(composed: Composed, place: Path) -> None:
+    """Measure, print and write. `place` is a path without suffix; each output adds its own."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from kiti.report import calibration_report as report
+    from kiti.storage.records import write_whole
+
+    wanted = composed.checked.calibration
+    assert wanted is not None  # conf/calibrate.yaml sets it
+    measured = measure(composed)
+    setting = f"{composed.experiment}, scale={composed.scale}, after {wanted.epochs} epochs with residual=add"
+    table = report.markdown(measured, setting)
+    outputs = {"md": table.encode(), "csv": report.comma_separated(measured).encode()}
+    for ending, content in (outputs | report.draw(measured, setting)).items():
+        write_whole(place.with_name(f"{place.name}.{ending}"), content)
+    Console().print(Markdown(table))
+    print(f"{place}.md, .csv, .png, .svg")
+
+
+def measure(composed: Composed) -> "dict[str, list[Acceptance]]":
+    """{module: one Acceptance for each collision_heads} after `calibration.epochs` of training with residual=add."""
+    import torch
+    from pytorch_lightning import seed_everything
+
+    from kiti.training import building
+    from kiti.training.calibration import Tap, acceptance
+
+    wanted = composed.checked.calibration
+    assert wanted is not None
+    building.hush_lightning()
+    seed_everything(composed.seed, verbose=False)
+    axis = getattr(composed.checked.residual, "system_axis", composed.checked.gas.system_axis)
+    data = building.data(composed)
+    model = building.model(composed, lambda: Tap(axis))
+    task, trainer = building.task(composed, model), building.quiet_trainer(composed, wanted.epochs)
+    print(f"training {wanted.epochs} epochs with residual=add", file=sys.stderr)
+    trainer.fit(task, data)
+    taps = {name: module for name, module in model.named_modules() if isinstance(module, Tap)}
+    model.train()
+    for tap in taps.values():
+        tap.open = True
+    with torch.no_grad():
+        for _, batch in zip(range(wanted.batches), data.train_dataloader(), strict=False):
+            model(*task.inputs(batch))
+    measured = {}
+    for name, tap in taps.items():
+        x, v = (torch.cat(parts) for parts in zip(*tap.systems, strict=True))
+        heads = [h for h in wanted.collision_heads if x.shape[-1] % h == 0 and x.shape[-1] // h > 1]
+        measured[name] = [acceptance((x, v), h, wanted.coll_coef, composed.seed) for h in heads]
+    return measured
+
+
+if __name__ == "__main__":
+    main()

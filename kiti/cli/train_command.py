@@ -1,0 +1,84 @@
+"""Train one model and leave its record.
+
+kiti-train experiment=burgers residual=kiti collision=soft seed=1 scale=laptop
+kiti-train -m experiment=burgers residual=add,kiti seed=range(3) hydra/launcher=joblib
+torchrun --nproc-per-node 2 -m kiti.train experiment=burgers
+"""
+
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from types import FrameType
+
+from kiti.configuration.config import Composed, command
+from kiti.storage.records import FILE_NAME
+from kiti.storage.run_dirs import finished, held, rank, set_aside
+
+
+@command("train")
+def main(composed: Composed) -> None:
+    """Compose, then run, unless the record is there already."""
+    _exit_cleanly_on_sigterm()
+    run_dirs = [composed.run_dir_of(seed) for seed in composed.seeds]
+    with ExitStack() as holding:
+        for run_dir in run_dirs:
+            holding.enter_context(held(run_dir))
+        # Under torchrun the other ranks may look before rank 0 has set anything aside: only `auto` heeds what is there.
+        if composed.checked.resume == "never":
+            for run_dir in run_dirs if rank() == 0 else ():
+                if aside := set_aside(run_dir):
+                    print(f"set aside what was there: {aside}", file=sys.stderr)
+        elif all(finished(run_dir) for run_dir in run_dirs):
+            print("\n".join(f"finished already: {run_dir / FILE_NAME}" for run_dir in run_dirs))
+            return
+        train(composed)
+
+
+def train(composed: Composed) -> None:
+    """Build data, model, task and trainer, fit, test, record. Exits 0 without a record when asked to stop."""
+    # Imported here: a wrong key should not have to wait for torch.
+    import torch
+    from pytorch_lightning import seed_everything
+
+    from kiti.training import building, recording
+    from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
+    from kiti.training.callbacks.progress import Status
+
+    building.hush_lightning()
+    run_dir, resuming = composed.run_dir, composed.run_dir / Checkpointing.FILE
+    run_dir.mkdir(parents=True, exist_ok=True)
+    status = Status(run_dir / "status.json")
+    status.write("data", force=True)
+    seed_everything(composed.seed, verbose=False)
+    data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
+    goes_on = composed.checked.resume == "auto" and resuming.exists()
+    try:
+        trainer.fit(task, data, ckpt_path=resuming if goes_on else None, weights_only=True)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(130 if stopped.signal == signal.SIGINT else 0)
+    status.write("testing", force=True)
+    trainer.test(task, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
+    if trainer.is_global_zero:
+        for record in recording.record(composed, data, task, trainer):
+            for name, value in sorted(record.metrics.items()):
+                print(f"{name} {value:.6g}")
+            print(composed.run_dir_of(record.seed) / FILE_NAME)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _exit_cleanly_on_sigterm() -> None:
+    """Before training there is nothing to save: what is being made is made whole or not at all."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        print("stopped before a step was taken; the same command starts it", file=sys.stderr)
+        sys.exit(0)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, leave)
+
+
+if __name__ == "__main__":
+    main()

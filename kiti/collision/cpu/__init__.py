@@ -1,0 +1,4 @@
+"""The collision as compiled loops on the CPU (numba).
+
+May import `kiti.collision`.
+"""

@@ -1,0 +1,4 @@
+"""The collision as Triton kernels on a CUDA GPU.
+
+May import `kiti.collision`.
+"""

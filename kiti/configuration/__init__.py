@@ -1,0 +1,4 @@
+"""From overrides to one checked configuration and its hash; nothing here imports torch.
+
+May import `kiti.data` for its errors, and `kiti.storage`.
+"""

@@ -1,0 +1,126 @@
+"""The group `model`."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from kiti.configuration.schema.datasets import Kind, OperatorPairs, Samples
+from kiti.configuration.schema.nodes import Target
+
+Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "xtanh", "x2tanh", "softplus"]
+
+Stages = Annotated[list[PositiveInt], Field(min_length=4, max_length=4)]
+
+
+class FNO(Target):
+    width: PositiveInt
+    modes: PositiveInt
+    n_layers: PositiveInt
+    hidden: PositiveInt
+    dims: ClassVar[int]
+
+    def seam_size(self, system_axis: int, data: Samples) -> int | None:
+        """D at the seam, whose tensors are (batch, width, points); None for an axis that holds no features."""
+        assert isinstance(data, OperatorPairs)
+        points = data.resolution**self.dims
+        return {-1: points, 2: points, 1: self.width, -2: self.width}.get(system_axis)
+
+
+class FNO1d(FNO):
+    target: Literal["kiti.models.fno.FNO1d"] = Field(alias="_target_")
+    dims = 1
+    kind: ClassVar[Kind] = "pairs of functions"
+
+
+class FNO2d(FNO):
+    target: Literal["kiti.models.fno2d.FNO2d"] = Field(alias="_target_")
+    t_in: PositiveInt
+    dims = 2
+    kind: ClassVar[Kind] = "frames on a grid"
+
+
+class OFormer(Target):
+    target: Literal["kiti.models.oformer.OFormer"] = Field(alias="_target_")
+    t_in: PositiveInt
+    width: PositiveInt
+    n_layers: PositiveInt
+    points: PositiveInt
+    propagator_seam: bool = False
+    kind: ClassVar[Kind] = "flows on irregular points"
+
+    @model_validator(mode="after")
+    def _width_makes_angles(self) -> "OFormer":
+        if self.width % 4:
+            raise ValueError(f"width={self.width} is no multiple of 4: two axes, a sine and a cosine each")
+        return self
+
+    def seam_size(self, system_axis: int, data: Samples) -> int | None:
+        """D at the seam, whose tensors are (points of all samples, width)."""
+        return {-1: self.width, 1: self.width}.get(system_axis)
+
+
+class Chain(Target):
+    target: Literal["kiti.models.chain.Chain"] = Field(alias="_target_")
+    d_in: PositiveInt
+    width: PositiveInt
+    depth: NonNegativeInt
+    activation: Activation
+    init_std: PositiveFloat
+    shortcut: bool
+    seams: NonNegativeInt
+    seed: NonNegativeInt
+    replicas: PositiveInt
+    kind: ClassVar[Kind] = "points of a function"
+
+    @model_validator(mode="after")
+    def _there_is_a_layer_a_seam(self) -> "Chain":
+        if self.seams > self.depth:
+            raise ValueError(f"seams={self.seams} is more than depth={self.depth}, the layers that keep their width")
+        return self
+
+    def seam_size(self, system_axis: int, data: Samples) -> int | None:
+        """D at the seam, whose tensors are (points, replicas, width)."""
+        return {-1: self.width, 2: self.width}.get(system_axis)
+
+
+class ResNet(Target):
+    target: Literal["kiti.models.resnet.build_resnet"] = Field(alias="_target_")
+    depth: Literal[18, 34, 50, 101, 152]
+    num_classes: PositiveInt
+    stem: Literal["cifar", "imagenet"]
+    blocks: Literal["all", "last", "identity"]
+    width: Annotated[PositiveFloat, Field(multiple_of=1 / 64)] = 1.0
+    head: list[PositiveInt] = Field(default=[])
+    head_activation: Activation = "relu"
+    head_gamma: PositiveFloat | None = None
+    zero_init_residual: bool = False
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dit_stage: Literal[1, 2, 3, 4] | None = None
+    pixels: PositiveInt = 32
+    channels_last: bool = False
+    kind: ClassVar[Kind] = "images"
+
+    def seam_size(self, system_axis: int, data: Samples) -> int | None:
+        """D at the seam, whose tensors are (batch, channels of the last stage, Y, X)."""
+        channels = int((512 if self.depth < 50 else 2048) * self.width)
+        return {1: channels, -3: channels}.get(system_axis)
+
+
+class ConvNeXt(Target):
+    target: Literal["kiti.models.convnext.build_convnext"] = Field(alias="_target_")
+    size: Literal["tiny", "small"]
+    num_classes: PositiveInt
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+    layer_scale: PositiveFloat
+    blocks: Literal["all", "last"]
+    depths: Stages | None = None
+    dims: Stages | None = None
+    kind: ClassVar[Kind] = "images"
+
+    def seam_size(self, system_axis: int, data: Samples) -> int | None:
+        """D at the seam, whose tensors are (batch, channels of the last stage, Y, X)."""
+        channels = self.dims[-1] if self.dims else 768
+        return {1: channels, -3: channels}.get(system_axis)
+
+
+Model = Annotated[FNO1d | FNO2d | OFormer | Chain | ResNet | ConvNeXt, Field(discriminator="target")]

@@ -1,0 +1,256 @@
+"""Starts the runs a table lacks: one process each, a few at a time, past any failure.
+
+A run speaks by what it leaves: exit 0 and a record is finished; exit 0 without one was asked to stop and
+saved; exit 75 says another process has this very run; anything else failed, for the reason on its last line.
+"""
+
+import json
+import math
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from rich.console import Console
+
+from kiti.launching.launch_display import Live, Plain
+from kiti.launching.worker_process import Forked
+from kiti.report.table_runs import Cell, Plan
+from kiti.storage.run_dirs import LOCKED, finished
+
+_POLL_SECONDS = 0.2
+_LOG_TAIL_BYTES = 16384
+_SAME_REQUEST_SECONDS = 2.0
+
+State = Literal["finished", "failed", "stopped", "running elsewhere"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process to start: its `command`, what follows `python`; where it leaves its records, and the file its output
+    is appended to.
+
+    It has one run, or those of several seeds that it trains side by side; the first one's directory holds its status.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    run_dirs: tuple[Path, ...]
+    log: Path
+
+    @property
+    def run_dir(self) -> Path:
+        return self.run_dirs[0]
+
+    @property
+    def finished(self) -> bool:
+        """Whether its records are there."""
+        return all(finished(run_dir) for run_dir in self.run_dirs)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended here, after how many `seconds`, and the `reason` when it did not finish."""
+
+    run: Run
+    state: State
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What became of the runs; `signal` is the one that ended the launch early, else 0."""
+
+    outcomes: list[Outcome]
+    signal: int = 0
+
+    @property
+    def unfinished(self) -> list[Outcome]:
+        """The outcomes that left no record."""
+        return [outcome for outcome in self.outcomes if outcome.state != "finished"]
+
+
+def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
+    """The runs of these tables that this machine has no record of, table by table and seed by seed within one: pairs
+    can be compared early.
+
+    Where one process can train many seeds side by side, consecutive ones are one run.
+    """
+    cells: dict[Path, Cell] = {}
+    lacking: dict[Path, dict[int, tuple[int, int]]] = {}  # by configuration and seed, where in the order it comes
+    for number, (plan, seeds) in enumerate(wanted):
+        for cell in plan.values():
+            if isinstance(cell, Cell):
+                folder = cell.composed.run_dir.parent
+                cells.setdefault(folder, cell)
+                for position, seed in enumerate(seeds):
+                    if not finished(cell.run_dir(seed)):
+                        lacking.setdefault(folder, {}).setdefault(seed, (number, position))
+    found: list[tuple[tuple[int, int], range, Cell]] = []
+    for folder, places in lacking.items():
+        together = cells[folder].composed.checked.replicable
+        for stretch in _stretches(sorted(places)) if together else [range(seed, seed + 1) for seed in places]:
+            found.append((min(places[seed] for seed in stretch), stretch, cells[folder]))
+    return [_run(cell, stretch) for _, stretch, cell in sorted(found, key=lambda one: one[0])]
+
+
+def _stretches(numbers: Sequence[int]) -> list[range]:
+    """Ascending numbers as ranges without gaps."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return [range(a, b + 1) for a, b in zip(starts, ends, strict=True)]
+
+
+def default_jobs(missing: int) -> int:
+    """One process a core, no more than are missing; one alone where they would share a GPU."""
+    gpu = Path("/dev/nvidia0").exists()
+    return max(1, min(1 if gpu else cores(), missing))
+
+
+def cores() -> int:
+    """The CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
+    """Run all `runs`, `jobs` at a time, telling `console` how they do.
+
+    Ctrl-C, SIGTERM and SIGHUP are passed on as SIGTERM, on which a run saves; this returns when all have. A
+    second signal kills them.
+    """
+    if not runs:
+        return Launch([])
+    display = Live(console, len(runs)) if console.is_terminal else Plain(console, len(runs))
+    threads = str(max(1, cores() // jobs))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    waiting, running, outcomes = deque(runs), list[_Child](), list[Outcome]()
+    with _interruptions() as interruption, display:
+        told = 0
+        try:
+            while running or (waiting and not interruption.count):
+                while waiting and len(running) < jobs and not interruption.count:
+                    child = _Child.start(waiting.popleft(), environment)
+                    running.append(child)
+                    display.started(child.run.name)
+                if told < interruption.count:
+                    told = interruption.count
+                    for child in running:
+                        child.process.send_signal(signal.SIGTERM if told == 1 else signal.SIGKILL)
+                    display.stopping(len(running))
+                for child in [child for child in running if child.process.poll() is not None]:
+                    running.remove(child)
+                    outcomes.append(child.outcome(stopping=bool(interruption.count)))
+                    display.ended(child.run.name, _one_line(outcomes[-1]))
+                display.update({child.run.name: child.status() for child in running})
+                time.sleep(_POLL_SECONDS if running else 0)
+        finally:  # an error of our own must not leave runs behind that nobody waits for
+            for child in running:
+                child.process.send_signal(signal.SIGTERM)
+            for child in running:
+                child.process.wait()
+    return Launch(outcomes, interruption.signal)
+
+
+def _run(cell: Cell, seeds: range) -> Run:
+    composed = cell.composed
+    name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
+    together = []
+    if len(seeds) > 1:
+        name += f"-to-{seeds[-1]}"
+        together = [f"replicas={len(seeds)}"]
+    command = ("-m", "kiti.train", *cell.overrides, f"seed={seeds.start}", *together)
+    run_dirs = tuple(cell.run_dir(seed) for seed in seeds)
+    return Run(name, command, run_dirs, composed.runs_dir / "logs" / f"{name}.log")
+
+
+@dataclass
+class _Child:
+    run: Run
+    process: Forked
+    log_start: int
+    begun: float
+
+    @classmethod
+    def start(cls, run: Run, environment: Mapping[str, str]) -> "_Child":
+        run.log.parent.mkdir(parents=True, exist_ok=True)
+        # Appended to, never emptied: a run that turns out to be running elsewhere is writing this log.
+        with run.log.open("ab") as log:
+            log.write(f"$ python {' '.join(run.command)}\n".encode())
+            begun_at = log.tell()
+        return cls(run, Forked(run.command, environment, run.log), begun_at, time.monotonic())
+
+    def status(self) -> dict[str, Any]:
+        """The run's own word on how far it is; empty until it has said one."""
+        try:
+            status = json.loads((self.run.run_dir / "status.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def outcome(self, stopping: bool) -> Outcome:
+        code = self.process.poll()
+        state: State = "failed"
+        reason = ""
+        if code == 0 and self.run.finished:
+            state = "finished"
+        elif code == 0 or (stopping and code == -signal.SIGTERM):  # the latter: before it could listen
+            state, reason = "stopped", "resumes where it saved when called again"
+        elif code == LOCKED:
+            state, reason = "running elsewhere", "another process has this run"
+        elif code is not None and code < 0:
+            reason = f"killed by {signal.Signals(-code).name}; last line: {self._last_line() or 'none'}"
+        else:
+            reason = self._last_line() or f"exit status {code}, nothing said"
+        return Outcome(self.run, state, time.monotonic() - self.begun, reason)
+
+    def _last_line(self) -> str:
+        with self.run.log.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self.log_start, end - _LOG_TAIL_BYTES))
+            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+@dataclass
+class _Interruption:
+    """How often this process was asked to end, and by which signal first."""
+
+    count: int = 0
+    signal: int = 0
+    last: float = -math.inf
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        # One request may arrive twice at once: from the terminal or a scheduler, and passed on by make.
+        self.count += now - self.last > _SAME_REQUEST_SECONDS
+        self.last = now
+        self.signal = self.signal or number
+
+
+@contextmanager
+def _interruptions() -> Iterator[_Interruption]:
+    interruption = _Interruption()
+    # What is ignored already stays so: nohup means it.
+    signals = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, interruption.note) for number in signals}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _one_line(outcome: Outcome) -> str:
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    return f"{outcome.run.name} {outcome.state} after {outcome.seconds:.0f} s{reason}"

@@ -1,0 +1,4 @@
+"""What both papers' theorems say, simulated.
+
+May import `collision` and `ko`.
+"""

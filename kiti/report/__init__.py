@@ -1,0 +1,4 @@
+"""Tables and figures, made from records.
+
+May import `storage` and `configuration`.
+"""

@@ -1,0 +1,48 @@
+"""Draws what networks told of one test sample: truth, predictions, and where they were wrong."""
+
+from typing import Any
+
+import numpy as np
+
+from kiti.report.drawing.rendering import rendered
+from kiti.report.sheets import PictureSpec
+from kiti.report.tables import Table, shown
+from kiti.storage import examples
+from kiti.storage.records import RecordError
+
+_PANEL_INCHES = 2.1
+
+
+def draw(spec: PictureSpec, table: Table) -> dict[str, bytes]:
+    """The picture as PNG and SVG: predictions on one colour scale, absolute errors on another."""
+    found = shown(table)
+    labels = [row.label for row in spec.rows]
+    if len(found) < len(labels):
+        return {}
+    told = [examples.read(one) for one in found.values()]
+    truth = told[0]["target"]
+    # To the last bits only: the same recipe on another processor.
+    if any(one["target"].shape != truth.shape or not np.allclose(one["target"], truth, 1e-3, 1e-3) for one in told):
+        raise RecordError(f"{table.name} at scale {table.scale}: its runs show different samples; run them together")
+    fields = [truth, *(one["prediction"] for one in told)]
+    errors = [np.abs(one["prediction"] - truth) for one in told]
+    largest = max(float(np.abs(field).max()) for field in fields)
+    worst = max(float(error.max()) for error in errors)
+    seed = table.spec.scales[table.scale].seeds[0]
+
+    def draw_panels(figure: Any) -> None:
+        axes = figure.subplots(1, len(fields) + len(errors))
+        left, right = axes[: len(fields)], axes[len(fields) :]
+        for panel, field, label in zip(left, fields, ["truth", *labels], strict=True):
+            image = panel.imshow(field.T, origin="lower", cmap="RdBu_r", vmin=-largest, vmax=largest)
+            panel.set_title(label)
+        figure.colorbar(image, ax=list(left), shrink=0.8, label=spec.shown)
+        for panel, error, label in zip(right, errors, labels, strict=True):
+            image = panel.imshow(error.T, origin="lower", cmap="magma", vmin=0, vmax=worst)
+            panel.set_title(f"|{label} − truth|")
+        figure.colorbar(image, ax=list(right), shrink=0.8, label="absolute error")
+        for panel in axes:
+            panel.set(xticks=[], yticks=[])
+        figure.suptitle(f"{spec.title} (scale {table.scale}, first test sample, seed {seed})")
+
+    return rendered((_PANEL_INCHES * (len(fields) + len(errors)) + 1.5, _PANEL_INCHES + 0.6), draw_panels)

@@ -1,0 +1,80 @@
+"""What is committed: the records behind a table, and its outputs, made from those records alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from kiti.report import sheets
+from kiti.report.drawing import draw
+from kiti.report.sheets import MapsSpec, PictureSpec, Sheet, TableSpec
+from kiti.report.table_runs import Archive, plan
+from kiti.report.tables import Table, build, shown
+from kiti.report.tables import outputs as table_outputs
+from kiti.storage import examples, records
+
+
+def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
+    """Everything that is kept of a table (md, csv, tex) or a figure (md, csv, png, svg), by file ending."""
+    contents = table_outputs(table)
+    if isinstance(sheet, TableSpec):
+        return contents
+    del contents["tex"]
+    return contents | draw(sheet, table)
+
+
+def write(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
+    """Write each content to `stem`.<ending>, whole, and return the paths."""
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        records.write_whole(path, content)
+    return paths
+
+
+def publish(shown_here: Sequence[tuple[Sheet, Table]], experiments: Path) -> list[Path]:
+    """Merge this machine's records of these tables into the committed ones and rewrite every output they change.
+
+    Tables share runs, so all outputs of a paper and scale are made anew. RecordError when there is nothing to publish.
+    """
+    found = [(table, one) for _, table in shown_here for line in table.lines for one in line.filled.records.values()]
+    local = [(table, one.record) for table, one in found if not one.committed]
+    if not local:
+        names = ", ".join(f"{table.name} at scale {table.scale}" for _, table in shown_here)
+        if found:
+            raise records.RecordError(f"{names}: all records are committed already")
+        raise records.RecordError(f"{names}: no records on this machine; make them with --run")
+    files: dict[Path, dict[tuple[str, int], records.Record]] = {}
+    for table, record in local:
+        path = (experiments / table.name).parent / "records" / f"{record.experiment}-{table.scale}.jsonl"
+        files.setdefault(path, {})[record.config_hash, record.seed] = record
+    for path, behind in files.items():
+        records.publish(behind.values(), path)
+    for sheet, table in shown_here:
+        if isinstance(sheet, PictureSpec | MapsSpec):
+            drawn = [one.key for one in sheet.maps] if isinstance(sheet, MapsSpec) else []
+            examples.publish(shown(table).values(), (experiments / table.name).parent / "records", drawn)
+    mine = {(table.name, table.scale) for _, table in shown_here}
+    touched = {((experiments / name).parent, scale) for name, scale in mine}
+    sharing = {
+        (name, scale)
+        for name, scale in sheets.committed(experiments)
+        if ((experiments / name).parent, scale) in touched
+    }
+    return _write_all(sorted(sharing | mine), experiments, experiments)
+
+
+def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Make every committed output (of `names`, if any) again from committed records alone, below `into`."""
+    return _write_all(sheets.committed(experiments, names), experiments, into)
+
+
+def _write_all(chosen: Iterable[tuple[str, str]], experiments: Path, into: Path) -> list[Path]:
+    written = []
+    for name, scale in chosen:
+        sheet = sheets.load(name, experiments)
+        sheets.scale_of(sheet, name, scale)
+        spec = sheet.table(scale)
+        archive = Archive.of_paper((experiments / name).parent, local=False)
+        written += write(
+            outputs(sheet, build(name, spec, scale, plan(spec, scale), archive)),
+            sheets.outputs_stem(f"{name}.{scale}", into),
+        )
+    return written

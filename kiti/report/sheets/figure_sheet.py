@@ -1,0 +1,69 @@
+"""A figure that sweeps one key of the configuration."""
+
+from typing import Literal
+
+import pydantic
+
+from kiti.report.sheets.rows import Closed, Metric, Row, Scale
+from kiti.report.sheets.table_sheet import TableSpec
+
+
+class Curve(Closed):
+    """One curve of a figure: a metric by its `key`, drawn in `color`, the baseline's dashed in the same."""
+
+    key: str
+    label: str
+    color: str
+    higher_is_better: bool = False
+
+
+class Axis(Closed):
+    """The key of the configuration that is swept, and its values."""
+
+    key: str
+    label: str
+    values: list[int | float] = pydantic.Field(min_length=1)
+    log_base: int | None = None
+
+
+class FigureSpec(Closed):
+    """A figure of a paper: `run` over the values of `x`, and `baseline` as a level to compare each with."""
+
+    kind: Literal["figure"]
+    title: str
+    note: str = ""
+    group: str
+    scales: dict[str, Scale]
+    x: Axis
+    y_label: str
+    log_y: bool = False
+    curves: list[Curve] = pydantic.Field(min_length=1)
+    run: list[str]
+    baseline_label: str
+    baseline: list[str]
+
+    def point(self, value: int | float) -> str:
+        """The row of the table that holds the point at `value`."""
+        return f"{value:g}"
+
+    def table(self, scale: str) -> TableSpec:
+        """The numbers behind the figure: the baseline's row, then one row a point, against the baseline."""
+        points = [
+            Row(
+                group=self.group,
+                label=self.point(value),
+                run=[*self.run, f"{self.x.key}={value}"],
+                against=[self.baseline_label],
+                may_not_compose=True,
+            )
+            for value in self.x.values
+        ]
+        return TableSpec(
+            kind="table",
+            title=self.title,
+            note=self.note,
+            scales=self.scales,
+            metrics=[Metric(key=c.key, label=c.label, higher_is_better=c.higher_is_better) for c in self.curves],
+            rows=[Row(group=self.group, label=self.baseline_label, run=self.baseline), *points],
+            row_header=self.x.label,
+        )

@@ -1,0 +1,68 @@
+"""The sheets there are below a folder, read from their YAML."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+import yaml
+
+from kiti.report.sheets.figure_sheet import FigureSpec
+from kiti.report.sheets.heatmap_sheet import MapsSpec
+from kiti.report.sheets.history_sheet import HistorySpec
+from kiti.report.sheets.picture_sheet import PictureSpec
+from kiti.report.sheets.rows import Scale, SheetError
+from kiti.report.sheets.table_sheet import TableSpec
+from kiti.storage.records import validation_line
+
+EXPERIMENTS = Path(__file__).resolve().parents[3] / "experiments"
+
+Sheet = TableSpec | FigureSpec | PictureSpec | MapsSpec | HistorySpec
+_SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
+
+
+def names(experiments: Path) -> list[str]:
+    """Every table and figure below `experiments`, as <paper>/<name>."""
+    return sorted(str(path.relative_to(experiments).with_suffix("")) for path in experiments.glob("*/*.yaml"))
+
+
+def load(name: str, experiments: Path) -> Sheet:
+    """The table or figure `name`. SheetError when there is none or it is not well described."""
+    known = names(experiments)
+    if name not in known:
+        raise SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
+    path = experiments / f"{name}.yaml"
+    try:
+        return _SHEET.validate_python(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise SheetError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except pydantic.ValidationError as error:
+        raise SheetError(f"{path}: {validation_line(error)}") from None
+
+
+def scale_of(sheet: Sheet, name: str, scale: str) -> Scale:
+    """What `scale` means for this sheet; SheetError when it has no such scale."""
+    if scale not in sheet.scales:
+        raise SheetError(f"{name} has no scale {scale!r}; it has: {', '.join(sheet.scales)}")
+    return sheet.scales[scale]
+
+
+def everyday_scale(sheet: Sheet) -> str:
+    """`laptop`, or `paper` for what a laptop does at the paper's own scale."""
+    return "laptop" if "laptop" in sheet.scales else "paper"
+
+
+def outputs_stem(name: str, experiments: Path) -> Path:
+    """Where the outputs of <paper>/<name> are: below <paper>/outputs, to be followed by .<scale>.<ending>."""
+    return (experiments / name).parent / "outputs" / Path(name).name
+
+
+def committed(experiments: Path, wanted: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """(name, scale) of each output that stands beside its YAML, of the names `wanted` or of all."""
+    chosen = set(wanted)
+    found = []
+    for name in names(experiments):
+        if not chosen or name in chosen:
+            stem = outputs_stem(name, experiments)
+            found += [(name, output.name.split(".")[-2]) for output in sorted(stem.parent.glob(f"{stem.name}.*.md"))]
+    return found

@@ -1,0 +1,282 @@
+"""What a run leaves behind: `record.json`, written whole or not at all, and its compact, committed form.
+
+A record says what was run (config and its hash, seed, code, versions, data, device) and what came out
+(metrics, costs, collision diagnostics). Metrics that are not finite are stored as null, so that the file is
+valid JSON, and read back as nan: a run that diverged is a result.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic.dataclasses import dataclass
+
+from kiti.storage.record_packing import packed, unpacked
+
+SCHEMA: Literal[1] = 1
+FILE_NAME = "record.json"
+
+# Where things lie on a machine says nothing about the result, and is nobody else's business once committed.
+PLACES = ("data_dir", "runs_dir", "path")
+
+Number = Annotated[
+    float,
+    pydantic.BeforeValidator(lambda value: math.nan if value is None else value),
+    pydantic.PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+]
+
+_CLOSED = pydantic.ConfigDict(extra="forbid")
+
+
+class RecordError(ValueError):
+    """A record that cannot be read or used; the message is one line: what, where, what would do."""
+
+
+@dataclass(frozen=True, config=_CLOSED)
+class GitState:
+    """Commit the code was at, whether the tree was `dirty`, and the diff (its sha256 once committed)."""
+
+    commit: str
+    dirty: bool
+    diff: str
+
+
+@dataclass(frozen=True, config=_CLOSED)
+class DataState:
+    """Which data: sha256 of the `content` and, where it was computed, of the `recipe`; what the `split` is.
+
+    The last bit of computed content may differ from one processor to another; its recipe does not. `stand_in` says in
+    words what replaces the paper's data.
+    """
+
+    content: str
+    split: str
+    stand_in: str | None = None
+    recipe: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Equal where the data may be compared."""
+        return self.recipe or self.content
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class Record:
+    """One finished run. `config` leaves out the seed and the places; `started` is UTC in ISO 8601.
+
+    `implementations` says by module which form of the collision ran. Of `replicas` seeds that one process trained side
+    by side each has its record: seconds and samples are its share, memory, collisions and ko those of all together.
+    """
+
+    schema: Literal[1] = SCHEMA
+    experiment: str
+    scale: str
+    seed: int
+    config_hash: str
+    config: dict[str, Any]
+    overrides: list[str]
+    git: GitState
+    versions: dict[str, str]
+    data: DataState
+    device: str
+    device_name: str
+    precision: str
+    world_size: int
+    started: str
+    wall_seconds: float
+    train_samples_per_second: Number | None
+    peak_memory_mib: Number | None
+    parameters: int
+    flops_per_sample: Number | None
+    metrics: dict[str, Number]
+    collisions: dict[str, dict[str, Number]] | None = None
+    implementations: dict[str, str] | None = None
+    ko: dict[str, Number] | None = None
+    replicas: int = 1
+
+
+_RECORD = pydantic.TypeAdapter(Record)
+
+
+def write(record: Record, run_dir: Path) -> Path:
+    """Write `run_dir/record.json` whole or not at all and return its path."""
+    path = run_dir / FILE_NAME
+    write_whole(path, _RECORD.dump_json(record, indent=1) + b"\n")
+    return path
+
+
+def read(path: Path) -> Record:
+    """The record at `path`; RecordError when it is not readable, not JSON, or not a record of this schema."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"record {path}: {error.strerror}") from None
+    return _parse(content, f"record {path}", "move it away and run the run again")
+
+
+def compact(record: Record) -> str:
+    """The record as one JSON line fit to commit: the diff as its sha256, no folder of a host."""
+    return _line(_portable(record))
+
+
+def compact_together(alike: Sequence[Record]) -> str:
+    """Records of seeds that were trained side by side as one such line: what they share is said once."""
+    return _line({"records": len(alike), "columns": packed([_portable(record) for record in alike])})
+
+
+def _portable(record: Record) -> dict[str, Any]:
+    diff = record.git.diff
+    if diff and not diff.startswith("sha256:"):
+        diff = "sha256:" + hashlib.sha256(diff.encode()).hexdigest()
+    portable = replace(
+        record,
+        git=replace(record.git, diff=diff),
+        config=_without_places(record.config),
+        overrides=[text for text in record.overrides if _last_key(text) not in PLACES],
+    )
+    plain: dict[str, Any] = _RECORD.dump_python(portable, mode="json")
+    return dict(sorted(plain.items()))
+
+
+def _line(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def read_lines(path: Path) -> list[Record]:
+    """The records of a committed .jsonl file; RecordError names the line that is not one."""
+    remedy = "restore the file from git"
+    found: list[Record] = []
+    with path.open("rb") as lines:
+        for n, line in enumerate(lines, 1):
+            if line.startswith(_TOGETHER):
+                found += [_parse(one, f"{path}:{n}", remedy) for one in _apart(line, f"{path}:{n}", remedy)]
+            elif line.strip():
+                found.append(_parse(line, f"{path}:{n}", remedy))
+    return found
+
+
+_TOGETHER = b'{"columns":'
+
+
+def _apart(line: bytes, where: str, remedy: str) -> list[bytes]:
+    """The records of a line that `compact_together` wrote, as JSON each."""
+    try:
+        together = json.loads(line)
+        return [json.dumps(one).encode() for one in unpacked(together["columns"], together["records"])]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{where}: {error}; {remedy}") from None
+
+
+def publish(records: Iterable[Record], path: Path) -> None:
+    """Merge `records` into the committed file at `path`: one a (config_hash, seed), the newer wins.
+
+    A line each, but for seeds of a configuration that were trained side by side, which share one.
+    """
+    merged = {(record.config_hash, record.seed): record for record in (read_lines(path) if path.exists() else [])}
+    merged |= {(record.config_hash, record.seed): record for record in records}
+    ordered = [merged[key] for key in sorted(merged)]
+    lines = []
+    for (_, together), group in groupby(ordered, key=lambda record: (record.config_hash, record.replicas > 1)):
+        alike = list(group)
+        lines += [compact_together(alike)] if together else [compact(record) for record in alike]
+    write_whole(path, "".join(line + "\n" for line in lines).encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that no reader, and no crash, ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself is durable only once the folder is
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def git_state(repo: Path) -> GitState:
+    """Commit of `repo` and how it differs: the diff of tracked files, then untracked names ("?? ").
+
+    Outside a git repository (an installed package) the commit is "unknown", before the first one "none".
+    """
+    status = _git(repo, "status", "--porcelain")
+    if status is None:
+        return GitState(commit="unknown", dirty=False, diff="")
+    commit = _git(repo, "rev-parse", "--verify", "--quiet", "HEAD")
+    tracked = _git(repo, "diff", "HEAD") if commit else None
+    untracked = [line for line in status.splitlines() if line.startswith("??")]
+    diff = (tracked or "") + "".join(line + "\n" for line in untracked)
+    return GitState(commit=commit.strip() if commit else "none", dirty=bool(status.strip()), diff=diff)
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """Installed versions of the packages in `names`; those not installed are left out."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def validation_line(error: pydantic.ValidationError) -> str:
+    """The first complaint of a pydantic error as "field.path: complaint", and how many more there are."""
+    complaints = error.errors(include_url=False)
+    first = complaints[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    return f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
+
+
+def _parse(content: bytes, where: str, remedy: str) -> Record:
+    try:
+        return _RECORD.validate_json(content)
+    except pydantic.ValidationError as error:
+        complaint = validation_line(error)
+    with contextlib.suppress(ValueError):
+        plain = json.loads(content)
+        if isinstance(plain, dict) and plain.get("schema", SCHEMA) != SCHEMA:
+            complaint, remedy = (
+                f"schema {plain['schema']!r}, this kiti reads {SCHEMA}",
+                "use the kiti that wrote it",
+            )
+    raise RecordError(f"{where}: {complaint}; {remedy}")
+
+
+def _last_key(override: str) -> str:
+    return override.split("=", 1)[0].lstrip("+~").split(".")[-1]
+
+
+def _without_places(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_places(value) for key, value in node.items() if key not in PLACES}
+    if isinstance(node, list):
+        return [_without_places(value) for value in node]
+    return node
+
+
+def _git(repo: Path, *arguments: str) -> str | None:
+    """Output of a git command in `repo`, None when there is no git, no repository, or the command fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(repo), *arguments], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,71 @@
+"""The directory of a run, `runs/<experiment>/<config hash>/seed-<n>`: who holds it, and what is in it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kiti.storage.records import FILE_NAME
+
+LOCKED = 75  # exit status: another process holds this very run (EX_TEMPFAIL)
+
+
+def rank() -> int:
+    """This process's rank among those that torchrun or srun started together."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
+def world_size() -> int:
+    """How many processes torchrun or srun started together; 1 where neither did."""
+    if "WORLD_SIZE" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    launched_by_srun = "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
+    return int(os.environ["SLURM_NTASKS"]) if launched_by_srun and "SLURM_NTASKS" in os.environ else 1
+
+
+def local_world_size() -> int:
+    """How many of them share this machine."""
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        return int(os.environ["LOCAL_WORLD_SIZE"])
+    return world_size() // int(os.environ.get("SLURM_STEP_NUM_NODES", "1")) if world_size() > 1 else 1
+
+
+def finished(run_dir: Path) -> bool:
+    return (run_dir / FILE_NAME).exists()
+
+
+@contextmanager
+def held(run_dir: Path) -> Iterator[Path]:
+    """Hold a run's directory, made if need be; the lock goes with the process. Rank 0 holds it for all ranks.
+
+    Exits with status LOCKED and one line where another process holds it.
+    """
+    if rank() != 0:
+        yield run_dir
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir.parent / f".{run_dir.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(
+            f"{run_dir}: another process is running this very run; wait for it, or change the seed",
+            file=sys.stderr,
+        )
+        sys.exit(LOCKED)
+    try:
+        yield run_dir
+    finally:
+        lock.release()
+
+
+def set_aside(run_dir: Path) -> Path | None:
+    """Rename what an earlier run left to `seed-<n>.aside-<k>`, so that nothing is lost, and return where it is now."""
+    if not run_dir.exists() or not any(run_dir.iterdir()):
+        return None
+    taken = {path.name for path in run_dir.parent.iterdir()}
+    number = next(k for k in range(len(taken) + 1) if f"{run_dir.name}.aside-{k}" not in taken)
+    return run_dir.rename(run_dir.with_name(f"{run_dir.name}.aside-{number}"))

@@ -1,0 +1,163 @@
+"""What every kind of learning shares: the optimizer, its schedule, the collision of gradients, reproducible steps."""
+
+import hashlib
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics import MeanMetric
+
+from kiti.ko import KO, select
+from kiti.training.schedules import WarmupCosine
+
+BY_STEPS = (OneCycleLR, WarmupCosine)
+"""Schedules that are stepped each step, and told how many there are."""
+
+
+class Task(LightningModule):
+    """A LightningModule around `model`; subclasses write `training_step` and `test_step`.
+
+    Args:
+        model: what learns; a stock model, its seams opened.
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer, stepped each epoch, or each step if it is one of `BY_STEPS`; or None.
+        collision: called with (optimizer, named parameters), gives a `KO`; or None.
+        neurons: name patterns, within `model`, of the weights whose gradients collide.
+        lr_multipliers: by name pattern, within `model`, of parameters: their learning rate in units of the others', at
+            every time of the schedule.
+        seed: with rank, epoch and batch it determines every random number of a training step, so that a run which
+            was stopped draws on as if it had not been, and no generator's state need be saved.
+        decay_vectors: False leaves biases, and whatever else has one axis as the scales of norms, without weight decay.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., Any] | None = None,
+        collision: Callable[..., KO] | None = None,
+        neurons: list[str] | None = None,
+        lr_multipliers: dict[str, float] | None = None,
+        seed: int = 0,
+        decay_vectors: bool = True,
+    ) -> None:
+        super().__init__()
+        learning_rate_groups(model, lr_multipliers or {})  # a pattern that matches nothing is said before any work
+        self.model = model
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.make_collision = collision
+        self.neurons = neurons or []
+        self.lr_multipliers = lr_multipliers or {}
+        self.seed = seed
+        self.decay_vectors = decay_vectors
+        self.ko: KO | None = None
+        self.train_loss = MeanMetric()
+        self.example: dict[str, Tensor] = {}
+        """What was told of the first test sample, for a picture: `prediction` and `target`; empty if none is kept."""
+        self.replicas: int | None = getattr(model, "replicas", None)
+        """How many independent networks `model` holds side by side, along the first axis of each parameter; None: one
+        plain network."""
+        self.of_replica: list[dict[str, float]] = [{} for _ in range(self.replicas or 1)]
+        """Metrics of each network that are not logged for all of them together."""
+
+    def configure_optimizers(self) -> Any:
+        factors, groups = self._parameter_groups()
+        optimizer = self.make_optimizer(groups)
+        for factor, group in zip(factors, optimizer.param_groups, strict=True):
+            group["lr"] *= factor  # ahead of the scheduler, which goes by what each group begins with
+        if self.make_collision is not None:
+            # Not hooked to the step: Lightning clips before the step, and collisions come before clipping (spec A28).
+            neurons = select(self.model, self.neurons)
+            self.ko = self.make_collision(optimizer, neurons, attach=False, replicas=self.replicas)
+        if self.make_scheduler is None:
+            return optimizer
+        kind = getattr(self.make_scheduler, "func", None)
+        if kind in BY_STEPS:
+            more: dict[str, Any] = {"total_steps": self._total_steps()}
+            if kind is OneCycleLR:  # which goes by its own peak, not by what a group begins with
+                highest: float = self.make_scheduler.keywords["max_lr"]  # type: ignore[attr-defined]
+                more["max_lr"] = [factor * highest for factor in factors]
+            by_steps = self.make_scheduler(optimizer, **more)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": by_steps, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+
+    def _total_steps(self) -> int:
+        # Not the trainer's estimate: for that it would set its loader up, here where a checkpoint is not read yet, and
+        # would then leave out what the checkpoint says of the position inside an epoch.
+        trainer: Any = self.trainer
+        return trainer.max_epochs * ceil(len(trainer.datamodule.train_dataloader()) / trainer.accumulate_grad_batches)
+
+    def _parameter_groups(self) -> tuple[list[float], list[dict[str, Any]]]:
+        """Factors of the learning rate, and the optimizer's groups that have them."""
+        factors, groups = learning_rate_groups(self.model, self.lr_multipliers)
+        if self.decay_vectors:
+            return factors, groups
+        bare = {parameter for name, parameter in self.model.named_parameters() if name.endswith(".bias")}
+        bare |= {parameter for parameter in self.model.parameters() if parameter.ndim <= 1}
+        split: list[tuple[float, dict[str, Any]]] = []
+        for factor, group in zip(factors, groups, strict=True):
+            decayed = [parameter for parameter in group["params"] if parameter not in bare]
+            undecayed = [parameter for parameter in group["params"] if parameter in bare]
+            split += [(factor, {"params": decayed}), (factor, {"params": undecayed, "weight_decay": 0.0})]
+        return [factor for factor, _ in split], [group for _, group in split]
+
+    def inputs(self, batch: Any) -> tuple[Any, ...]:
+        """What one call of the model takes of a batch."""
+        return (batch[0],)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Gradients are whole here: unscaled, averaged over the ranks, not yet clipped."""
+        if self.ko is not None:
+            self.ko.collide()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        key = f"{self.seed}/{self.global_rank}/{self.current_epoch}/{batch_idx}"
+        digest = hashlib.sha256(key.encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:8], "big"))
+        np.random.seed(int.from_bytes(digest[8:12], "big"))  # noqa: NPY002  # what timm's Mixup draws from
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train/loss", self.train_loss.compute())
+        self.train_loss.reset()
+
+    # The running mean is part of the state between two steps; it stays out of `state_dict`, which is the model's.
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_loss"] = {name: _plain(value) for name, value in self.train_loss.metric_state.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["train_loss"].items():
+            setattr(self.train_loss, name, value)
+        self.train_loss._update_count = 1  # torchmetrics would warn that compute() comes before update()
+
+
+def learning_rate_groups(
+    model: nn.Module, multipliers: dict[str, float]
+) -> tuple[list[float], list[dict[str, list[nn.Parameter]]]]:
+    """Factors, and the optimizer's parameter groups that have them: first those that no pattern names, factor 1.
+
+    Raises:
+        ValueError: a pattern matches no parameter, or two match the same.
+    """
+    left = dict(model.named_parameters())
+    factors, groups = [], []
+    for pattern, factor in multipliers.items():
+        chosen = select(model, pattern)
+        if twice := chosen.keys() - left.keys():
+            raise ValueError(f"pattern {pattern!r} matches {min(twice)}, which another pattern matches already")
+        left = {name: parameter for name, parameter in left.items() if name not in chosen}
+        factors.append(factor)
+        groups.append({"params": list(chosen.values())})
+    if not left:
+        return factors, groups
+    return [1.0, *factors], [{"params": list(left.values())}, *groups]
+
+
+def _plain(value: Any) -> Tensor:
+    return value.detach().clone().cpu()

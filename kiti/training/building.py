@@ -1,0 +1,114 @@
+"""From a checked configuration to the objects of a run."""
+
+import logging
+import warnings
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from torch import nn
+
+from kiti.configuration.config import Composed, ConfigError
+from kiti.data.data_module import Data
+from kiti.residual import ResidualFactory
+from kiti.storage.run_dirs import local_world_size, world_size
+from kiti.tasks.task import Task
+from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
+from kiti.training.callbacks.cost import Cost
+
+
+def data(composed: Composed) -> Data:
+    return instantiate(composed.node.data)
+
+
+def model(composed: Composed, residual: ResidualFactory | None = None) -> nn.Module:
+    """The model with the configured residual at its seams, or with another one."""
+    return instantiate(composed.node.model, residual=residual or instantiate(composed.node.residual))
+
+
+def task(composed: Composed, learner: nn.Module | None = None) -> Task:
+    """The task around `learner`, by default the configured model."""
+    node = composed.node
+    collision = dict(node.collision)
+    neurons = collision.pop("params", [])
+    return instantiate(
+        node.task,
+        model=learner if learner is not None else model(composed),
+        optimizer=instantiate(node.optimizer, _convert_="all"),
+        scheduler=instantiate(node.scheduler) if "_target_" in node.scheduler else None,
+        collision=instantiate(OmegaConf.create(collision)) if collision else None,
+        neurons=list(neurons),
+        seed=composed.seed,
+        _recursive_=False,
+        _convert_="all",
+    )
+
+
+def trainer(composed: Composed) -> pl.Trainer:
+    """A trainer over the processes that torchrun or srun started, one where neither did; it starts none itself.
+
+    Raises ConfigError where the global batch does not divide among them.
+    """
+    node, processes = composed.node, world_size()
+    if composed.checked.data.batch_size % processes:
+        raise ConfigError(
+            f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
+            f"and does not divide by {processes}; choose a multiple"
+        )
+    name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
+    logger = instantiate(node.logger, run_dir=composed.run_dir, name=name) if "_target_" in node.logger else False
+    # Ahead of checkpointing: what the last checkpoint holds as the network is then the average, as in the record.
+    averaging = [instantiate(node.averaging)] if "_target_" in node.averaging else []
+    return instantiate(
+        node.trainer,
+        devices=local_world_size(),
+        num_nodes=processes // local_world_size(),
+        strategy="ddp" if processes > 1 else "auto",
+        logger=logger,
+        callbacks=[Cost(), *averaging, *instantiate(node.callbacks).values()],
+        plugins=[_environment(), AtomicCheckpointIO()],
+        default_root_dir=str(composed.run_dir),
+        use_distributed_sampler=False,  # our loaders shard themselves, without padding
+        enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+    )
+
+
+def quiet_trainer(composed: Composed, max_epochs: int | None = None) -> pl.Trainer:
+    """A trainer of one process that leaves nothing behind: to calibrate and to evaluate with."""
+    return pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator=composed.checked.trainer.accelerator,
+        devices=1,
+        plugins=[LightningEnvironment()],
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def hush_lightning() -> None:
+    """What it says of devices, tips and loaders is of no use here, and would bury what is."""
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def _environment() -> ClusterEnvironment:
+    """Named outright, so that Lightning neither guesses nor starts a process of its own."""
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if world_size() > 1:
+        return SLURMEnvironment(auto_requeue=False)
+    return LightningEnvironment()

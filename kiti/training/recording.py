@@ -1,0 +1,106 @@
+"""From a finished run to its record and its weights."""
+
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from pytorch_lightning import Callback, Trainer
+from safetensors.torch import save_file
+
+from kiti.configuration.config import ROOT, Composed
+from kiti.data.data_module import Data
+from kiti.storage import examples, records
+from kiti.storage.run_dirs import finished
+from kiti.tasks.task import Task
+from kiti.training.callbacks import cost
+from kiti.training.callbacks.collision_monitor import CollisionMonitor
+from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
+
+WEIGHTS = "weights.safetensors"
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "transformers",
+    "timm",
+    "hydra-core",
+    "numpy",
+    "scipy",
+    "numba",
+    "triton",
+    "kiti",
+)
+
+
+def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list[records.Record]:
+    """Of every seed that was trained: `weights.safetensors`, the example, then `record.json`.
+
+    Who finds a record finds the others. A record that is there already, of an earlier run, is left as it is.
+    """
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it in a connector
+    [clock] = [c for c in callbacks if isinstance(c, cost.Cost)]
+    [monitor] = [c for c in callbacks if isinstance(c, CollisionMonitor)]
+    [similarity] = [c for c in callbacks if isinstance(c, SimilarityMonitor)]
+    device = task.device
+    sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
+    together = len(composed.seeds)
+    seconds = clock.seconds / together
+    common: dict[str, Any] = {
+        "experiment": composed.experiment,
+        "scale": composed.scale,
+        "config_hash": composed.hash,
+        "config": composed.config,
+        "git": records.git_state(ROOT),
+        "versions": records.package_versions(PACKAGES),
+        "device": device.type,
+        "device_name": cost.device_name(device),
+        "precision": str(trainer.precision),
+        "world_size": trainer.world_size,
+        "started": clock.started,
+        "wall_seconds": seconds,
+        "train_samples_per_second": clock.samples / seconds if seconds else None,
+        "peak_memory_mib": cost.peak_memory_mib(device),
+        "parameters": sum(p.numel() for p in task.model.parameters()) // together,
+        "flops_per_sample": cost.flops(task.model, *task.inputs(sample)) // together,
+        "collisions": monitor.collisions(),
+        "implementations": monitor.implementations(),
+        "ko": monitor.ko(),
+        "replicas": together,
+    }
+    logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
+    split = ", ".join(f"{name} {size}" for name, size in data.fingerprint["split"].items())
+    made = []
+    for replica, seed in enumerate(composed.seeds):
+        run_dir = composed.run_dir_of(seed)
+        if finished(run_dir):
+            continue
+        own = weights if task.replicas is None else {name: w[replica : replica + 1] for name, w in weights.items()}
+        run_dir.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
+        if example := {**task.example, **similarity.maps(replica)}:
+            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir)
+        fingerprint = data.fingerprint_of(replica)
+        made.append(
+            records.Record(
+                seed=seed,
+                overrides=_overrides(seed, together),
+                data=records.DataState(
+                    content=fingerprint["content"],
+                    recipe=fingerprint.get("recipe"),
+                    split=split,
+                    stand_in=data.stand_in,
+                ),
+                metrics=logged | task.of_replica[replica],
+                **common,
+            )
+        )
+        records.write(made[-1], run_dir)
+    return made
+
+
+def _overrides(seed: int, together: int) -> list[str]:
+    """What starts the run of this seed alone."""
+    given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    if together == 1:
+        return given
+    return [*(o for o in given if o.split("=")[0] not in {"seed", "replicas"}), f"seed={seed}"]

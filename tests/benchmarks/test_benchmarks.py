@@ -1,0 +1,335 @@
+"""The benchmarks measure what they say, and their tables are made of their records."""
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import benchmarking, measuring
+from benchmarks.benchmarking import judge
+from benchmarks.measuring import Timing, interleaved, peak_bytes, ratio
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+CPU = torch.device("cpu")
+TIMED = {"median_s", "min_s", "max_s", "runs", "peak_bytes"}
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
+    """The record of a quick run, after its table was seen to be rebuilt from it to the letter."""
+    module, record, table, again = script(name), folder / "record.json", folder / "table.md", folder / "again.md"
+    places = ["--json", str(record), "--markdown", str(table)]
+    module.main(["--quick", "--repeats", "1", "--threads", str(torch.get_num_threads()), *options, *places])
+    module.main([*options, "--from-json", str(record), "--markdown", str(again)])
+    assert again.read_text() == table.read_text()
+    found = json.loads(record.read_text())
+    assert {"device_name", "threads", "versions", "git", "started", "wall_seconds", "settings", "marks"} <= set(found)
+    assert found["device"] == "cpu"
+    assert all(mark["state"] == "not measured" for mark in found["marks"] if mark["mark"].startswith("cuda"))
+    return found
+
+
+def test_the_navier_stokes_solver_s_record(tmp_path: Path) -> None:
+    [case] = run("benchmark_navier_stokes", tmp_path)["cases"]
+    assert 0 < case["our_error"] <= case["their_error"] < 1e-3
+    assert case["our_steps"] < case["their_steps"]
+
+
+def test_the_collision_s_record(tmp_path: Path) -> None:
+    record = run("benchmark_collision", tmp_path, "--only", "coll_coef=0.5")
+    assert [case["particles"] for case in record["cases"]] == [16, 16, 1, 1]
+    for case in record["cases"]:
+        assert case["auto"] in case["implementations"]
+        assert case["fastest"] in case["implementations"]
+        literal = case["implementations"].pop("literal")
+        assert literal["times_faster"] == 1
+        assert case["implementations"]
+        for row in case["implementations"].values():
+            assert set(row) > TIMED
+            assert row["partners"] == pytest.approx(literal["partners"], abs=0.1)
+            assert max(row["value_difference"], row["gradient_difference"]) < 1e-5 or row["pairs_apart"]
+    assert len([mark for mark in record["marks"] if mark["mark"].startswith("cpu")]) == 4
+
+
+def test_cases_cut_down_to_the_same_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("benchmark_collision")
+    monkeypatch.setattr(module, "quick_shapes", lambda: [module.Shape(name, 16, 2, 4) for name in ("first", "second")])
+    record, table = tmp_path / "record.json", tmp_path / "table.md"
+    module.main(["--quick", "--repeats", "1", "--only", "0.5 scale=1", "--json", str(record), "--markdown", str(table)])
+    first, second = json.loads(record.read_text())["cases"]
+    assert (first["same_as"], second["same_as"]) == (None, first["case"])
+    assert first["implementations"] == second["implementations"]
+    assert "second as first" in table.read_text()
+
+
+def test_ko_s_record(tmp_path: Path) -> None:
+    record = run("benchmark_ko", tmp_path)
+    assert [(case["neurons"], case["inputs"]) for case in record["cases"]] == [(6, 8), (12, 8)]
+    for case in record["cases"]:
+        assert all(set(row) > TIMED for row in case["collisions"].values())
+        assert case["collisions"]["soft"]["coll_coef"] == 0.1 / case["neurons"]
+        assert case["collisions"]["hard"]["partners"] > 0
+        assert case["collisions"]["hard"]["relative_change"] > 0
+
+
+def test_the_step_s_record(tmp_path: Path) -> None:
+    record = run("benchmark_step", tmp_path, "--models", "fno1d|gpt2|qwen2", "--heads", "8", "32")
+    fno, gpt2, qwen2 = record["cases"]
+    assert [row["variant"] for row in fno["variants"]] == ["add", "kiti heads=8", "kiti heads=32", "soft", "hard"]
+    assert [row["variant"] for row in gpt2["variants"]] == ["add", "kiti heads=8"]
+    assert [row["variant"] for row in qwen2["variants"]] == ["add", "soft", "hard"]
+    assert (fno["seams"], gpt2["seams"], qwen2["seams"]) == (4, 2, 0)
+    for case in record["cases"]:
+        assert all(set(row) > TIMED for row in case["variants"])
+        assert case["variants"][0]["longer"] == 0
+    # The coefficient gives about one pair a system; a single particle has none.
+    _, eight, thirty_two, *_ = fno["variants"]
+    assert 0.2 < eight["partners"] * eight["particles"] / 2 < 5
+    assert (thirty_two["particles"], thirty_two["partners"]) == (1, 0)
+    assert len(qwen2["variants"][1]["neurons"]) == 7
+    add, soft, hard = qwen2["variants"]
+    assert "collision_s" not in add
+    assert all(0 < row["collision_s"] < row["max_s"] for row in (soft, hard))
+
+
+def test_ko_s_cost_s_record(tmp_path: Path) -> None:
+    record = run("benchmark_ko_cost", tmp_path, "--only", "ResNet-18")
+    assert [(case["depth"], case["classes"]) for case in record["cases"]] == [(18, 10), (18, 100)]
+    for case in record["cases"]:
+        assert [row["variant"] for row in case["variants"]] == ["add", "soft", "hard"]
+        # Weights, their statistics and as much momentum as weights.
+        assert case["held_bytes"] > 2 * 4 * case["parameters"]
+        assert case["variants"][1]["neurons"] == [[case["classes"], 512]]
+    lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ResNet-18")]
+    printed = [[cell.strip() for cell in line.split("|")[4::2]] for line in lines]
+    assert [cells[:2] for cells in printed] == [  # Tables 4 and 5 over their first rows
+        ["1.049", "1.0000"],
+        ["1.590", "1.0019"],
+        ["1.005", "1.0000"],
+        ["2.838", "1.0019"],
+    ]
+
+
+def test_the_loops_record(tmp_path: Path) -> None:
+    record = run("benchmark_step", tmp_path, "--loops")
+    [case] = record["cases"]
+    assert [row["loop"] for row in case["loops"]] == ["bare", "kiti", "timm", "timm --channels-last"]
+    assert case["loops"][0]["longer"] == 0
+    seconds = {row["loop"]: row["median_s"] for row in case["loops"]}
+    assert case["kiti"]["over_timm"] == pytest.approx(seconds["kiti"] / seconds[case["kiti"]["timm_best"]])
+    assert case["kiti"]["over_timm"] == pytest.approx(
+        seconds["kiti"] / min(seconds["timm"], seconds["timm --channels-last"])
+    )
+
+
+def test_the_step_s_marks() -> None:
+    module = script("benchmark_step")
+
+    def case(model: str, longer: dict[int, float], soft: float) -> dict[str, Any]:
+        kiti = [
+            {
+                "variant": f"kiti heads={32 // n}",
+                "residual": "kiti",
+                "collision": "none",
+                "particles": n,
+                "longer": more,
+            }
+            for n, more in longer.items()
+        ]
+        add = {"variant": "add", "residual": "add", "collision": "none", "longer": 0}
+        return {
+            "case": model,
+            "variants": [add, *kiti, {**add, "variant": "soft", "collision": "soft", "longer": soft}],
+        }
+
+    cases = [case("fno1d", {32: 0.5, 4: 0.2, 1: 0.0}, soft=0.005), case("resnet50", {64: 0.04, 32: 0.06}, soft=0.02)]
+    states = {mark.mark: (mark.state, mark.detail) for mark in module.marks(cases, "cuda", "paper")}
+    by = {word: next(value for text, value in states.items() if word in text) for word in ("fno", "resnet50", "gpt2")}
+    assert by["fno"][0] == "reached"
+    assert "heads=8" in by["fno"][1]  # not that of a single particle
+    assert by["resnet50"][0] == "not reached"
+    assert "worst 6 %: resnet50 kiti heads=1" in by["resnet50"][1]
+    assert by["gpt2"][0] == "not measured"
+    assert states["cuda: soft collision at most 1% longer"][0] == "not reached"
+    assert states["cuda: hard collision at most 3% longer"][0] == "not measured"
+    assert {mark.state for mark in module.marks(cases, "cpu", "paper")} == {"not measured"}
+    assert {mark.state for mark in module.marks(cases, "cuda", "quick")} == {"not measured"}
+
+
+def collision_case(
+    particles: int, partners: float, faster: float, memory: int | None = 30, returned: int = 1
+) -> dict[str, Any]:
+    row = {"partners": partners, "times_faster": faster, "peak_bytes": None if memory is None else 10 << 20}
+    row["returned_bytes"] = returned << 20
+    literal = {"partners": partners, "times_faster": 1.0, "peak_bytes": None if memory is None else 10 * memory << 20}
+    return {
+        "case": f"N{particles}",
+        "particles": particles,
+        "implementations": {"literal": literal, "fast": row},
+        "auto": "fast",
+        "operator": None,
+    }
+
+
+def test_the_collision_s_marks() -> None:
+    cases = [
+        collision_case(1, 0, 2, memory=1),  # has no pair: only "never slower" is asked of it
+        collision_case(2, 0.5, 20, memory=10),
+        collision_case(64, 0.5, 60),
+        collision_case(64, 30, 5),
+        collision_case(64, 400, 1.5),
+    ]
+    marks = script("benchmark_collision").marks(cases, "cpu", threads=2)
+    assert [mark.state for mark in marks[:4]] == ["not reached", "reached", "reached", "not reached"]
+    assert "worst 20x: N2 (N=2); 1 of 2 cases reach it, all with N >= 64" in marks[0].detail
+    assert "worst 5x" in marks[1].detail
+    assert "worst 1.5x" in marks[2].detail
+    assert "worst 10x" in marks[3].detail
+    assert {mark.state for mark in marks[4:]} == {"not measured"}
+    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 MiB are returned: 1/20 is out of reach
+    [*_, memory] = script("benchmark_collision").marks([cases[2], full], "cpu", threads=2)[:4]
+    assert memory.state == "reached"
+    assert memory.detail.endswith("1 of 1 cases reach it; left out, x' and its gradients alone being more: N4 (N=4)")
+    unknown = script("benchmark_collision").marks([collision_case(64, 0.5, 60, memory=None)], "cpu", threads=2)
+    assert unknown[3].state == "not measured"
+
+
+def test_a_mark_is_decided_by_its_worst_case() -> None:
+    values = [("a", 3.0), ("b", 5.0), ("c", None)]
+    assert judge("m", values, at_least=3).state == "reached"
+    assert judge("m", values, at_least=4, unit="x").detail == "worst 3x: a; 1 of 2 cases reach it"
+    assert judge("m", values, at_most=4).detail == "worst 5: b; 1 of 2 cases reach it"
+    assert judge("m", values, at_most=5).state == "reached"
+    assert judge("m", [("c", None)], at_most=5).state == "not measured"
+    with pytest.raises(ValueError, match="at_least or at_most"):
+        judge("m", values)
+
+
+@pytest.mark.parametrize("name", ["benchmark_collision", "benchmark_step", "benchmark_ko"])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--device", "tpu"], "'tpu': cpu or cuda is needed"),
+        (["--threads", "0"], "'0': a positive number is needed"),
+        (["ONLY", "["], "'[' is no regular expression"),
+        (["ONLY", "nothing like it"], "'nothing like it' matches no case"),
+        (["--from-json", "nowhere.json"], "nowhere.json: No such file"),
+        (["--from-json", __file__], "holds no record of benchmark"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_a_line(
+    name: str, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = "--models" if name == "benchmark_step" else "--only"
+    with pytest.raises(SystemExit) as stopped:
+        script(name).main([only if option == "ONLY" else option for option in options])
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        script("benchmark_collision").main(["--device", "cuda"])
+    assert "there is no CUDA GPU at hand" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("mib", [4, 64])
+def test_the_peak_of_a_known_allocation(mib: int) -> None:
+    held = torch.ones(8 << 18)  # lies there before and after: does not count
+
+    def call() -> None:
+        for _ in range(3):  # one after the other: counts once
+            torch.ones(mib << 18)
+
+    call()  # leaves freed blocks behind, which must not hide the next
+    peak = peak_bytes(call, CPU)
+    if peak is None:
+        pytest.skip("this system does not tell")
+    assert abs(peak - (mib << 20)) < (mib << 20) / 8 + (256 << 10)
+    del held
+
+
+def test_a_call_that_allocates_nothing_has_no_peak() -> None:
+    numbers = torch.ones(4 << 18)
+    peak = peak_bytes(lambda: numbers.mul_(1.0), CPU)
+    assert peak is None or peak < 512 << 10
+
+
+def test_turns_are_interleaved_and_quick_calls_repeated() -> None:
+    order: list[str] = []
+    calls = {"slow": lambda: (order.append("slow"), time.sleep(0.05)), "quick": lambda: order.append("quick")}
+    timings = interleaved(calls, CPU, rounds=3, budget=60, most=2)
+    assert order[:6] == ["slow"] * 3 + ["quick"] * 3  # do not count
+    turn = ["quick"] * 3  # of which the first does not count
+    assert order[6:] == ["slow", *turn, *turn, "slow", "slow", *turn]
+    assert [len(turn) for turn in timings["quick"].rounds] == [2, 2, 2]
+    assert timings["slow"].summary()["runs"] == 3
+    assert timings["slow"].median >= 0.05
+    assert ratio(timings["slow"], timings["quick"]).lowest > 1
+
+
+def test_a_long_call_has_two_runs_that_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_LONG", 0.0)
+    order: list[str] = []
+    interleaved({"long": lambda: order.append("long")}, CPU, rounds=1, budget=60, most=1)
+    assert order == ["long"] * 3
+
+
+def test_a_high_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter([5, 3, 4, 9, 2])
+    monkeypatch.setattr(measuring, "_peak_bytes", lambda *_: next(peaks))
+    monkeypatch.setattr(measuring, "_HIGH", 8)
+    assert peak_bytes(lambda: None, CPU) == 3
+    assert peak_bytes(lambda: None, CPU) == 9
+
+
+def test_no_round_begins_after_the_budget() -> None:
+    calls = {"slow": lambda: time.sleep(0.01)}
+    assert len(interleaved(calls, CPU, rounds=50, least=2, budget=0.0)["slow"].rounds) == 2
+    assert len(interleaved(calls, CPU, rounds=1, least=2, budget=60)["slow"].rounds) == 1
+
+
+def test_a_ratio_is_taken_within_rounds() -> None:
+    slow, fast = Timing([[4.0], [40.0], [4.0]]), Timing([[1.0, 3.0], [20.0], [1.0]])
+    found = ratio(slow, fast)
+    assert (found.lowest, found.highest) == (2.0, 4.0)
+    assert found.ratio == 4.0 / 2.0
+
+
+def test_a_record_of_another_benchmark_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text('{"benchmark": "step", "schema": 1}')
+    assert benchmarking.read(path, "step")["schema"] == 1
+    with pytest.raises(ValueError, match="no record of benchmark 'ko'"):
+        benchmarking.read(path, "ko")
+
+
+@pytest.mark.slow
+def test_the_record_of_seeds_side_by_side(tmp_path: Path) -> None:
+    record = run("benchmark_replicas", tmp_path, "--only", "two layers", "--replicas", "3")
+    [case] = record["cases"]
+    assert case["times_as_fast"] == pytest.approx(3 * case["alone"]["median_s"] / case["together"]["median_s"])
+    assert record["marks"][0]["state"] in {"reached", "not reached"}
+
+
+@pytest.mark.slow
+def test_the_record_of_what_following_neurons_costs(tmp_path: Path) -> None:
+    record = run("benchmark_callbacks", tmp_path, "--only", "Burgers")
+    [case] = record["cases"]
+    assert case["percent"] == pytest.approx(100 * case["callback"]["median_s"] / case["epoch"]["median_s"])
+    assert case["steps_an_epoch"] > 0
+    assert record["marks"][0]["state"] in {"reached", "not reached"}

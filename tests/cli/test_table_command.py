@@ -1,0 +1,74 @@
+"""kiti-table: what it reads, what it refuses in a line, and that it stays quick."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import yaml
+from table_cases import KITI, TABLE, VANILLA, recorded, save
+
+from kiti.storage import records
+
+
+def test_a_corrupted_record_is_named(runs_dir, experiments, command):
+    path = save(recorded(VANILLA, 0, 0.1), runs_dir)
+    path.write_text("{")
+    status, _, said = command("paper/t", "--scale", "smoke")
+    assert status == 2
+    assert str(path) in said
+    assert said.count("\n") == 1
+
+
+def test_only_some_problems(runs_dir, experiments, command):
+    rows = [*TABLE["rows"], {"group": "Other", "label": "FNO", "run": ["experiment=heat"]}]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    save(recorded(VANILLA, 0, 0.2), runs_dir)
+    status, text, _ = command("paper/t", "--scale", "smoke", "--only", "Burgers")
+    assert status == 0
+    assert "KITI-FNO" in text
+    assert "Other" not in text
+    assert "Other" in command("paper/t", "--scale", "smoke", "--only", "Other", "Burgers")[1]
+    status, _, said = command("paper/t", "--scale", "smoke", "--only", "Heat")
+    assert (status, said) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
+
+
+def test_unknown_names_list_the_known_ones(command):
+    assert command("paper/x") == (2, "", "kiti-table: no table or figure 'paper/x'; there are: paper/f, paper/t\n")
+    assert command() == (2, "", "kiti-table: give a NAME; there are: paper/f, paper/t\n")
+    assert "it has: smoke" in command("paper/t", "--scale", "paper")[2]
+
+
+def test_the_command_never_imports_torch(runs_dir, experiments):
+    for overrides in (VANILLA, KITI):
+        for seed in range(2):
+            save(recorded(overrides, seed, 0.1), runs_dir)
+    watched = (
+        "import sys; from kiti import table\n"
+        "try:\n    table.main()\n"
+        "finally:\n    print(sorted({'torch', 'lightning', 'pytorch_lightning'} & set(sys.modules)), file=sys.stderr)"
+    )
+    for name in ("paper/t", "paper/f"):
+        done = subprocess.run(
+            [sys.executable, "-c", watched, name, "--scale", "smoke", "--publish", "--experiments", str(experiments)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0
+        assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):
+    monkeypatch.setattr(records.os, "fsync", lambda descriptor: None)  # a thousand syncs take seconds
+    seeds = list(range(500))
+    scales = {"smoke": {"seeds": seeds}}
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"scales": scales}))
+    for overrides, error in ((VANILLA, 0.2), (KITI, 0.1)):
+        first = recorded(overrides, 0, error)
+        for seed in seeds:
+            metrics = {"test/relative_l2": error + 1e-4 * (seed * 7919 % 101), "test/mse": error}
+            save(replace(first, seed=seed, metrics=metrics), runs_dir)
+    status, text, _ = command("paper/t", "--scale", "smoke")
+    assert status == 0
+    assert text.count("(n=500)") == 4
+    assert "Seeds 0–499." in text
+    assert "Runs: 1000 (1000 of this machine" in text

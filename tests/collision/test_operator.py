@@ -1,0 +1,188 @@
+"""The fused collision as a torch operator: what opcheck, torch.compile, replicas and forked workers make of it."""
+
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kiti import KITIResidual
+from kiti.collision.cpu import numba_backend as cpu
+from kiti.collision.dispatch import collide
+
+every_backend = pytest.mark.parametrize("backend", ["numba", "triton"])
+SETTINGS = {"collision_heads": 2, "coll_coef": 0.9}
+
+
+def features(*shape, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    x, v = (torch.randn(shape, generator=generator) for _ in range(2))
+    return (0.3 * x).to(dtype), v.to(dtype)
+
+
+@pytest.mark.slow
+@every_backend
+@pytest.mark.parametrize(
+    ("reduction", "given", "coef"), [("sum", False, 0.9), ("max_one", True, 0.9), ("sum", False, 0.01)]
+)
+def test_opcheck(backend, reduction, given, coef):
+    x, v = features(2, 6)
+    x.requires_grad_(), v.requires_grad_()
+    z = torch.nn.functional.normalize(torch.randn(2, 3, 3, 2), dim=-1) * torch.ones(3, 3).triu(1)[..., None]
+    directions = z - z.transpose(1, 2) if given else None
+    v_max = torch.full((2,), 4.0) if given else None
+    arguments = (x, v, torch.tensor(7), directions, v_max, 2, coef, 1.0, "contiguous", True, reduction, backend)
+    torch.library.opcheck(torch.ops.kiti.collide.default, arguments)
+    torch.library.opcheck(torch.ops.kiti.max_speed.default, (v.detach(), 2, False, backend))
+    x, v, seed, directions, _, *settings = arguments
+    _, k, v_max, kept, _ = torch.ops.kiti.collide(*arguments)
+    assert k.any() == (coef > 0.5)
+    arguments = (torch.ones_like(x), x.detach(), v.detach(), seed, directions, k, v_max, kept, *settings)
+    torch.library.opcheck(torch.ops.kiti.collide_backward.default, arguments)
+
+
+@pytest.mark.parametrize(("coef", "dt"), [(0.01, 1.0), (0.01, 0.5), (0.9, 1.0)])
+def test_features_that_did_not_collide_are_not_kept(coef, dt):
+    x, v = features(2, 6)
+    x.requires_grad_(), v.requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        out = collide(x, v, collision_heads=2, coll_coef=coef, dt=dt, implementation="numba")
+    assert bool(kept) == (coef > 0.5)
+    if not kept:
+        grad = torch.randn_like(out)
+        given = torch.autograd.grad(out, (x, v), grad)
+        assert torch.equal(given[0], grad)
+        assert torch.equal(given[1], dt * grad)
+
+
+class Block(nn.Module):
+    def __init__(self, implementation="auto"):
+        super().__init__()
+        self.linear = nn.Linear(12, 12)
+        self.residual = KITIResidual(**SETTINGS, implementation=implementation)
+
+    def forward(self, x):
+        return self.residual(x, self.linear(x)).relu()
+
+
+COMPILED = """
+import torch
+from torch import nn
+from kiti import KITIResidual
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(12, 12)
+        self.residual = KITIResidual(2, 0.9, implementation={backend!r})
+
+    def forward(self, x):
+        return self.residual(x, self.linear(x)).relu()
+
+torch.manual_seed(0)
+block, x = Block(), 0.3 * torch.randn(4, 12)
+results = []
+for call in (block, torch.compile(block, fullgraph=True, backend="aot_eager")):  # fullgraph: a break is an error
+    block.zero_grad()
+    torch.manual_seed(5)
+    out = call(x)
+    out.square().sum().backward()
+    assert block.residual.collisions.partners > 0
+    results.append((out.detach(), block.linear.weight.grad.clone()))
+torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
+"""
+
+
+@pytest.mark.slow
+@every_backend
+def test_compiled_without_a_graph_break_and_to_the_same(backend):
+    """In a process of its own: the type checks of the tests are no code that torch.compile reads."""
+    subprocess.run([sys.executable, "-c", COMPILED.format(backend=backend)], check=True)
+
+
+@every_backend
+def test_autocast(backend):
+    """The branch comes in bfloat16, the shortcut in float32: what torch.add would make of them."""
+    torch.manual_seed(0)
+    block, (x, _) = Block(backend), features(4, 12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = block.residual(x, block.linear(x))
+        out.sum().backward()
+    assert out.dtype == torch.float32
+    assert block.linear.weight.grad.isfinite().all()
+    assert block.residual.collisions.partners > 0
+
+
+def test_output_has_the_strides_of_the_shortcut():
+    """As an addition's has: a convolution after it must not find another memory format."""
+    x, v = features(2, 12, 3, 3)
+    for x_, v_ in [(x, v), (x.to(memory_format=torch.channels_last), v.to(memory_format=torch.channels_last))]:
+        assert KITIResidual(**SETTINGS, system_axis=1)(x_, v_).stride() == x_.stride()
+
+
+def train_rank(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    try:
+        torch.manual_seed(0)
+        model = nn.Sequential(Block(), Block(), nn.Linear(12, 1))
+        replica = DistributedDataParallel(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        torch.manual_seed(100 + rank)
+        partners = []
+        for step in range(5):
+            optimizer.zero_grad()
+            replica(features(8, 12, seed=10 * step + rank)[0]).square().mean().backward()
+            optimizer.step()
+            partners.append(model[0].residual.collisions.partners.item())
+        torch.save({"weights": model.state_dict(), "partners": partners}, f"{folder}/rank{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+def test_replicas_stay_identical_under_ddp(tmp_path):
+    """Each rank collides its own samples with its own directions; gradients are averaged, weights stay equal."""
+    torch.multiprocessing.spawn(train_rank, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    assert min(first["partners"]) > 0
+    assert first["partners"] != second["partners"]
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name])
+
+
+def collide_in_child(queue):
+    torch.set_num_threads(2)
+    queue.put(collide(*features(64, 12), **SETTINGS, generator=torch.Generator().manual_seed(1)).tolist())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_works_in_a_forked_child(monkeypatch):
+    """As in a data loader's worker: the threads of the parent are not there."""
+    monkeypatch.setattr(cpu, "_SHARE", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = collide(*features(64, 12), **SETTINGS, generator=torch.Generator().manual_seed(1))
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        child = context.Process(target=collide_in_child, args=(queue,))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        assert queue.get() == expected.tolist()
+    finally:
+        torch.set_num_threads(before)
+
+
+@every_backend
+def test_second_derivatives_are_refused(backend):
+    x, v = features(2, 12)
+    out = collide(x.requires_grad_(), v.requires_grad_(), implementation=backend, **SETTINGS)
+    (grad,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        grad.sum().backward()

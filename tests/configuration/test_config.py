@@ -1,0 +1,214 @@
+"""Every shipped YAML composes, every key is one that code reads, and what is wrong is said in one line."""
+
+import inspect
+import itertools
+import pkgutil
+import subprocess
+import sys
+import tempfile
+import typing
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_class, get_object
+
+from kiti.configuration import schema
+from kiti.configuration.config import CONF, ConfigError, compose
+from kiti.configuration.schema.nodes import Target
+from kiti.ko import select
+from kiti.training import building
+
+EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+SCALES = sorted(p.stem for p in (CONF / "scale").glob("*.yaml"))
+RESIDUALS = sorted(p.stem for p in (CONF / "residual").glob("*.yaml"))
+COLLISIONS = sorted(p.stem for p in (CONF / "collision").glob("*.yaml"))
+GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in {"experiment", "scale"})
+
+
+@cache
+def needed(experiment: str) -> tuple[str, ...]:
+    """What an experiment cannot be composed without: here, a file or a folder that stands for the published one."""
+    if experiment == "airfoil":
+        folder = Path(tempfile.mkdtemp())
+        (folder / "meta.json").touch()
+        return (f"data.path={folder}",)
+    return (f"data.path={__file__}",) if experiment == "burgers_mat" else ()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -> None:
+    composed = compose([f"experiment={experiment}", f"scale={scale}", *needed(experiment)])
+    assert (composed.experiment, composed.scale) == (experiment, scale)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_experiment_builds_its_model(experiment: str, scale: str) -> None:
+    """On the meta device: shapes alone. A smaller scale has no more parameters; neurons and layers named are there."""
+    composed = compose([f"experiment={experiment}", f"scale={scale}", "residual=kiti", *needed(experiment)])
+    paper = compose([f"experiment={experiment}", "scale=paper", *needed(experiment)])
+    with torch.device("meta"):
+        model, whole = building.model(composed), building.model(paper)
+    count, most = (sum(p.numel() for p in one.parameters()) for one in (model, whole))
+    assert 0 < count <= most
+    assert select(model, list(composed.node.neurons))
+    followed = composed.checked.callbacks
+    for layer in (*followed.condensation.layers, *followed.similarity.layers):
+        model.get_submodule(layer)
+
+
+@pytest.mark.parametrize(("residual", "collision"), list(itertools.product(RESIDUALS, COLLISIONS)))
+def test_the_two_switches_are_orthogonal(residual: str, collision: str) -> None:
+    compose(["experiment=burgers", f"residual={residual}", f"collision={collision}", "scale=smoke"])
+
+
+def home(group: str, option: str) -> str:
+    """An experiment that says `override /group: option`, since data, model and task must go together; or burgers."""
+    says = f"override /{group}: {option}\n"
+    return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_of_every_group_composes(group: str) -> None:
+    for option in sorted((CONF / group).glob("*.yaml")):
+        experiment = home(group, option.stem)
+        compose([f"experiment={experiment}", f"{group}={option.stem}", *needed(experiment)])
+
+
+def targets() -> list[type[Target]]:
+    modules = [
+        import_module(f"kiti.configuration.schema.{part.name}") for part in pkgutil.iter_modules(schema.__path__)
+    ]
+    named = {id(c): c for module in modules for c in vars(module).values() if isinstance(c, type)}
+    kinds = [c for c in named.values() if issubclass(c, Target)]
+    return [kind for kind in kinds if typing.get_origin(kind.model_fields["target"].annotation) is typing.Literal]
+
+
+@pytest.mark.parametrize("kind", targets(), ids=lambda kind: kind.__name__)
+def test_no_key_that_nothing_reads(kind: type[Target]) -> None:
+    """Every field of a target's schema is a parameter of that target, its bases' keyword arguments included."""
+    [name] = typing.get_args(kind.model_fields["target"].annotation)
+    target = get_object(name)
+    parameters = dict(inspect.signature(target).parameters)
+    if inspect.isclass(target) and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for base in get_class(name).__mro__[1:]:
+            parameters |= inspect.signature(base.__init__).parameters
+        if name.endswith("AccelerationChain"):
+            parameters |= inspect.signature(get_object("kiti.residual.Colliding").__init__).parameters
+    keys = set(kind.model_fields) - {"target", "partial"}
+    if kind is schema.KO:
+        keys.remove("params")  # name patterns; the task selects the parameters they name
+    assert keys <= set(parameters), f"{name} reads none of {keys - set(parameters)}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["residual=kiti", "residual.coll_cof=0.3"], "residual.coll_cof: no such key; close: residual.coll_coef"),
+        (["residual=kiti", "residual.coll_coef=1.5"], "coll_coef=1.5: input should be less than or equal to 1"),
+        (["residual=kiti", "residual.collision_heads=3"], "does not divide D=1024 (system_axis=-1); near it: 2 or 4"),
+        (["residual=kiti", "residual.system_axis=0"], "residual.system_axis=0 names no feature axis"),
+        (["residual=kitti"], "residual=kitti: no such option; there are add, dropout, kiti, kiti_acceleration, noise"),
+        (["data.n_train=many"], "data.n_train=many: input should be a valid integer"),
+        (["data.resolution=1000"], "resolution=1000 does not divide grid=8192"),
+        (["+model.depth=3"], "model.depth: no such key for kiti.models.fno.FNO1d"),
+        (["collision=hard", "collision.coll_coef=2"], "coll_coef=2.0 is outside [0, 1]"),
+        (["seed=-1"], "seed=-1: input should be greater than or equal to 0"),
+        (["seed=x"], "seed=x: input should be a valid integer"),
+        (["trainer.max_epochs=null"], "trainer.max_epochs=None: input should be a valid integer"),
+        (
+            ["task=operator_rollout"],
+            "do not go together (BurgersData: pairs of functions, FNO1d",
+        ),
+        (["experiment=condensation_fc", "replicas=2", "data.batch_size=8"], "batch_size=80 takes all points"),
+        (["replicas=2"], "replicas=2: kiti.models.fno.FNO1d trains one seed at a time; sweep with -m seed=0,1,2"),
+        (
+            ["experiment=imagenet_resnet50", "data.color_jitter=0.4"],
+            "color_jitter=0.4: timm leaves it out where there is",
+        ),
+        (
+            ["experiment=imagenet_resnet50", "trainer.max_epochs=5"],
+            "warmup_epochs=5 leaves no epoch of 5 for the cosine",
+        ),
+        (["data=burgers_mat"], "data.path: missing; give it as data.path=<value>"),
+        (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose(["experiment=burgers", *overrides])
+    assert said in str(error.value)
+    assert not str(error.value).startswith("data.seed"), "the key that was given, not one that repeats it"
+    assert "\n" not in str(error.value)
+
+
+def test_frames_given_and_frames_seen_must_agree() -> None:
+    with pytest.raises(ConfigError, match=r"model\.t_in=5 is not data\.frames_in=10"):
+        compose(["experiment=heat", "model.t_in=5"])
+
+
+def test_without_an_experiment_the_known_ones_are_named() -> None:
+    with pytest.raises(ConfigError, match="is missing; there are airfoil, airfoil_euler, burgers, burgers_mat"):
+        compose([])
+
+
+def test_hash_is_the_result_s_and_nothing_else_s() -> None:
+    base = compose(["experiment=burgers", "scale=smoke"])
+    same = ["seed=3", "logger=tensorboard", "runs_dir=/elsewhere", "data_dir=/elsewhere", "trainer.accelerator=cpu"]
+    for override in same:
+        assert compose(["experiment=burgers", "scale=smoke", override]).hash == base.hash, override
+    for override in ["residual=kiti", "collision=soft", "optimizer.lr=2e-3", "data.n_train=41", "trainer.max_epochs=3"]:
+        assert compose(["experiment=burgers", "scale=smoke", override]).hash != base.hash, override
+
+
+def test_neutral_keys_do_not_orphan_records() -> None:
+    """A key spelt out at the value that changes nothing gives the hash of the configuration without it."""
+    base = compose(["experiment=burgers", "residual=kiti"])
+    assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=system"]).hash == base.hash
+    assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=batch"]).hash != base.hash
+
+
+def test_a_value_override_composes_like_hydra_s_own() -> None:
+    """compose() applies plain values itself, for speed; Hydra's whole composition must give the same."""
+    fast = compose(["experiment=burgers", "residual=kiti", "residual.coll_coef=0.25", "data.n_train=50"])
+    slow = compose(["experiment=burgers", "residual=kiti", "++residual.coll_coef=0.25", "++data.n_train=50"])
+    assert fast.config == slow.config
+    assert fast.hash == slow.hash
+
+
+def test_the_seed_names_the_directory_and_not_the_hash(tmp_path: Path) -> None:
+    composed = compose(["experiment=burgers", f"runs_dir={tmp_path}", "seed=1"])
+    assert composed.run_dir == tmp_path / "burgers" / composed.hash / "seed-1"
+    assert composed.run_dir_of(2) == tmp_path / "burgers" / composed.hash / "seed-2"
+    other = compose(["experiment=burgers", f"runs_dir={tmp_path}", "seed=2"])
+    assert other.run_dir == composed.run_dir_of(2)
+
+
+def test_the_command_line_complains_in_one_line_without_importing_torch(tmp_path: Path) -> None:
+    """The schema is checked before torch is imported: that is what makes the answer immediate."""
+    program = (
+        "import sys; sys.argv = ['kiti-train', 'experiment=burgers', 'residual=kiti', 'residual.coll_coef=7',"
+        f" 'runs_dir={tmp_path}'];\n"
+        "from kiti.train import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    print('torch' in sys.modules, end.code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False 2"
+    assert done.stderr.strip() == "kiti-train: residual.coll_coef=7: input should be less than or equal to 1"
+    assert not list(tmp_path.iterdir()), "nothing is made before the configuration is right"
+
+
+@pytest.mark.parametrize("program", ["train", "calibrate"])
+def test_help_does_not_import_torch(program: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['kiti-{program}', '--help']\nfrom kiti.{program} import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip().endswith("False"), done.stderr
+    assert "experiment" in done.stdout

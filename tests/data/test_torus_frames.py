@@ -1,0 +1,73 @@
+"""Frames on the torus as data: what is given, what is to be told, at which resolution, and what they are keyed by."""
+
+import pytest
+import torch
+
+from kiti.data.heat import HeatData
+from kiti.data.navier_stokes import NavierStokesData
+from kiti.pde.heat_solver import heat_source, solve_heat
+from kiti.pde.navier_stokes_solver import INITIAL_VORTICITY, paper_forcing, solve_navier_stokes
+
+KINDS = [NavierStokesData, HeatData]
+SMALL = {
+    "n_train": 3, "n_test": 2, "grid": 32, "resolution": 8, "test_resolution": 16, "frames_in": 2, "frames_out": 3,
+    "batch_size": 2, "progress": lambda _done, _total: None,
+}  # fmt: skip
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def test_frames_are_the_solver_s_at_whole_times(kind, tmp_path):
+    data = kind(data_dir=tmp_path, **SMALL)
+    (given, target), (test_given, test_target), _ = data.load()
+    assert (given.shape, target.shape) == ((3, 2, 8, 8), (3, 3, 8, 8))
+    assert (test_given.shape, test_target.shape) == ((2, 2, 16, 16), (2, 3, 16, 16))
+    w0 = INITIAL_VORTICITY.sample(32, (0, 0), range(3))
+    times = [1.0, 2.0, 3.0, 4.0, 5.0]
+    if kind is HeatData:
+        expected = solve_heat(w0, 1e-4, times, heat_source("boundary", 32))
+    else:
+        expected = solve_navier_stokes(w0, 1e-3, times, paper_forcing(32))
+    torch.testing.assert_close(torch.cat([given, target], 1), expected[:, :, ::4, ::4].float())
+
+
+def test_train_and_test_are_other_functions(kind, tmp_path):
+    (train, _), (test, _), _ = kind(data_dir=tmp_path, **SMALL).load()
+    assert (train[:2, 0] - test[:, 0, ::2, ::2]).abs().min() > 0
+
+
+def test_fewer_samples_are_the_first_of_more(kind, tmp_path):
+    more, fewer = (kind(data_dir=tmp_path, **{**SMALL, "n_train": n}).load()[0][1] for n in (3, 2))
+    torch.testing.assert_close(more[:2], fewer, rtol=1e-5, atol=1e-7)  # NS: samples solved together share their steps
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (NavierStokesData, {"viscosity": 2e-3}),
+        (NavierStokesData, {"grid": 64}),
+        (HeatData, {"diffusivity": 2e-4}),
+        (HeatData, {"source": "uniform"}),
+        (HeatData, {"data_seed": 1}),
+        (HeatData, {"frames_out": 4}),
+    ],
+)
+def test_what_changes_the_frames_changes_the_recipe(kind, change, tmp_path):
+    one, other = (kind(data_dir=tmp_path, **{**SMALL, **changed}) for changed in ({}, change))
+    assert one.recipe_fingerprint != other.recipe_fingerprint
+    assert one.recipe_fingerprint == kind(data_dir="elsewhere", **{**SMALL, "batch_size": 1}).recipe_fingerprint
+
+
+def test_a_resolution_that_does_not_divide_is_named(kind, tmp_path):
+    with pytest.raises(ValueError, match="grid 32 is not a multiple of resolution 12"):
+        kind(data_dir=tmp_path, **{**SMALL, "test_resolution": 12})
+
+
+def test_a_solution_that_depends_on_its_steps_is_not_kept(tmp_path):
+    data = NavierStokesData(data_dir=tmp_path, tolerance=1e-15, **SMALL)
+    with pytest.raises(FloatingPointError, match="tolerance=1e-15: take a finer grid"):
+        data.load()
+    assert not list(tmp_path.glob("*/*/data.safetensors"))

@@ -1,0 +1,326 @@
+"""The launcher against a stand-in for kiti.train: past failures, what is left only, signals passed on."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import yaml
+from rich.console import Console
+from test_records import make_record
+
+from kiti.cli.table_command import main
+from kiti.configuration.config import compose
+from kiti.launching import launch as launching
+from kiti.launching.launch import Run, launch
+from kiti.report.table_runs import Cell
+from kiti.storage import records
+
+# A run that does as its first argument says, in the directory named by the second.
+CHILD = textwrap.dedent(
+    """
+    import json, os, signal, sys, time
+    from pathlib import Path
+    how, run_dir = sys.argv[1], Path(sys.argv[2])
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / "starts").open("a") as starts:
+        starts.write(os.environ["OMP_NUM_THREADS"] + os.environ["MKL_NUM_THREADS"] + "\\n")
+    def save(number, frame):
+        (run_dir / "saved").touch()
+        sys.exit(0)
+    if how == "wait":
+        signal.signal(signal.SIGTERM, save)
+        (run_dir / "status.json").write_text(json.dumps({"state": "training", "step": 3, "total": 9, "loss": 0.25}))
+        (run_dir / "ready").touch()
+        time.sleep(60)
+    elif how == "fail":
+        print("working")
+        print("ValueError: no such luck\\n", file=sys.stderr)
+        sys.exit(3)
+    elif how == "silent":
+        sys.exit(4)
+    elif how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "busy":
+        sys.exit(75)
+    elif how == "stop":
+        sys.exit(0)
+    else:
+        (run_dir / "record.json").write_text("{}")
+    """
+)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Makes runs that do as named; their directories and logs lie below tmp_path."""
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+
+    def make(*hows):
+        return [
+            Run(
+                name=f"{how}-{n}",
+                command=(str(script), how, str(tmp_path / f"{how}-{n}")),
+                run_dirs=(tmp_path / f"{how}-{n}",),
+                log=tmp_path / "logs" / f"{how}-{n}.log",
+            )
+            for n, how in enumerate(hows)
+        ]
+
+    return make
+
+
+def said(console):
+    return console.file.getvalue()
+
+
+@pytest.fixture(params=["plain", "terminal"])
+def console(request):
+    return Console(file=io.StringIO(), force_terminal=request.param == "terminal", width=160)
+
+
+def test_a_failure_does_not_stop_the_rest(runs, console):
+    launched = launch(runs("fail", "finish", "silent", "killed", "busy", "stop", "finish"), 2, console)
+    outcomes = {outcome.run.name: (outcome.state, outcome.reason) for outcome in launched.outcomes}
+    assert outcomes == {
+        "fail-0": ("failed", "ValueError: no such luck"),
+        "finish-1": ("finished", ""),
+        "silent-2": ("failed", "exit status 4, nothing said"),
+        "killed-3": ("failed", "killed by SIGKILL; last line: none"),
+        "busy-4": ("running elsewhere", "another process has this run"),
+        "stop-5": ("stopped", "resumes where it saved when called again"),
+        "finish-6": ("finished", ""),
+    }
+    assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
+    assert "fail-0 failed after" in said(console)
+    assert launched.signal == 0
+
+
+def test_the_log_is_kept_and_a_second_try_is_read_alone(runs, tmp_path, console):
+    [run] = runs("fail")
+    launch([run], 1, console)
+    (tmp_path / "exit.py").write_text("raise SystemExit(5)")
+    launch([Run(run.name, (str(tmp_path / "exit.py"),), run.run_dirs, run.log)], 1, console)
+    log = run.log.read_text()
+    assert log.index("working") < log.index("ValueError") < log.index("exit.py")
+    assert "exit status 5, nothing said" in said(console)
+
+
+def test_cores_are_shared_between_jobs(runs, monkeypatch, console):
+    monkeypatch.setattr(launching, "cores", lambda: 8)
+    first, second = runs("finish", "finish")
+    launch([first], 2, console)
+    launch([second], 16, console)
+    assert (first.run_dir / "starts").read_text() == "44\n"
+    assert (second.run_dir / "starts").read_text() == "11\n"
+
+
+def test_jobs_by_default(monkeypatch):
+    monkeypatch.setattr(launching, "cores", lambda: 4)
+    gpu = launching.Path("/dev/nvidia0").exists()
+    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == ([1] * 4 if gpu else [1, 1, 3, 4])
+
+
+def test_the_live_display_shows_each_run(runs, tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    [run] = runs("wait")
+    stop = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import time, os\nwhile not os.path.exists({str(run.run_dir / 'ready')!r}): time.sleep(.05)\n"
+            f"time.sleep(1)\nos.kill({os.getpid()}, 15)",
+        ]
+    )
+    launched = launch([run], 1, console)
+    stop.wait()
+    assert launched.signal == signal.SIGTERM
+    assert "training 3/9  loss 0.25" in said(console)
+    assert "all runs" in said(console)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
+    """Through a process of its own, as a shell would do it."""
+    (tmp_path / "child.py").write_text(CHILD)
+    program = textwrap.dedent(
+        f"""
+        import signal, sys
+        from pathlib import Path
+        from rich.console import Console
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+        from kiti.launch import Run, launch
+        from kiti.table import _report
+        folder = Path({str(tmp_path)!r})
+        runs = [
+            Run(f"wait-{{n}}", (str(folder / "child.py"), "wait", str(folder / f"wait-{{n}}")),
+                (folder / f"wait-{{n}}",), folder / f"{{n}}.log")
+            for n in range(3)
+        ]
+        errors = Console(stderr=True)
+        sys.exit(_report(launch(runs, 2, errors), errors))
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / f"wait-{n}" / "ready").exists() for n in (0, 1)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.send_signal(number)  # as make passes on what the terminal has sent already: still one request
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert all((tmp_path / f"wait-{n}" / "saved").exists() for n in (0, 1))
+    assert not (tmp_path / "wait-2").exists()
+    assert errors.count("stopped: wait-") == 2
+
+
+# Stands in for kiti.train: leaves a record of the error 0.1 + seed, unless told to fail on this seed.
+TRAIN = textwrap.dedent(
+    """
+    import os, sys
+    from pathlib import Path
+    assignments = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    seed = int(assignments["seed"])
+    with open(os.environ["FAKE_STARTS"], "a") as starts:
+        starts.write(" ".join(sys.argv[1:]) + "\\n")
+    if os.environ.get("FAKE_FAILS") == str(seed):
+        sys.exit("RuntimeError: out of luck")
+    made = Path(os.environ["FAKE_RECORDS"]) / f"{assignments.get('residual', 'add')}-{seed}"
+    target = Path(made.read_text())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(made.with_suffix(".json"), target)
+    """
+)
+TABLE = {
+    "kind": "table",
+    "title": "A table",
+    "scales": {"smoke": {"seeds": [0, 1]}},
+    "metrics": [{"key": "test/mse", "label": "MSE"}],
+    "rows": [
+        {"group": "B", "label": "FNO", "run": ["experiment=burgers", "residual=add"]},
+        {"group": "B", "label": "KITI", "run": ["experiment=burgers", "residual=kiti"], "against": "FNO"},
+    ],
+}
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """An experiments folder with the table `p/t`, and a kiti.train that leaves prepared records. Returns its starts."""
+    (tmp_path / "experiments" / "p").mkdir(parents=True)
+    (tmp_path / "experiments" / "p" / "t.yaml").write_text(yaml.safe_dump(TABLE))
+    monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("FAKE_RECORDS", str(tmp_path / "prepared"))
+    monkeypatch.setenv("FAKE_STARTS", str(tmp_path / "starts"))
+    for residual in ("add", "kiti"):
+        for seed in (0, 1):
+            composed = compose(["experiment=burgers", f"residual={residual}", "scale=smoke", f"seed={seed}"])
+            record = make_record(
+                seed, config_hash=composed.hash, config=composed.config, metrics={"test/mse": 0.1 + seed}
+            )
+            prepared = tmp_path / "prepared" / f"{residual}-{seed}"
+            records.write(record, tmp_path).rename(tmp_path / "one.json")
+            prepared.parent.mkdir(exist_ok=True)
+            (tmp_path / "one.json").rename(prepared.with_suffix(".json"))
+            prepared.write_text(str(composed.run_dir / "record.json"))
+    fake = tmp_path / "fake.py"
+    fake.write_text(TRAIN)
+    start = launching._run
+
+    def faked(cell, seed):
+        run = start(cell, seed)
+        assert run.command[:2] == ("-m", "kiti.train")
+        return Run(run.name, (str(fake), *run.command[2:]), run.run_dirs, run.log)
+
+    monkeypatch.setattr(launching, "_run", faked)
+    return lambda: (tmp_path / "starts").read_text().splitlines() if (tmp_path / "starts").exists() else []
+
+
+def kiti_table(tmp_path, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["p/t", "--scale", "smoke", "--experiments", str(tmp_path / "experiments"), *arguments])
+    return ended.value.code
+
+
+def test_kiti_table_runs_what_is_missing_and_only_that(tmp_path, trained, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_FAILS", "1")
+    assert kiti_table(tmp_path, "--run", "--jobs", "2") == 1
+    said = capsys.readouterr()
+    assert len(trained()) == 4
+    assert "experiment=burgers residual=add scale=smoke seed=0" in trained()
+    failures = [line for line in said.err.splitlines() if line.startswith("failed: burgers-")]
+    assert len(failures) == 2
+    assert all("RuntimeError: out of luck (log: " in line for line in failures)
+    assert "one seed: no verdict" in said.out
+
+    monkeypatch.delenv("FAKE_FAILS")
+    assert kiti_table(tmp_path, "--run") == 0
+    assert sorted(line.split()[-1] for line in trained()[4:]) == ["seed=1", "seed=1"]
+    said = capsys.readouterr()
+    assert "no difference seen" in said.out
+    assert "[2/2]" in said.err
+    outputs = sorted(path.name for path in (tmp_path / "runs" / "tables" / "p").iterdir())
+    assert outputs == ["t.smoke.csv", "t.smoke.md", "t.smoke.tex"]
+    assert (tmp_path / "runs" / "tables" / "p" / "t.smoke.md").read_text() == said.out
+
+    assert kiti_table(tmp_path, "--run") == 0
+    assert len(trained()) == 6
+
+
+def test_without_run_it_only_reads(tmp_path, trained):
+    assert kiti_table(tmp_path) == 0
+    assert trained() == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, capsys):
+    prepared = [records.read(path) for path in sorted((tmp_path / "prepared").glob("*.json"))]
+    records.publish(prepared, tmp_path / "experiments" / "p" / "records" / "burgers-smoke.jsonl")
+    assert kiti_table(tmp_path) == 0
+    assert "Runs: 4 (0 of this machine, 4 committed)" in capsys.readouterr().out
+    assert kiti_table(tmp_path, "--run") == 0
+    assert len(trained()) == 4
+    assert "Runs: 4 (4 of this machine, 0 committed)" in capsys.readouterr().out
+
+
+def test_a_broken_status_file_is_no_harm(tmp_path, console):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "status.json").write_text(json.dumps({"state": "training", "step": 1})[:-4])
+    code = f"import time; time.sleep(0.5); open({str(run_dir / 'record.json')!r}, 'w').write('x')"
+    (tmp_path / "slow.py").write_text(code)
+    run = Run("r", (str(tmp_path / "slow.py"),), (run_dir,), tmp_path / "r.log")
+    assert [outcome.state for outcome in launch([run], 1, console).outcomes] == ["finished"]
+
+
+def test_seeds_that_one_process_can_train_are_one_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
+    one = ("experiment=condensation_fc", "scale=smoke")
+    other = ("experiment=burgers", "scale=smoke")
+    cells = {overrides: Cell(overrides, compose(overrides)) for overrides in (one, other)}
+    there = cells[one].run_dir(2)
+    there.mkdir(parents=True)
+    (there / "record.json").write_text("{}")
+    found = launching.missing_runs((cells, [0, 1, 2, 3]))
+    said = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
+    assert said == [
+        ("experiment=condensation_fc", ("seed=0", "replicas=2"), 2),
+        ("experiment=burgers", ("seed=0",), 1),
+        ("experiment=burgers", ("seed=1",), 1),
+        ("experiment=burgers", ("seed=2",), 1),
+        ("experiment=condensation_fc", ("seed=3",), 1),
+        ("experiment=burgers", ("seed=3",), 1),
+    ]
+    more = launching.missing_runs(({one: cells[one]}, [3]), (cells, [0, 1, 2, 3, 4]))
+    assert [run.command[4:] for run in more if run.command[2] == one[0]] == [
+        ("seed=3", "replicas=2"),
+        ("seed=0", "replicas=2"),
+    ], "what two tables ask for of a configuration is made together"
+    assert not found[0].finished
+    assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))

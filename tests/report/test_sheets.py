@@ -1,0 +1,46 @@
+"""What a YAML may say, what it may not, and that every one of the repository composes."""
+
+import pytest
+import yaml
+from table_cases import TABLE, VANILLA
+
+from kiti.report import sheets
+from kiti.report.sheets import SheetError
+from kiti.report.table_runs import plan
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": [TABLE["rows"][0] | {"agianst": "FNO"}]}, "agianst"),
+        ({"rows": [TABLE["rows"][0] | {"against": "KITI"}]}, "against 'KITI'"),
+        ({"rows": [TABLE["rows"][0], TABLE["rows"][0]]}, "stands twice"),
+        ({"rows": [TABLE["rows"][0] | {"published": "0,1"}]}, "published"),
+        ({"rows": [TABLE["rows"][0] | {"published": ""}]}, "published"),
+        ({"scales": {"smoke": {"seeds": []}}}, "seeds"),
+        ({"scales": {"smoke": {"seeds": [1, 1]}}}, "twice"),
+        ({"metrics": [{"key": "test/mse", "label": "MSE"}]}, "published: true"),
+        ({"metrics": [m | {"published": True} for m in TABLE["metrics"]]}, "given by metric"),
+        ({"rows": [TABLE["rows"][0] | {"published": {"MSE": "0.1"}}]}, "published names MSE"),
+        ({"rows": [TABLE["rows"][0] | {"published": {"relative L2": "0,1"}}]}, "published"),
+        ({"metrics": [TABLE["metrics"][0] | {"of": ["Heat"]}]}, "of Heat, which no row is of"),
+        ({"rows": [TABLE["rows"][0] | {"run": {"paper": VANILLA}}]}, "run is given for paper; the scales are smoke"),
+        ({"rows": [TABLE["rows"][0] | {"keys": {"test/error": "test/mse"}}]}, "keys names test/error"),
+        ({"rows": [TABLE["rows"][0] | {"published_relative": -0.1}]}, "published_relative needs a row it is against"),
+        ({"kind": "plot"}, "kind"),
+    ],
+)
+def test_a_mistake_in_the_yaml_is_one_line(experiments, change, said):
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | change))
+    with pytest.raises(SheetError) as error:
+        sheets.load("paper/t", experiments)
+    assert said in str(error.value)
+    assert "t.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", sheets.names(sheets.EXPERIMENTS))
+def test_every_sheet_of_the_repository_composes(name):
+    sheet = sheets.load(name, sheets.EXPERIMENTS)
+    for scale in sheet.scales:
+        assert plan(sheet.table(scale), scale)

@@ -1,0 +1,199 @@
+"""From records to published | ours | verdict: what a table says, and what it refuses."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import pytest
+import yaml
+from table_cases import KITI, TABLE, VANILLA, build, lines_of, recorded, save
+
+from kiti.configuration.config import ConfigError, compose
+from kiti.report import formats, tables
+from kiti.report.table_runs import aggregate
+from kiti.storage import records
+from kiti.storage.records import RecordError
+
+
+def test_a_table_compares_by_seed(runs_dir, experiments):
+    for seed, (ours, baseline) in enumerate([(0.10, 0.20), (0.11, 0.22), (0.09, 0.20)]):
+        save(recorded(KITI, seed, ours), runs_dir)
+        save(recorded(VANILLA, seed, baseline), runs_dir)
+    table = build("paper/t", experiments)
+    text = formats.markdown(tables.grid(table))
+
+    line = lines_of(table)["KITI-FNO", "test/relative_l2", "FNO"]
+    assert line.comparison.verdict == "better"
+    assert line.comparison.difference == pytest.approx(-0.32 / 3)
+    assert line.published_relative == pytest.approx(0.00166 / 0.00217 - 1)
+    [row] = [row for row in text.splitlines() if "KITI-FNO" in row and "relative L2" in row]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [
+        *("Burgers", "KITI-FNO", "relative L2", "0.00166", "0.100 ± 0.010 (n=3)", "FNO"),
+        *("-0.107 [-0.121, -0.092]", "-51.6 % (-23.5 %)", "<0.001", "better", "smoke", "–"),
+    ]
+    assert "data.n_train 40 (1000)" in text
+    assert "not comparable with numbers at scale smoke" in text
+    assert "Runs: 6 (6 of this machine, 0 committed)" in text
+    assert "commit cccccccccc; on Some CPU; torch 2.11.0" in text
+
+
+def test_what_was_not_run_is_said(runs_dir, experiments):
+    save(recorded(VANILLA, 1, 0.1), runs_dir)
+    lines = lines_of(build("paper/t", experiments))
+    assert lines["FNO", "test/mse", ""].summary.n == 1
+    text = formats.markdown(tables.grid(build("paper/t", experiments)))
+    [row] = [row for row in text.splitlines() if "KITI-FNO" in row and "MSE" in row]
+    assert row.count("not run") == 2
+    save(recorded(KITI, 1, 0.2), runs_dir)
+    assert "one seed: no verdict" in formats.markdown(tables.grid(build("paper/t", experiments)))
+
+
+def test_a_seed_outside_the_list_does_not_count(runs_dir, experiments):
+    save(recorded(VANILLA, 0, 0.1), runs_dir)
+    save(recorded(VANILLA, 9, 0.9), runs_dir)
+    assert lines_of(build("paper/t", experiments))["FNO", "test/relative_l2", ""].summary.n == 1
+
+
+def test_a_diverged_seed_is_shown(runs_dir, experiments):
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.2), runs_dir)
+        save(recorded(KITI, seed, math.nan if seed == 1 else 0.1), runs_dir)
+    text = formats.markdown(tables.grid(build("paper/t", experiments)))
+    assert "(n=2, 1 diverged)" in text
+    assert "diverged (seed 1): no verdict" in text
+
+
+def test_this_machines_record_wins_over_the_committed_one(runs_dir, experiments):
+    committed = [recorded(VANILLA, seed, 0.5) for seed in (0, 1)]
+    records.publish(committed, experiments / "paper" / "records" / "burgers-smoke.jsonl")
+    save(recorded(VANILLA, 1, 0.1), runs_dir)
+    table = build("paper/t", experiments)
+    found = lines_of(table)["FNO", "test/relative_l2", ""].filled
+    assert {seed: (one.committed, one.record.metrics["test/relative_l2"]) for seed, one in found.records.items()} == {
+        0: (True, 0.5),
+        1: (False, 0.1),
+    }
+    assert "Runs: 2 (1 of this machine, 1 committed)" in formats.markdown(tables.grid(table))
+    alone = lines_of(build("paper/t", experiments, local=False))["FNO", "test/relative_l2", ""]
+    assert alone.summary.mean == 0.5
+
+
+def test_records_of_two_configurations_are_not_averaged(runs_dir):
+    ours, other = (recorded([*KITI, f"residual.coll_coef={c}"], seed, 0.1) for seed, c in enumerate((0.5, 0.25)))
+    with pytest.raises(RecordError) as error:
+        aggregate([ours, other], "test/mse")
+    for part in (ours.config_hash, other.config_hash, "residual.coll_coef: 0.5 and 0.25"):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_in_another_configurations_folder_is_refused(runs_dir, experiments):
+    stray = recorded([*KITI, "residual.coll_coef=0.25"], 0, 0.1)
+    records.write(stray, compose([*KITI, "scale=smoke", "seed=0"]).run_dir)
+    with pytest.raises(RecordError, match=r"residual.coll_coef: .* and 0.25"):
+        build("paper/t", experiments)
+    misplaced = recorded(KITI, 4, 0.1)
+    records.write(misplaced, compose([*KITI, "scale=smoke", "seed=0"]).run_dir)
+    with pytest.raises(RecordError, match=r"seed-0/record.json: is of seed 4"):
+        build("paper/t", experiments)
+
+
+@pytest.mark.parametrize("what", ["content", "split"])
+def test_records_of_different_data_are_not_compared(runs_dir, experiments, what):
+    save(recorded(VANILLA, 0, 0.1), runs_dir)
+    ours = recorded(KITI, 0, 0.1)
+    save(replace(ours, data=replace(ours.data, **{what: "another"})), runs_dir)
+    with pytest.raises(RecordError, match=f"{what} .* and another"):
+        build("paper/t", experiments)
+
+
+def test_data_of_one_recipe_compare_where_a_processor_rounds_otherwise(runs_dir, experiments):
+    base, ours = recorded(VANILLA, 0, 0.1), recorded(KITI, 0, 0.1)
+    save(replace(base, data=replace(base.data, recipe="a")), runs_dir)
+    save(replace(ours, data=replace(ours.data, recipe="a", content="another")), runs_dir)
+    build("paper/t", experiments)
+
+
+def test_a_metric_that_is_not_there_is_named(runs_dir):
+    with pytest.raises(RecordError, match=r"no metric 'test/accuracy'; it has: test/relative_l2"):
+        aggregate([recorded(VANILLA, 0, 0.1)], "test/accuracy")
+
+
+def test_several_printed_metrics_and_one_that_is_neither_good_nor_bad(runs_dir, experiments):
+    metrics = [m | {"published": True, "higher_is_better": None} for m in TABLE["metrics"]]
+    digits = [{"relative L2": "0.1", "MSE": "0.2"}, {"relative L2": "0.3"}]
+    rows = [row | {"published": printed} for row, printed in zip(TABLE["rows"], digits, strict=True)]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"metrics": metrics, "rows": rows}))
+    for seed in range(3):
+        save(recorded(KITI, seed, 0.10 + 0.01 * seed), runs_dir)
+        save(recorded(VANILLA, seed, 0.20 + 0.02 * seed), runs_dir)
+    table = build("paper/t", experiments)
+    line = lines_of(table)["KITI-FNO", "test/relative_l2", "FNO"]
+    assert line.comparison.verdict == "lower"
+    assert line.published_relative == pytest.approx(2.0)
+    assert math.isnan(lines_of(table)["KITI-FNO", "test/mse", "FNO"].published_relative)
+    cells = [[cell.strip() for cell in row.split("|")] for row in formats.markdown(tables.grid(table)).splitlines()]
+    printed = {(row[2], row[3]): row[4] for row in cells if len(row) > 5 and row[1] == "Burgers"}
+    assert printed == {
+        ("FNO", "relative L2"): "0.1",
+        ("FNO", "MSE"): "0.2",
+        ("KITI-FNO", "relative L2"): "0.3",
+        ("KITI-FNO", "MSE"): "–",
+    }
+
+
+def test_a_change_that_is_printed_without_values(runs_dir, experiments):
+    plain = {key: value for key, value in TABLE["rows"][0].items() if key != "published"}
+    kiti = {key: value for key, value in TABLE["rows"][1].items() if key != "published"}
+    rows = [plain, kiti | {"published_relative": -0.068, "against": ["FNO", "other"]}, plain | {"label": "other"}]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.2 + 0.02 * seed), runs_dir)
+        save(recorded(KITI, seed, 0.2 + 0.03 * seed), runs_dir)
+    table = build("paper/t", experiments)
+    lines = {(line.filled.row.label, line.metric.key, line.against): line for line in table.lines}
+    assert lines["KITI-FNO", "test/relative_l2", "FNO"].published_relative == -0.068
+    assert math.isnan(lines["KITI-FNO", "test/relative_l2", "other"].published_relative)
+    assert math.isnan(lines["KITI-FNO", "test/mse", "FNO"].published_relative)
+    assert "(-6.8 %)" in formats.markdown(tables.grid(table))
+    assert any("not comparable" in note for note in table.notes)
+
+
+def test_a_row_that_shows_something_else_of_a_run(runs_dir, experiments):
+    trivial = {"group": "Burgers", "label": "trivial", "run": VANILLA, "keys": {"test/mse": "train/relative_l2"}}
+    rows = [trivial, TABLE["rows"][0] | {"against": "trivial"}]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.2 + 0.02 * seed), runs_dir)
+    table = build("paper/t", experiments)
+    shown = {line.filled.row.label: line.summary.mean for line in table.lines if line.metric.key == "test/mse"}
+    assert shown == {"trivial": pytest.approx(0.11), "FNO": pytest.approx(0.0487, abs=1e-4)}
+    found = {(row["row"], row["metric"]) for row in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    assert ("trivial", "train/relative_l2") in found
+
+
+def test_problems_that_are_measured_differently_and_runs_that_differ_by_scale(runs_dir, experiments):
+    rows = [
+        TABLE["rows"][0],
+        {"group": "Other", "label": "FNO", "run": {"smoke": KITI}, "published": "16.4"},
+    ]
+    rmse = {"key": "train/relative_l2", "label": "RMSE", "published": True, "of": ["Other"]}
+    metrics = [metric | {"of": ["Burgers"]} for metric in TABLE["metrics"]] + [rmse]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows, "metrics": metrics}))
+    save(recorded(VANILLA, 0, 0.2), runs_dir)
+    save(recorded(KITI, 0, 0.1), runs_dir)
+    found = [
+        (line.filled.row.group, line.metric.label, line.summary.mean) for line in build("paper/t", experiments).lines
+    ]
+    assert found == [("Burgers", "relative L2", 0.2), ("Burgers", "MSE", pytest.approx(0.04)), ("Other", "RMSE", 0.05)]
+    written = list(csv.DictReader(io.StringIO(tables.to_csv(build("paper/t", experiments)))))
+    assert [row["published"] for row in written] == ["0.00217", "", "16.4"]
+
+
+def test_a_row_that_does_not_compose_is_named(experiments):
+    rows = [TABLE["rows"][0] | {"run": ["experiment=burgers", "residual=kitti"]}]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    with pytest.raises(ConfigError, match=r"row Burgers/FNO: .*kitti"):
+        build("paper/t", experiments)

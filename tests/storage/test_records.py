@@ -1,0 +1,225 @@
+"""A record is written whole or not at all, read strictly, and committed without what belongs to one machine."""
+
+import json
+import math
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pytest
+
+from kiti.storage import records
+from kiti.storage.records import DataState, GitState, Record, RecordError
+
+
+def make_record(seed=0, **changes):
+    values = {
+        "experiment": "burgers",
+        "scale": "smoke",
+        "seed": seed,
+        "config_hash": "0123456789ab",
+        "config": {"data": {"n_train": 40}, "trainer": {"max_epochs": 2}},
+        "overrides": ["experiment=burgers"],
+        "git": GitState(commit="c" * 40, dirty=False, diff=""),
+        "versions": {"torch": "2.11.0"},
+        "data": DataState(content="d1", split="s1"),
+        "device": "cpu",
+        "device_name": "Some CPU",
+        "precision": "32-true",
+        "world_size": 1,
+        "started": "2026-01-01T00:00:00Z",
+        "wall_seconds": 1.5,
+        "train_samples_per_second": 100.0,
+        "peak_memory_mib": 300.0,
+        "parameters": 1000,
+        "flops_per_sample": 1e6,
+        "metrics": {"test/relative_l2": 0.1, "test/mse": 0.01},
+        "collisions": {"blocks.0": {"partners": 0.5, "energy_ratio": 1.1}},
+    }
+    return Record(**(values | changes))
+
+
+def test_round_trip(tmp_path):
+    record = make_record(ko={"soft/scale": 0.9})
+    path = records.write(record, tmp_path / "burgers" / "0123456789ab" / "seed-0")
+    assert path.name == "record.json"
+    assert records.read(path) == record
+    assert [entry.name for entry in path.parent.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
+def test_a_diverged_metric_is_valid_json_and_comes_back_as_nan(tmp_path, lost):
+    record = make_record(metrics={"test/mse": lost}, collisions={"m": {"energy_ratio": lost}}, peak_memory_mib=None)
+    path = records.write(record, tmp_path)
+    stored = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert stored["metrics"] == {"test/mse": None}
+    back = records.read(path)
+    assert math.isnan(back.metrics["test/mse"])
+    assert math.isnan(back.collisions["m"]["energy_ratio"])
+    json.loads(records.compact(record), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_a_writer_killed_before_the_rename_leaves_no_record(tmp_path):
+    killed = textwrap.dedent(
+        f"""
+        import os, signal
+        from pathlib import Path
+        from kiti import records
+        os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        records.write_whole(Path({str(tmp_path)!r}) / "record.json", b"x" * 100_000)
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
+    assert not list(tmp_path.rglob(records.FILE_NAME))
+    records.write(make_record(), tmp_path)
+    assert len(list(tmp_path.rglob(records.FILE_NAME))) == 1
+
+
+def test_a_writer_that_fails_keeps_the_record_there_was(tmp_path, monkeypatch):
+    path = records.write(make_record(), tmp_path)
+    before = path.read_bytes()
+
+    def no_space(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(records.os, "fsync", no_space)
+    with pytest.raises(OSError, match="no space"):
+        records.write(make_record(seed=5), tmp_path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def change(content, **changes):
+    plain = json.loads(content) | changes
+    return json.dumps({key: value for key, value in plain.items() if value is not ...})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda content: content[: len(content) // 2], "Invalid JSON"),
+        (lambda content: "", "Invalid JSON"),
+        (lambda content: "[]", "record"),
+        (lambda content: change(content, metrics=...), "metrics: Field required"),
+        (lambda content: change(content, schema=2), "schema 2, this kiti reads 1; use the kiti that wrote it"),
+        (lambda content: change(content, seed="first"), "seed: Input should be a valid integer"),
+        (lambda content: change(content, extra=1), "extra"),
+    ],
+)
+def test_a_record_that_is_not_one_is_named_in_one_line(tmp_path, damage, said):
+    path = records.write(make_record(), tmp_path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(RecordError) as error:
+        records.read(path)
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_record_is_named(tmp_path):
+    with pytest.raises(RecordError, match=r"gone/record.json: No such file"):
+        records.read(tmp_path / "gone" / "record.json")
+
+
+def test_compact_names_no_folder_and_hashes_the_diff():
+    record = make_record(
+        config={
+            "data": {"n_train": 1, "data_dir": "/home/me/data"},
+            "runs_dir": "/home/me/runs",
+            "list": [{"data_dir": 1}],
+        },
+        overrides=["experiment=burgers", "data_dir=/home/me/data", "+runs_dir=/home/me/runs"],
+        git=GitState(commit="c" * 40, dirty=True, diff="--- /home/me/x"),
+    )
+    line = records.compact(record)
+    assert "/home/me" not in line
+    assert "\n" not in line
+    plain = json.loads(line)
+    assert plain["git"]["diff"].startswith("sha256:")
+    assert plain["config"] == {"data": {"n_train": 1}, "list": [{}]}
+    assert plain["overrides"] == ["experiment=burgers"]
+
+
+def test_publishing_merges_by_configuration_and_seed(tmp_path):
+    path = tmp_path / "records" / "burgers-smoke.jsonl"
+    records.publish([make_record(seed=1), make_record(seed=0)], path)
+    other = make_record(seed=0, config_hash="ba9876543210")
+    newer = make_record(seed=1, metrics={"test/mse": 0.5})
+    records.publish([other, newer], path)
+    published = records.read_lines(path)
+    assert [(r.config_hash, r.seed) for r in published] == [
+        ("0123456789ab", 0),
+        ("0123456789ab", 1),
+        ("ba9876543210", 0),
+    ]
+    assert published[1].metrics == {"test/mse": 0.5}
+    content = path.read_bytes()
+    records.publish(published, path)
+    assert path.read_bytes() == content
+
+
+def test_seeds_trained_side_by_side_share_a_line(tmp_path):
+    path = tmp_path / "records" / "synthetic-paper.jsonl"
+    together = [
+        make_record(seed=seed, replicas=3, metrics={"test/mse": 0.1 * seed, "rho": math.nan, "same": 2.0})
+        for seed in range(3)
+    ]
+    alone = make_record(seed=7)
+    records.publish([*together, alone], path)
+    assert len(path.read_text().splitlines()) == 2
+    assert len(path.read_bytes()) < 3 * len(records.compact(alone).encode())
+    found = records.read_lines(path)
+    assert [records.compact(record) for record in found] == [records.compact(r) for r in (*together, alone)]
+    content = path.read_bytes()
+    records.publish(found, path)
+    assert path.read_bytes() == content
+    newer = make_record(seed=1, replicas=2, metrics={"test/mse": 9.0})
+    records.publish([newer], path)
+    assert [record.metrics["test/mse"] for record in records.read_lines(path)][1] == 9.0
+    for damaged in (content.replace(b'"records":3', b'"records":4'), content.replace(b'{"all":', b'{"al":')):
+        path.write_bytes(damaged)
+        with pytest.raises(RecordError, match=r"paper.jsonl:1: .*; restore the file from git"):
+            records.read_lines(path)
+
+
+def test_a_damaged_committed_line_is_named(tmp_path):
+    path = tmp_path / "burgers.jsonl"
+    path.write_text(records.compact(make_record()) + "\n\n{\n")
+    with pytest.raises(RecordError, match=r"burgers.jsonl:3: .*restore the file from git"):
+        records.read_lines(path)
+
+
+def git(repo, *arguments):
+    identity = ["-c", "user.name=n", "-c", "user.email=e@e"]
+    subprocess.run(["git", "-C", str(repo), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_git_state(tmp_path):
+    assert records.git_state(tmp_path).commit == "unknown"
+    git(tmp_path, "init")
+    (tmp_path / "a.txt").write_text("one\n")
+    assert records.git_state(tmp_path) == GitState(commit="none", dirty=True, diff="?? a.txt\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    clean = records.git_state(tmp_path)
+    assert (len(clean.commit), clean.dirty, clean.diff) == (40, False, "")
+    (tmp_path / "a.txt").write_text("two\n")
+    (tmp_path / "b.txt").write_text("new\n")
+    changed = records.git_state(tmp_path)
+    assert changed.commit == clean.commit
+    assert changed.dirty
+    assert "-one\n+two\n" in changed.diff
+    assert changed.diff.endswith("?? b.txt\n")
+
+
+def test_package_versions():
+    versions = records.package_versions(["pydantic", "no-such-package-here"])
+    assert list(versions) == ["pydantic"]
+
+
+def test_fields_can_be_changed_but_not_in_place():
+    record = make_record()
+    with pytest.raises(AttributeError):
+        record.seed = 3
+    assert replace(record, seed=3).seed == 3

@@ -1,0 +1,91 @@
+"""The monitor's figures are those of the collisions, and it warns once."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import nn
+
+from kiti.collision.statistics import Collisions
+from kiti.ko import KO
+from kiti.residual import KITIResidual
+from kiti.training.callbacks.collision_monitor import CollisionMonitor
+
+TRAINER = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+
+
+class Logged(LightningModule):
+    """Keeps what is logged; it is in no loop, where Lightning would refuse `log`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.ModuleDict({"first": KITIResidual(2, 0.5), "second": KITIResidual(2, 0.5)})
+        self.logged: dict[str, float] = {}
+
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        self.logged[name] = value
+
+
+def step(monitor: CollisionMonitor, module: Logged, partners: float, ratio: float) -> None:
+    [first, _] = module.model.values()
+    first.collisions = Collisions(torch.tensor(partners), torch.tensor(ratio))
+    monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+
+
+def test_logs_epoch_means_and_sums_the_training() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    step(monitor, module, 1.0, 2.0)
+    step(monitor, module, 2.0, 4.0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert module.logged == {"collision/first/partners": 1.5, "collision/first/energy_ratio": 3.0}
+    step(monitor, module, 6.0, 0.0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert monitor.collisions() == {"first": {"partners": 3.0, "energy_ratio": 2.0}}
+
+
+def test_its_sums_go_through_a_checkpoint() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    step(monitor, module, 1.0, 2.0)
+    resumed = CollisionMonitor(10)
+    resumed.load_state_dict(monitor.state_dict())
+    step(resumed, module, 3.0, 4.0)
+    resumed.on_train_epoch_end(TRAINER, module)
+    assert module.logged["collision/first/partners"] == 2.0
+
+
+@pytest.mark.parametrize("ratio", [11.0, float("nan")])
+def test_warns_once_when_the_ratio_passes_the_mark(ratio: float) -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    step(monitor, module, 5.0, ratio)
+    with pytest.warns(UserWarning, match="first: collisions multiply the kinetic energy by"):
+        monitor.on_train_epoch_end(TRAINER, module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(monitor, module, 5.0, ratio)
+        monitor.on_train_epoch_end(TRAINER, module)
+
+
+def test_says_nothing_where_nothing_collides() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert module.logged == {}
+    assert monitor.collisions() is None
+    assert monitor.ko() is None
+
+
+def test_sums_the_change_of_gradients_that_collide() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    module.weight = nn.Parameter(torch.randn(4, 3))
+    module.ko = KO(torch.optim.SGD([module.weight]), {"weight": module.weight}, "soft", 0.1, attach=False)
+    changes = []
+    for _ in range(3):
+        module.weight.grad = torch.randn(4, 3)
+        module.ko.collide()
+        changes.append(float(module.ko.relative_change["weight"]))
+        monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert monitor.ko() == {"weight": pytest.approx(sum(changes) / 3)}
+    assert module.logged["ko/weight/relative_change"] == pytest.approx(sum(changes) / 3)

@@ -1,0 +1,251 @@
+"""A run can be stopped at any moment and goes on as if it had not been; no two runs share a directory."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from safetensors.torch import load_file
+
+from kiti.cli.train_command import train
+from kiti.configuration.config import Composed, compose
+from kiti.storage import records
+from kiti.storage import run_dirs as runs
+from kiti.training import building
+from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
+
+# 5 steps an epoch, 3 epochs; KO's directions and KITI's are both random, dropout is not needed.
+RUN = ["experiment=burgers", "scale=smoke", "data.n_train=100", "trainer.max_epochs=3"]
+NEVER = "callbacks.checkpointing.every_seconds=1e9"
+STEPS = 15
+
+
+def configured(place: Path, *overrides: str) -> Composed:
+    return compose([*RUN, NEVER, f"runs_dir={place}/runs", f"data_dir={place.parent}/data", *overrides])
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing of the trainer's clean-up may matter, for what it writes is not read."""
+
+
+class SaveAndKill(Callback):
+    """Saves before step `save` (None: never) as Checkpointing does, and dies within step `kill`, after its backward."""
+
+    def __init__(self, save: int | None, kill: int) -> None:
+        self.save, self.kill = save, kill
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.save:
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / Checkpointing.FILE)
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == self.kill:
+            raise Killed
+
+
+def add_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
+    plain: Callable[[Composed], Trainer] = building.trainer
+
+    def with_callback(composed: Composed) -> Trainer:
+        trainer = plain(composed)
+        trainer.callbacks.append(callback)
+        return trainer
+
+    monkeypatch.setattr(building, "trainer", with_callback)
+
+
+SWITCHES = [
+    ("residual=kiti", "collision=hard", "collision.coll_coef=0.9"),
+    ("residual=add", "collision=none"),
+    ("residual=kiti_acceleration", "collision=soft"),
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
+    """The run directory of each combination of switches, trained without a stop."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    directories = {}
+    for switches in SWITCHES:
+        composed = configured(place, *switches)
+        train(composed)
+        directories[switches] = composed.run_dir
+    return directories
+
+
+def same_result(one: Path, other: Path) -> None:
+    weights, others = load_file(one / "weights.safetensors"), load_file(other / "weights.safetensors")
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, others[name]), name
+    first, second = records.read(one / "record.json"), records.read(other / "record.json")
+    assert first.metrics == second.metrics
+    assert first.collisions == second.collisions
+    assert first.ko == second.ko
+
+
+# Before the first step, within an epoch, at its end, at the next one's start, at the last step; saved then or earlier.
+@pytest.mark.parametrize(
+    ("save", "kill"), [(None, 3), (0, 0), (2, 2), (3, 4), (4, 5), (5, 5), (5, 8), (7, 11), (10, 14), (14, 14)]
+)
+def test_killed_and_resumed_is_bit_identical(
+    save: int | None, kill: int, undisturbed: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switches = SWITCHES[0]
+    composed = configured(tmp_path, *switches)
+    with monkeypatch.context() as patch:
+        add_callback(patch, SaveAndKill(save, kill))
+        with pytest.raises(Killed):
+            train(composed)
+    assert not runs.finished(composed.run_dir)
+    train(composed)
+    same_result(composed.run_dir, undisturbed[switches])
+
+
+@pytest.mark.parametrize("switches", SWITCHES[1:])
+def test_killed_twice_and_resumed_is_bit_identical(
+    switches: tuple[str, ...], undisturbed: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = configured(tmp_path, *switches)
+    for save, kill in [(3, 6), (8, 9)]:
+        with monkeypatch.context() as patch:
+            add_callback(patch, SaveAndKill(save, kill))
+            with pytest.raises(Killed):
+                train(composed)
+    train(composed)
+    same_result(composed.run_dir, undisturbed[switches])
+
+
+def test_killed_before_its_record_it_only_tests_again(undisturbed: dict, tmp_path: Path) -> None:
+    composed = configured(tmp_path, *SWITCHES[0])
+    train(composed)
+    (composed.run_dir / "record.json").unlink()
+    (composed.run_dir / "weights.safetensors").unlink()
+    train(composed)
+    same_result(composed.run_dir, undisturbed[SWITCHES[0]])
+
+
+class AskToStop(Callback):
+    def __init__(self, checkpointing: Checkpointing, step: int) -> None:
+        self.checkpointing, self.step = checkpointing, step
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_saves_and_exits_with_0(
+    undisturbed: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    composed = configured(tmp_path, *SWITCHES[0])
+    with monkeypatch.context() as patch:
+        add_callback(patch, AskToStop(Checkpointing(1e9), 7))
+        with pytest.raises(SystemExit) as end:
+            train(composed)
+    assert end.value.code == 0
+    assert "stopped at step 7 and saved" in capsys.readouterr().err
+    train(composed)
+    same_result(composed.run_dir, undisturbed[SWITCHES[0]])
+
+
+def test_checkpoints_hold_tensors_and_plain_values_only(undisturbed: dict) -> None:
+    for run_dir in undisturbed.values():
+        loaded = torch.load(run_dir / "last.ckpt", weights_only=True)
+        assert loaded["global_step"] == STEPS
+
+
+def test_a_half_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while saving, the checkpoint before it stands."""
+    composed = configured(tmp_path)
+    real_save = torch.save
+
+    def torn(checkpoint: Any, file: Any) -> None:
+        if checkpoint["global_step"] == 6:
+            file.write(b"half")
+            raise Killed
+        real_save(checkpoint, file)
+
+    saving_always = compose(
+        [
+            *RUN,
+            "callbacks.checkpointing.every_seconds=0",
+            f"runs_dir={tmp_path}/runs",
+            f"data_dir={tmp_path.parent}/data",
+        ]
+    )
+    assert saving_always.hash == composed.hash
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", torn)
+        with pytest.raises(Killed):
+            train(saving_always)
+    assert torch.load(composed.run_dir / "last.ckpt", weights_only=True)["global_step"] == 5
+    train(composed)
+    assert runs.finished(composed.run_dir)
+
+
+def test_the_record_says_what_ran(undisturbed: dict) -> None:
+    record = records.read(undisturbed[SWITCHES[0]] / "record.json")
+    assert record.experiment == "burgers"
+    assert record.scale == "smoke"
+    assert record.config["residual"]["collision_heads"] == 8
+    assert set(record.metrics) == {"test/relative_l2", "test/mse", "train/relative_l2", "train/mse"}
+    assert record.collisions is not None
+    assert set(record.collisions) == {f"layers.{i}.residual" for i in range(4)}
+    assert record.implementations == {f"layers.{i}.residual": "numba" for i in range(4)}
+    assert record.ko is not None
+    assert record.ko["fc1.weight"] > 0
+    assert record.parameters == 4 * (8 * 8 * 8 * 2 + 8 * 8 + 8) + 24 + 8 * 128 + 128 + 129
+    assert record.flops_per_sample is not None
+    assert record.flops_per_sample > 2 * 4 * 8 * 8 * 64
+    assert record.data.recipe is not None
+    assert record.data.split == "train 100, test 20"
+    assert {"torch", "pytorch-lightning", "kiti"} <= set(record.versions)
+    assert record.wall_seconds > 0
+    assert record.world_size == 1
+
+
+def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import subprocess
+    import sys
+
+    with runs.held(tmp_path / "seed-0"):
+        code = "from kiti.storage.run_dirs import held\nfrom pathlib import Path\n"
+        code += f"with held(Path('{tmp_path}/seed-0')): pass"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert other.returncode == runs.LOCKED
+    assert "another process is running this very run" in other.stderr
+    with runs.held(tmp_path / "seed-0"):
+        pass
+
+
+def test_nothing_finished_is_lost(tmp_path: Path) -> None:
+    run_dir = tmp_path / "seed-0"
+    assert runs.set_aside(run_dir) is None
+    for attempt in range(3):
+        run_dir.mkdir()
+        (run_dir / "record.json").write_text(json.dumps(attempt))
+        aside = runs.set_aside(run_dir)
+        assert aside is not None
+        assert json.loads((aside / "record.json").read_text()) == attempt
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_stopped_is_not_swallowed_by_lightning() -> None:
+    assert not issubclass(Stopped, KeyboardInterrupt)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collision", ["none", "soft", "hard"])
+@pytest.mark.parametrize("residual", ["add", "kiti", "kiti_acceleration", "dropout", "noise"])
+def test_every_combination_of_the_two_switches_runs(residual: str, collision: str, tmp_path: Path) -> None:
+    composed = configured(tmp_path, f"residual={residual}", f"collision={collision}", "trainer.max_epochs=1")
+    train(composed)
+    record = records.read(composed.run_dir / "record.json")
+    assert (record.ko is None) == (collision == "none")
+    assert (record.collisions is None) == (residual in {"add", "dropout"})
