@@ -21,8 +21,8 @@ REFERENCE = re.compile(r"\([^()]*$|\b[Rr]eadings?[\s#]+(?:[AP]\d{1,2}(?:,|[\s#]+
 OTHER = {"A2", "P2"}  # where no reading is meant: a recipe of "ResNet strikes back", an axis of a shape
 UNRESOLVED = re.compile(r"\b[Ss]pec (?:[AP]?\d[\d.]*)")
 FIXED, REPORTED = "none yet", "nothing to turn"
-# Switches that the document calls by the names they are about to have.
-RENAMED = {"collision_defaults": "gas", "collision.neurons": "collision.params"}
+# What the document calls by the name it is about to have.
+RENAMED = {"collision_defaults": "gas"}
 
 
 @dataclass(frozen=True)
