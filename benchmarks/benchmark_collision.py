@@ -23,7 +23,7 @@ from benchmarks.benchmark_collision_report import OPERATOR_PARTICLES, grid, mark
 from kiti.collision.dispatch import IMPLEMENTATIONS, collide_with_statistics, pick
 
 COLL_COEFS = (0.1, 0.5, 0.9)
-SCALES = (0.1, 1.0)  # of the features; acceptance does not see v's, but x's (spec A7)
+SCALES = (0.1, 1.0)  # of the features; acceptance does not see v's, but x's (A7)
 DEVICE_OF = {"numba": "cpu", "triton": "cuda"}  # `literal` runs anywhere; Triton's interpreter is for tests
 
 LITERAL_TENSORS = 10  # of each kind that the literal form holds at its peak, about
@@ -61,7 +61,7 @@ class Case:
 
 
 def shapes() -> list[Shape]:
-    # A ResNet's heads are not given; its printed FLOPs fit 2 (one block) or 4 (two blocks), spec A13. 8 is the last
+    # A ResNet's heads are not given; its printed FLOPs fit 2 (one block) or 4 (two blocks), reading A13. 8 is the last
     # at which unit-normal features collide at all for coll_coef 0.9 (A7).
     resnets = [
         Shape(f"{model} {stem}-stem", dim, heads, 128 * positions)

@@ -41,7 +41,7 @@ class Head(nn.Module):
 class MLP(nn.Module):
     """Qwen2's gated MLP under a softmax head; one of its matrices collides.
 
-    With nn.Linear's initialisation rows of weights are .816 apart whatever their length (spec A27), so that in `down`,
+    With nn.Linear's initialisation rows of weights are .816 apart whatever their length (A27), so that in `down`,
     whose rows of gradients are alike, nearly all pairs are accepted; with Qwen2's own, N(0, .02), they are 2 apart.
     """
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.add_argument("--soft", type=float, default=0.1, metavar="C", help="coll_coef of soft, divided by N")
-    parser.add_argument("--hard", type=float, default=0.7, metavar="C", help="coll_coef of hard (spec A27)")
+    parser.add_argument("--hard", type=float, default=0.7, metavar="C", help="coll_coef of hard (A27)")
     parser.add_argument("--case-seconds", type=float, default=10.0, help="no new round after so many")
     return parser.parse_args(arguments)
 

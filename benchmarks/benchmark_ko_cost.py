@@ -74,7 +74,7 @@ def grid(record: dict[str, Any]) -> Grid:
         "that its share shrinks with the step's length. CIFAR stem, float32 on a CPU.",
         f"soft coll_coef {SOFT}/N, hard {HARD}.",
         "For ResNet-50 and 100 classes 11576 MB are printed without collisions and with hard ones, 5176 MB with soft "
-        "ones, which is the number of 10 classes (spec A29).",
+        "ones, which is the number of 10 classes (A29).",
         benchmarking.provenance(record),
     ]
     title = f"What KO costs, beside the ratios of its Tables 4 and 5, {record['device']}"

@@ -49,7 +49,7 @@ def fno1d(residual: ResidualFactory, size: Size, device: torch.device) -> Worklo
 
 
 def resnet(depth: int, cpu_batch: int, classes: int = 10, heads: tuple[int, ...] = (2, 4)) -> Builder:
-    """`heads` that are spec A13's, if no others."""
+    """`heads` that are reading A13's, if no others."""
 
     def build(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
         batch, pixels = {"paper": (128, 32), "cpu": (cpu_batch, 32), "quick": (2, 8)}[size]

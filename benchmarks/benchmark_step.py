@@ -34,7 +34,7 @@ from kiti.residual import Add, KITIResidual, Residual
 from kiti.training.calibration import Tap, acceptance
 
 SOFT = 0.1  # divided by N
-HARD = 0.7  # spec A27
+HARD = 0.7  # reading A27
 LONGER = {"resnet50": 0.05, "gpt2": 0.05, "bert-base": 0.05}  # marks: how much longer a step with the seam may be
 LONGER_FNO, LONGER_SOFT, LONGER_HARD = 0.25, 0.01, 0.03
 

@@ -3,7 +3,7 @@
     ko = KO(optimizer, select(model, ["fc.weight"]), mode="hard", coll_coef=0.7)
     loss.backward(); optimizer.step()                      # collides p.grad, then steps
 
-Order within a step: unscale, all-reduce, collide, clip, step (spec A28). A training loop that clips, or that
+Order within a step: unscale, all-reduce, collide, clip, step (A28). A training loop that clips, or that
 hands `step` a closure, passes `attach=False` and calls `ko.collide()` itself at that point.
 """
 
@@ -96,7 +96,7 @@ def hard_collision(
         coll_coef: in [0, 1].
         directions: n_ij = -n_ji, (N, N, D), for exact tests; drawn where None, the same on every device.
         generator: source of the one seed a call draws; None is torch's default CPU generator.
-        approach_only: accept only pairs with (w_j - w_i)·(g_j - g_i) > 0, which the proof needs (spec A23).
+        approach_only: accept only pairs with (w_j - w_i)·(g_j - g_i) > 0, which the proof needs (A23).
 
     Returns:
         g', (N, D), in the dtype of `grad`; half precision is computed in float32.

@@ -137,7 +137,7 @@ class KITIResidual(Colliding):
     """KITINet's residual connection, Algorithm 1.
 
     Args:
-        detach_collision: the gradient sees x + dt v, and the collision as a constant added to it (spec A5).
+        detach_collision: the gradient sees x + dt v, and the collision as a constant added to it (A5).
         collision: `layout`, `system_axis`, `position_update`, `reduction`, `max_over`, `implementation`.
     """
 

@@ -112,7 +112,7 @@ def grid() -> Grid:
         f"The printed MFLOPs of ResNets are published MACs at 224x224, rounded, over {SMALLER} = (224/{PIXELS})²; "
         "counting gives others. KITINet's fit D²/2 on top of them, one block with two heads or two blocks with four "
         "(ResNet-50: 85.8 would be expected, 85.9 is printed). Three blocks fit no power of two. So they are neither "
-        "the CIFAR stem's cost nor inference's (spec A13).",
+        "the CIFAR stem's cost nor inference's (A13).",
         "Dit's printed MFLOPs are the ResNet's: the C³ of its quadratic forms at each position are not in them. Beside "
         "a 3x3 convolution of stride 2, as in ResNet-50 and deeper, quadratic forms are taken here with that stride.",
     ]

@@ -14,7 +14,7 @@ class HeatData(TorusFrames):
 
     Args:
         diffusivity: α, length²/time.
-        source: where q is 0.1, "boundary" or "uniform" (spec A18).
+        source: where q is 0.1, "boundary" or "uniform" (A18).
         frames: `data_dir`, sample counts, resolutions and the other arguments of TorusFrames.
     """
 

@@ -20,7 +20,7 @@ class SmallImages(InMemoryData):
     """Batches are (images, labels), float32 (B, 3, 32, 32) and int64 (B,).
 
     Images are normalised, each channel by the mean and standard deviation that it has over the training images. A
-    subclass says in `read` where they come from. There is no validation set: the papers have none (1.3).
+    subclass says in `read` where they come from. There is no validation set: the papers have none (P3).
 
     Args:
         classes: labels are 0 … classes - 1.

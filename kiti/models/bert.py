@@ -3,8 +3,8 @@
     final layer:  h <- LN( residual(x = h, v = attn(h)) );  h <- LN( residual(x = h, v = ffn(h)) )
 
 "The final transformer layer" (Table 5) has two residual connections, and the paper does not say which: both, by
-default (spec A10). BERT normalises after it adds, so the collision comes before the LayerNorm, and the velocity is
-what stock BERT adds: after the dense map and its dropout. D is the d_model features of one token (spec A2).
+default (A10). BERT normalises after it adds, so the collision comes before the LayerNorm, and the velocity is
+what stock BERT adds: after the dense map and its dropout. D is the d_model features of one token (A2).
 
 The model is transformers' own: its class, its `state_dict`, its initial weights for a given seed.
 """

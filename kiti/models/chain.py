@@ -44,7 +44,7 @@ class Dense(nn.Module):
 class Chain(nn.Module):
     """d_in → m, then `depth` layers m → m, then m → 1; an activation after each but the last.
 
-    KITINet's three-layer network has depth 1, its six-layer one depth 4 (spec A9), KO's 5-50-1 depth 0. All parameters
+    KITINet's three-layer network has depth 1, its six-layer one depth 4 (A9), KO's 5-50-1 depth 0. All parameters
     are drawn from N(0, init_std²).
 
     Args:

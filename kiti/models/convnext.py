@@ -3,7 +3,7 @@
     block of the last stage:  h <- residual(x = h, v = drop_path(gamma F(h)))
 
 The velocity is what stock ConvNeXt adds: after layer scale and stochastic depth. D is the channels, a system is one
-(sample, y, x) (spec A2): channels are axis 1, so the factory passed in makes modules with `system_axis=1`.
+(sample, y, x) (A2): channels are axis 1, so the factory passed in makes modules with `system_axis=1`.
 
 The model is timm's own: its class, its `state_dict`, its initial weights for a given seed.
 """

@@ -3,7 +3,7 @@
     (u_{t-T}, …, u_{t-1}, x1, x2) --lift--> h --[ h <- relu( residual(x = W h, v = K h) ) ] * n_layers--> relu --> u_t
 
 As in one dimension (`fno.py`); the seam's tensors are flattened over space, so that D counts the grid's points, a row
-after another (spec A2). Sizes and initialisation are those of the authors' script for Navier-Stokes.
+after another (A2). Sizes and initialisation are those of the authors' script for Navier-Stokes.
 """
 
 import torch

@@ -3,8 +3,8 @@
     layer:  h <- residual(x = h, v = attn(ln_1(h)));  h <- h + mlp(ln_2(h))
 
 "The residual after the attention module" (Table 1) is read as the first of a layer's two additions, in every layer
-(spec 1.1), the velocity being what stock GPT-2 adds: after the projection and its dropout. D is the d_model
-features of one token; a collision never mixes tokens, which would show a token its future (spec A2), and for the
+(P1), the velocity being what stock GPT-2 adds: after the projection and its dropout. D is the d_model
+features of one token; a collision never mixes tokens, which would show a token its future (A2), and for the
 same reason the factory keeps `max_over="system"`.
 
 The model is transformers' own: its class, its `state_dict`, its initial weights for a given seed. Like dropout,

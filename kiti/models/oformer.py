@@ -8,7 +8,7 @@ An encoder layer, as the authors wrote it, with the normalised features as short
     h <- residual(x = LN h, v = attention(LN h));   h <- residual(x = LN h, v = feed_forward(LN h))
 
 E.2 of the paper takes the outputs of attention and MLP as velocities, the residual connections as positions. Its text
-describes Fourier layers, which the cited OFormer has not: this is the cited one (spec A17). Sizes, initialisation and
+describes Fourier layers, which the cited OFormer has not: this is the cited one (A17). Sizes, initialisation and
 order of operations are those of the authors' script for the airfoil.
 """
 

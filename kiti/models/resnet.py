@@ -3,8 +3,8 @@
     block of the last stage:  h <- relu( residual(x = h or its projection, v = F(h)) )
 
 KITI "in the last stage" (4.2 of the paper) is read as: the addition of every block there, the projected shortcut
-included, is replaced, and the ReLU after it stays (spec A11). D is the channels, a system is one (sample, y, x)
-(spec A2): channels are axis 1, so the factory passed in makes modules with `system_axis=1`:
+included, is replaced, and the ReLU after it stays (A11). D is the channels, a system is one (sample, y, x)
+(A2): channels are axis 1, so the factory passed in makes modules with `system_axis=1`:
 
     build_resnet(34, residual=partial(KITIResidual, 2, 0.25, system_axis=1))
 
@@ -116,7 +116,7 @@ def _open(block: BasicBlock | Bottleneck, residual: Residual) -> None:
 def grow_dendrites(model: ResNet, stage: int, stem: str, pixels: int) -> None:
     """Put quadratic neurons beside `conv2` in the first block of `stage`.
 
-    So the Dit authors do in the middle stage of their three, whose blocks are basic ones (spec A14). In a Bottleneck,
+    So the Dit authors do in the middle stage of their three, whose blocks are basic ones (A14). In a Bottleneck,
     which they do not have, `conv2` is the 3x3 convolution too, and quadratic neurons of its stride beside it are our
     reading.
     """
@@ -209,7 +209,7 @@ def build_resnet(
     Args:
         depth: 18, 34, 50, 101 or 152.
         stem: "imagenet", torchvision's own, under which 32x32 pixels are 1x1 in the last stage; or "cifar", 3x3
-            stride 1 and no max-pool, under which they are 4x4 (spec A12).
+            stride 1 and no max-pool, under which they are 4x4 (A12).
         width: of the stem and all stages, in units of torchvision's.
         head: sizes of hidden layers between the pooled features and the logits; `fc` is then a sequence, whose
             linear layers are fc.0, fc.2, …, and otherwise torchvision's one layer. KO's Figure 4 has [1024, 1024].

@@ -1,6 +1,6 @@
 """Network parameter condensation: how alike the neurons of a layer are (KITINet, Appendix I).
 
-The papers read it with opposite signs (spec A21): here it is a quantity, never a score.
+The papers read it with opposite signs (A21): here it is a quantity, never a score.
 """
 
 import math
@@ -19,7 +19,7 @@ def weight_correlation(weight: Float[Tensor, "N *filter"]) -> float:
     Fully connected (17):   ρ = 1/(N(N−1)) Σ_{i≠j} |w_i·w_j| / (|w_i| |w_j|)
     Convolution (18):       the same of w_{i,z} and w_{j,z} in R^(kernel), averaged over input channels z too
 
-    A kernel of one point would make every |cos| 1: such a convolution is read as fully connected (spec A32). Neurons
+    A kernel of one point would make every |cos| 1: such a convolution is read as fully connected (A32). Neurons
     that are zero have no direction and are left out, pair by pair (A33). nan where no pair is left.
 
     Raises:

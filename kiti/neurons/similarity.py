@@ -1,6 +1,6 @@
 """How alike neurons are, one by one: cosine matrices, the order KO B.1 draws them in, and what a picture cannot say.
 
-A neuron is what it weighs its inputs with, its bias appended (spec A26). Read with opposite signs by the two papers
+A neuron is what it weighs its inputs with, its bias appended (A40). Read with opposite signs by the two papers
 (A21): quantities here, never scores.
 """
 

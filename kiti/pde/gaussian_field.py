@@ -21,7 +21,7 @@ class PeriodicGaussianField:
 
     has E|c_k|² = amplitude · ((2π|k|)² + tau_squared)^(−alpha).
 
-    The constant mode is drawn like any other: a sample's mean is not zero.
+    The constant mode is drawn like any other (A35): a sample's mean is not zero.
 
     >>> PeriodicGaussianField(amplitude=625.0, tau_squared=25.0, alpha=2.0)  # Burgers, KITINet F.1
     >>> PeriodicGaussianField(amplitude=7**1.5, tau_squared=49.0, alpha=2.5, dims=2)  # vorticity, KITINet F.2

@@ -14,7 +14,7 @@ SOURCES = ("boundary", "uniform")
 
 
 def heat_source(kind: str, grid: int, strength: float = 0.1) -> Float64[Tensor, "grid grid"]:
-    """q, which F.3 gives as "q on the boundary = 0.1" for an equation on a torus, which has none (spec A18).
+    """q, which F.3 gives as "q on the boundary = 0.1" for an equation on a torus, which has none (A18).
 
     "boundary": `strength` on the outermost ring of grid points, 0 inside; "uniform": `strength` everywhere. Raises
     ValueError for another kind.

@@ -22,7 +22,7 @@ class OperatorLearning(Task):
     """Minimises the relative L2 error summed over the batch, as the FNO authors' script does.
 
     Logs `test/relative_l2` (mean over samples) and `test/mse`; the same two under `train/` for a second dataloader,
-    the training pairs with collisions off. KITINet prints "MSE" for what is most likely relative L2 (spec A16).
+    the training pairs with collisions off. KITINet prints "MSE" for what is most likely relative L2 (A16).
     """
 
     SETS = ("test", "train")  # the dataloaders of trainer.test, in this order

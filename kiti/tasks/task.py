@@ -73,7 +73,7 @@ class Task(LightningModule):
         for factor, group in zip(factors, optimizer.param_groups, strict=True):
             group["lr"] *= factor  # ahead of the scheduler, which goes by what each group begins with
         if self.make_collision is not None:
-            # Not hooked to the step: Lightning clips before the step, and collisions come before clipping (spec A28).
+            # Not hooked to the step: Lightning clips before the step, and collisions come before clipping (A28).
             neurons = select(self.model, self.neurons)
             self.ko = self.make_collision(optimizer, neurons, attach=False, replicas=self.replicas)
         if self.make_scheduler is None:

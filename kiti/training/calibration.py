@@ -1,4 +1,4 @@
-"""How many pairs would collide: acceptance against coll_coef and collision_heads on given features (spec A7)."""
+"""How many pairs would collide: acceptance against coll_coef and collision_heads on given features (A7)."""
 
 from dataclasses import dataclass
 

@@ -55,7 +55,7 @@ def test_many_pairs_conserve_momentum(implementation, coef):
         x, v, collision_heads=4, coll_coef=coef, position_update=False, implementation=implementation
     )
     assert statistics.partners > 1
-    assert statistics.energy_ratio > 1.5  # the literal sum heats (spec A7)
+    assert statistics.energy_ratio > 1.5  # the literal sum heats (A7)
     torch.testing.assert_close((out - x).view(2, 12, 4).sum(1), v.view(2, 12, 4).sum(1))
 
 

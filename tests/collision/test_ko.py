@@ -104,7 +104,7 @@ def test_condensed_neurons_are_scaled_by_their_number():
 
 
 def test_soft_of_a_two_class_head_is_a_scaling():
-    """Softmax cross-entropy gives g_2 = -g_1, so soft multiplies by 1 - c(1 + cos(w_1, w_2)) (spec A27)."""
+    """Softmax cross-entropy gives g_2 = -g_1, so soft multiplies by 1 - c(1 + cos(w_1, w_2)) (A27)."""
     torch.manual_seed(0)
     head = nn.Linear(7, 2).double()
     loss = nn.functional.cross_entropy(head(torch.randn(9, 7).double()), torch.randint(2, (9,)))

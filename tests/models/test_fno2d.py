@@ -116,7 +116,7 @@ def test_loss_is_the_sum_of_each_frame_s_error():
 
 
 def test_collisions_are_off_in_the_whole_roll_out(monkeypatch):
-    """The authors' two-dimensional script never calls eval(): here no evaluation path may collide (spec 1.4)."""
+    """The authors' two-dimensional script never calls eval(): here no evaluation path may collide (P4)."""
     from pytorch_lightning import Trainer
 
     torch.manual_seed(0)

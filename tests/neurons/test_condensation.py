@@ -66,7 +66,7 @@ def test_spectral_filters_are_modes_by_output_and_input_channel(conv):
 
 
 def test_random_rows_are_as_alike_as_theory_says():
-    """E|cos| in d dimensions is Γ(d/2) / (√π Γ((d+1)/2)): .1807 for FNO's width of 20 (spec A15)."""
+    """E|cos| in d dimensions is Γ(d/2) / (√π Γ((d+1)/2)): .1807 for FNO's width of 20 (A15)."""
     expected = math.exp(math.lgamma(10) - math.lgamma(10.5)) / math.sqrt(math.pi)
     assert expected == pytest.approx(0.1807, abs=1e-4)
     assert weight_correlation(torch.randn(400, 20)) == pytest.approx(expected, rel=0.03)

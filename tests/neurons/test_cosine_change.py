@@ -1,4 +1,4 @@
-"""Theorem 3.2's formula against a derivative, and the signs that its proof leaves open (spec A23)."""
+"""Theorem 3.2's formula against a derivative, and the signs that its proof leaves open (A23)."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Theorem 3.3's true parts as tests; what fails is shown by a counterexample (spec A24)."""
+"""Theorem 3.3's true parts as tests; what fails is shown by a counterexample (A24)."""
 
 import pytest
 import torch

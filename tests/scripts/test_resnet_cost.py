@@ -17,7 +17,7 @@ KITI = {network.detail: network for network in COST.NETWORKS if network.row == "
     [(34, 74.765, 1159.402), (50, 83.431, 1297.830), (101, 159.191, 2509.984), (152, 234.951, 3722.138)],
 )
 def test_macs_are_those_of_the_formulas(depth: int, imagenet: float, cifar: float) -> None:
-    """Spec A13, calculated there by layer from kernel, channels and positions."""
+    """Reading A13, calculated there by layer from kernel, channels and positions."""
     for stem, expected in {"imagenet": imagenet, "cifar": cifar}.items():
         assert round(COST.cost(depth, stem, VANILLA).inference / 1e6, 3) == expected
 
@@ -45,4 +45,4 @@ def test_quadratic_forms_cost_what_the_outer_product_s_matrix_does(depth: int, s
 @pytest.mark.slow
 def test_the_committed_table_is_what_the_code_counts(tmp_path: Path) -> None:
     COST.main(["--into", str(tmp_path)])
-    assert (tmp_path / "cost.md").read_text() == (EXPERIMENTS / "kitinet" / "cost.md").read_text()
+    assert (tmp_path / "cost.md").read_text() == (EXPERIMENTS / "kitinet" / "outputs" / "cost.md").read_text()

@@ -1,4 +1,4 @@
-"""Is the gas dilute? What the collisions of a training were like, module by module (spec A7)."""
+"""Is the gas dilute? What the collisions of a training were like, module by module (A7)."""
 
 import warnings
 from typing import Any

@@ -15,7 +15,7 @@ _CLOSE_ENOUGH = torch.float16  # of a cosine that is looked at
 
 
 class SimilarityMonitor(Callback):
-    """Follows the cosines of neurons, their biases appended (spec A26). They go through checkpoints.
+    """Follows the cosines of neurons, their biases appended (A40). They go through checkpoints.
 
     Args:
         layers: names within the model. A name that is none, or of a layer without weights, is a ValueError before
