@@ -219,7 +219,7 @@ def measure_case(case: Case, systems: int, args: Namespace) -> dict[str, Any]:
     fastest = min(names, key=lambda name: timings[name].median)
     return {
         "implementations": rows,
-        "auto": pick("auto", tensors[0], case.shape.heads),
+        "auto": pick("auto", tensors[0]),
         "fastest": fastest,
     }
 

@@ -18,9 +18,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from kiti.collision.checks import check_alike, check_directions
 from kiti.collision.directions import draw_seed, mix
 from kiti.collision.particles import accumulation_dtype
-from kiti.collision.rules import check_alike, check_choice, check_coll_coef, check_directions
+from kiti.collision.rules import check_choice, check_coll_coef
 from kiti.collision.velocities import collide_velocities
 
 MODES = ("soft", "hard")

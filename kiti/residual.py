@@ -6,6 +6,7 @@ so a trained model is the vanilla model.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiti.collision.dispatch import collide_with_statistics, pick
+from kiti.collision.rules import Rules, names_settings
 from kiti.collision.statistics import Collisions
 
 ResidualFactory = Callable[[], "Residual"]
@@ -27,7 +29,7 @@ class Residual(nn.Module):
     kind collides.
     """
 
-    def __init__(self, dt: float = 1.0) -> None:
+    def __init__(self, dt: float = Rules.dt) -> None:
         super().__init__()
         self.dt = dt
         self.collisions: Collisions | None = None
@@ -50,7 +52,7 @@ class Add(Residual):
 class Dropout(Residual):
     """Control: x + dt dropout(v, p), the comparison that KITINet's section 4.3 promises."""
 
-    def __init__(self, p: float, dt: float = 1.0) -> None:
+    def __init__(self, p: float, dt: float = Rules.dt) -> None:
         super().__init__(dt)
         self.p = p
 
@@ -59,65 +61,31 @@ class Dropout(Residual):
 
 
 class Colliding(Residual):
-    """Shared by the kinds that collide: where D lies, and how particles are cut from it.
+    """Shared by the kinds that collide: by which rules, and where D lies.
 
     Args:
-        collision_heads: dimension of a particle; N = D / collision_heads particles form a system.
-        coll_coef: pairs with V_r exp(-X_r) / max V_r > 1 - coll_coef collide (eq. 4).
+        rules: of the collision, checked already; dt is theirs.
         system_axis: the axis of x and v that holds D, every other index being a system of its own.
-        layout, position_update, reduction, max_over, implementation: see `kiti.collide`.
 
     `picked` is the implementation that the last call ran.
     """
 
-    def __init__(
-        self,
-        collision_heads: int,
-        coll_coef: float,
-        dt: float = 1.0,
-        *,
-        layout: str = "contiguous",
-        system_axis: int = -1,
-        position_update: bool = True,
-        reduction: str = "sum",
-        max_over: str = "system",
-        implementation: str = "auto",
-    ) -> None:
-        super().__init__(dt)
-        self.collision_heads = collision_heads
-        self.coll_coef = coll_coef
-        self.layout = layout
+    def __init__(self, rules: Rules, system_axis: int = -1) -> None:
+        super().__init__(rules.dt)
+        self.rules = rules
         self.system_axis = system_axis
-        self.position_update = position_update
-        self.reduction = reduction
-        self.max_over = max_over
-        self.implementation = implementation
         self.picked: str | None = None
 
     def collide(
-        self,
-        x: Tensor,
-        v: Tensor,
-        *,
-        position_update: bool | None = None,
-        generator: torch.Generator | None = None,
+        self, x: Tensor, v: Tensor, rules: Rules | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """x' of Algorithm 1 along `system_axis`; leaves its statistics in `self.collisions`."""
+        """x' of Algorithm 1 along `system_axis`, by other `rules` if given; its statistics are in `self.collisions`."""
+        rules = rules or self.rules
         wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does where autocast left them different
         x, v = x.to(wider), v.to(wider)
-        self.picked = pick(self.implementation, x, self.collision_heads)
+        self.picked = pick(rules.implementation, x)
         moved, self.collisions = collide_with_statistics(
-            x.movedim(self.system_axis, -1),
-            v.movedim(self.system_axis, -1),
-            collision_heads=self.collision_heads,
-            coll_coef=self.coll_coef,
-            dt=self.dt,
-            layout=self.layout,
-            position_update=self.position_update if position_update is None else position_update,
-            reduction=self.reduction,
-            max_over=self.max_over,
-            generator=generator,
-            implementation=self.picked,
+            x.movedim(self.system_axis, -1), v.movedim(self.system_axis, -1), rules, generator=generator
         )
         moved = moved.movedim(-1, self.system_axis)
         if moved.stride() == x.stride():
@@ -130,27 +98,33 @@ class Colliding(Residual):
         return self.collide(x, v) - self.drift(x, v)
 
     def extra_repr(self) -> str:
-        return f"collision_heads={self.collision_heads}, coll_coef={self.coll_coef}, dt={self.dt}"
+        return f"{self.rules}, system_axis={self.system_axis}"
 
 
 class KITIResidual(Colliding):
     """KITINet's residual connection, Algorithm 1.
 
     Args:
+        collision_heads, coll_coef, dt, settings: see `kiti.collide`.
+        system_axis: see `Colliding`.
         detach_collision: the gradient sees x + dt v, and the collision as a constant added to it (A5).
-        collision: `layout`, `system_axis`, `position_update`, `reduction`, `max_over`, `implementation`.
+
+    Raises:
+        ValueError: a setting of a wrong type or out of its range.
     """
 
+    @names_settings
     def __init__(
         self,
         collision_heads: int,
         coll_coef: float,
-        dt: float = 1.0,
+        dt: float = Rules.dt,
         *,
+        system_axis: int = -1,
         detach_collision: bool = False,
-        **collision: Any,
+        **settings: Any,
     ) -> None:
-        super().__init__(collision_heads, coll_coef, dt, **collision)
+        super().__init__(Rules(collision_heads, coll_coef, dt, **settings), system_axis)
         self.detach_collision = detach_collision
 
     def join(self, x: Tensor, v: Tensor) -> Tensor:
@@ -162,8 +136,20 @@ class KITIResidual(Colliding):
 class MatchedNoise(Colliding):
     """Control: x + dt v + s z, z standard normal, s² the mean square over a system of what collisions would have added.
 
-    It tells whether a collision helps by its direction, or by its size alone.
+    It tells whether a collision helps by its direction, or by its size alone. Arguments as for `KITIResidual`.
     """
+
+    @names_settings
+    def __init__(
+        self,
+        collision_heads: int,
+        coll_coef: float,
+        dt: float = Rules.dt,
+        *,
+        system_axis: int = -1,
+        **settings: Any,
+    ) -> None:
+        super().__init__(Rules(collision_heads, coll_coef, dt, **settings), system_axis)
 
     def join(self, x: Tensor, v: Tensor) -> Tensor:
         change = self.change(x, v).float()
@@ -180,7 +166,8 @@ class Acceleration(Colliding):
     """
 
     def __init__(self, chain: "AccelerationChain", first: bool) -> None:
-        super().__init__(**chain.collision)
+        super().__init__(chain.rules, chain.system_axis)
+        self.still = replace(chain.rules, position_update=False)
         self.v0_scale = chain.v0_scale
         self.drift_in_eval = chain.drift_in_eval
         self.first = first
@@ -195,8 +182,7 @@ class Acceleration(Colliding):
             return self.drift(x, velocity)
         seed = int(torch.randint(2**62, ()))
         moved, collided = (
-            self.collide(x, velocity, position_update=update, generator=torch.Generator().manual_seed(seed))
-            for update in (self.position_update, False)
+            self.collide(x, velocity, rules, torch.Generator().manual_seed(seed)) for rules in (self.rules, self.still)
         )
         self._handed_on[:] = [(collided - x) / self.dt]  # x + dt v' holds v' where the position stays
         return moved
@@ -219,10 +205,22 @@ class AccelerationChain:
         The rest as for `KITIResidual`.
     """
 
-    def __init__(self, *, v0_scale: float = 1.0, drift_in_eval: bool = False, **collision: Any) -> None:
+    @names_settings
+    def __init__(
+        self,
+        collision_heads: int,
+        coll_coef: float,
+        dt: float = Rules.dt,
+        *,
+        system_axis: int = -1,
+        v0_scale: float = 1.0,
+        drift_in_eval: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.rules = Rules(collision_heads, coll_coef, dt, **settings)
+        self.system_axis = system_axis
         self.v0_scale = v0_scale
         self.drift_in_eval = drift_in_eval
-        self.collision = collision  # the arguments of `Colliding`
         self.handed_on: list[Tensor] = []  # the velocity between two modules: none or one
         self._made = 0
 

@@ -83,8 +83,8 @@ def cost(depth: int, stem: str, network: Network) -> Cost:
 def collision_cost(seam: KITIResidual, x: Tensor) -> int:
     """N² pairs, a multiply-add for each of their `collision_heads` components, in every system."""
     size = x.shape[seam.system_axis]
-    particles = size // seam.collision_heads
-    return x.numel() // size * particles**2 * seam.collision_heads
+    particles = size // seam.rules.collision_heads
+    return x.numel() // size * particles**2 * seam.rules.collision_heads
 
 
 def grid() -> Grid:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from kiti.configuration.config import CONF, ROOT, ConfigError, compose
 from omegaconf import DictConfig, OmegaConf
+
+from kiti.configuration.config import CONF, ROOT, ConfigError, compose
 
 DOCUMENT = ROOT / "docs" / "readings.md"
 HEADING = re.compile(r"^### ([AP]\d{1,2}) (.+)$", re.MULTILINE)
@@ -20,8 +21,6 @@ REFERENCE = re.compile(r"\([^()]*$|\b[Rr]eadings?[\s#]+(?:[AP]\d{1,2}(?:,|[\s#]+
 OTHER = {"A2", "P2"}  # where no reading is meant: a recipe of "ResNet strikes back", an axis of a shape
 UNRESOLVED = re.compile(r"\b[Ss]pec (?:[AP]?\d[\d.]*)")
 FIXED, REPORTED = "none yet", "nothing to turn"
-# What the document calls by the name it is about to have.
-RENAMED = {"collision_defaults": "gas"}
 
 
 @dataclass(frozen=True)
@@ -141,20 +140,21 @@ NOT_HERE = {"airfoil", "burgers_mat"}  # which need files that are to be fetched
 EXPERIMENTS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - NOT_HERE)
 
 
-def of_today(key: str) -> str:
-    """The key as the YAML has it, whether it is renamed already or not."""
-    for new, old in RENAMED.items():
-        if (key == new or key.startswith(f"{new}.")) and not in_yaml(key):
-            return old + key.removeprefix(new)
-    return key
-
-
 def in_yaml(key: str) -> list[str]:
     """The options of the group that have the key `group.key…`; [""] for one that stands in the root."""
     group, *path = key.split(".")
     files = {p.stem: p for p in (CONF / group).glob("*.yaml")} if (CONF / group).is_dir() else {"": CONF / "train.yaml"}
     path = path if (CONF / group).is_dir() else [group, *path]
-    return [option for option, file in sorted(files.items()) if has(yaml.safe_load(file.read_text()), path)]
+    return [option for option, file in sorted(files.items()) if option[:1] != "_" and has(loaded(file), path)]
+
+
+def loaded(file: Path) -> dict[str, Any]:
+    """A YAML of conf/, over those beside it that it inherits from."""
+    node = yaml.safe_load(file.read_text())
+    bases = [
+        base for base in node.get("defaults", ()) if isinstance(base, str) and base.startswith("_") and base != "_self_"
+    ]
+    return {key: value for base in bases for key, value in loaded(file.with_name(f"{base}.yaml")).items()} | node
 
 
 def has(node: Any, path: list[str]) -> bool:
@@ -181,7 +181,6 @@ def test_every_switch_turns_something(switch: str) -> None:
         for option in values.split("|"):
             assert (CONF / key / f"{option}.yaml").is_file(), f"{key} has no option {option!r}"
         return
-    key = of_today(key)
     options = in_yaml(key)
     assert options, f"no YAML of conf/ has {key}"
     group = key.split(".")[0]

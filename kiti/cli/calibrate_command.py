@@ -57,7 +57,7 @@ def measure(composed: Composed) -> "dict[str, list[Acceptance]]":
     assert wanted is not None
     building.hush_lightning()
     seed_everything(composed.seed, verbose=False)
-    axis = getattr(composed.checked.residual, "system_axis", composed.checked.gas.system_axis)
+    axis = getattr(composed.checked.residual, "system_axis", composed.checked.collision_defaults.system_axis)
     data = building.data(composed)
     model = building.model(composed, lambda: Tap(axis))
     task, trainer = building.task(composed, model), building.quiet_trainer(composed, wanted.epochs)

@@ -1,30 +1,35 @@
 """`collide`: the collision of features, by whichever implementation."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from kiti.collision.checks import check_features
 from kiti.collision.directions import draw_seed
 from kiti.collision.literal import collide_literal
 from kiti.collision.operator import collide_fused
 from kiti.collision.particles import accumulation_dtype
-from kiti.collision.rules import Rules, check_choice, check_features
+from kiti.collision.rules import Rules, names_settings
 from kiti.collision.statistics import Collisions
 
 # `literal` is Algorithm 1 written out and decides what is right; the others give the same, fused: compiled loops on
 # the CPU, Triton kernels on a CUDA GPU.
 IMPLEMENTATIONS = ("literal", "numba", "triton")
+Result = TypeVar("Result")
 
 
-def pick(implementation: str, x: Tensor, collision_heads: int) -> str:
-    """Which implementation collides features like x (..., D): the one asked for, or for "auto" the fastest.
+def pick(implementation: str, x: Tensor) -> str:
+    """Which of IMPLEMENTATIONS collides features like x: the one asked for, or for "auto" the fastest.
 
     `python -m benchmarks.benchmark_collision` measures which that is.
 
     Raises:
-        ValueError: a name that is none, or "numba" away from the CPU; "triton" itself says where it runs.
+        ValueError: "numba" away from the CPU; "triton" itself says where it runs.
     """
-    check_choice("implementation", implementation, ("auto", *IMPLEMENTATIONS))
     if implementation == "auto":
         return {"cpu": "numba", "cuda": "triton"}.get(x.device.type, "literal")  # elsewhere there is no other
     if implementation == "numba" and x.device.type != "cpu":
@@ -32,20 +37,36 @@ def pick(implementation: str, x: Tensor, collision_heads: int) -> str:
     return implementation
 
 
+def _by_rules(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Let a function of `Rules` be given them, or their fields by name."""
+
+    @names_settings
+    @wraps(function)
+    def called(
+        x: Shaped[Tensor, "..."],
+        v: Shaped[Tensor, "..."],
+        rules: Rules | None = None,
+        *,
+        directions: Shaped[Tensor, "..."] | None = None,
+        generator: torch.Generator | None = None,
+        **settings: Any,
+    ) -> Result:
+        if rules is None:
+            rules = Rules(**settings)
+        elif settings:
+            raise TypeError(f"{', '.join(settings)}: the rules are given, and say it")
+        return function(x, v, rules, directions, generator)
+
+    return called
+
+
+@_by_rules
 def collide(
     x: Shaped[Tensor, "..."],
     v: Shaped[Tensor, "..."],
-    *,
-    collision_heads: int,
-    coll_coef: int | float,
-    dt: int | float = 1.0,
-    layout: str = "contiguous",
-    position_update: bool = True,
-    reduction: str = "sum",
-    max_over: str = "system",
-    directions: Shaped[Tensor, "..."] | None = None,
-    generator: torch.Generator | None = None,
-    implementation: str = "auto",
+    rules: Rules,
+    directions: Shaped[Tensor, "..."] | None,
+    generator: torch.Generator | None,
 ) -> Shaped[Tensor, "..."]:
     """Collide features instead of adding them: the training form of KITINet's residual (Algorithm 1).
 
@@ -67,6 +88,7 @@ def collide(
     Args:
         x: positions, (..., D), any number of leading dimensions.
         v: velocities, of the shape, dtype and device of x.
+        rules: all settings below but the last two, as one `kiti.collision.rules.Rules`, instead of by name.
         collision_heads: dimension of a particle, a divisor of D.
         coll_coef: in [0, 1]; 0 accepts nothing, 1 every pair with V_r U_r > 0.
         dt: time step.
@@ -76,56 +98,36 @@ def collide(
         reduction: "sum" as in (5); "mean" divides Σ dV by k_i; "max_one" keeps only accepted pairs that are
             each other's highest score, so that energy is conserved too.
         max_over: max(V_r) of each "system", or of the whole "batch".
+        implementation: "literal", "numba" (CPU), "triton" (CUDA) or "auto", the fastest on the device of x.
         directions: n_ij, (..., N, N, collision_heads), for exact tests; drawn where None.
         generator: source of the one seed a call draws; None is torch's default CPU generator.
-        implementation: "literal", "numba" (CPU), "triton" (CUDA) or "auto", see `pick`.
 
     Returns:
         x', with the shape and dtype of x.
 
     Raises:
         ValueError: an argument out of its range, named with its value and what would do.
+        TypeError: a setting that is missing or unknown, or given besides `rules`.
     """
-    return collide_with_statistics(
-        x,
-        v,
-        collision_heads=collision_heads,
-        coll_coef=coll_coef,
-        dt=dt,
-        layout=layout,
-        position_update=position_update,
-        reduction=reduction,
-        max_over=max_over,
-        directions=directions,
-        generator=generator,
-        implementation=implementation,
-    )[0]
+    return collide_with_statistics(x, v, rules, directions=directions, generator=generator)[0]
 
 
+@_by_rules
 def collide_with_statistics(
     x: Shaped[Tensor, "..."],
     v: Shaped[Tensor, "..."],
-    *,
-    collision_heads: int,
-    coll_coef: int | float,
-    dt: int | float = 1.0,
-    layout: str = "contiguous",
-    position_update: bool = True,
-    reduction: str = "sum",
-    max_over: str = "system",
-    directions: Shaped[Tensor, "..."] | None = None,
-    generator: torch.Generator | None = None,
-    implementation: str = "auto",
+    rules: Rules,
+    directions: Shaped[Tensor, "..."] | None,
+    generator: torch.Generator | None,
 ) -> tuple[Shaped[Tensor, "..."], Collisions]:
     """`collide`, together with how many collided and what became of the energy; arguments as there."""
-    rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction, max_over)
-    check_features(x, v, directions, collision_heads)
-    chosen = pick(implementation, x, collision_heads)
+    check_features(x, v, directions, rules.collision_heads)
+    chosen = pick(rules.implementation, x)
     seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64)
     if chosen == "literal":
         with torch.autocast(x.device.type, enabled=False):  # or distances and sums would drop to half precision
             return collide_literal(x, v, rules, directions, int(seed))
-    if rules.threshold >= 1 or x.shape[-1] < 2 * collision_heads:  # no score exceeds 1, no pair exists
+    if rules.threshold >= 1 or x.shape[-1] < 2 * rules.collision_heads:  # no score exceeds 1, no pair exists
         zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)
-        return torch.add(x, v, alpha=dt), Collisions(zero, zero + 1)
+        return torch.add(x, v, alpha=rules.dt), Collisions(zero, zero + 1)
     return collide_fused(x, v, rules, directions, seed, chosen)

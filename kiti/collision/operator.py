@@ -1,7 +1,8 @@
 """The fused collision as torch operators, `kiti::max_speed` and `kiti::collide`, with their gradient.
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
-all randomness comes from the seed, a tensor. What runs inside is `cpu.py` or `gpu.py`.
+all randomness comes from the seed, a tensor. What runs inside is `cpu` or `gpu`. An operator takes no dataclass: the
+rules go in as `Rules.encoded`.
 
 They are registered by hand: torch.library.custom_op with its register_autograd would do the same, and spend twice the
 time on a call, which is felt where a step is made of small ones.
@@ -43,9 +44,8 @@ def collide_fused(
         v_max = torch.ops.kiti.max_speed.default(speeds.detach(), heads, rules.layout == "strided", backend)
         v_max = v_max.amax().expand(len(rows))
     x_new, k, _, _, energy = torch.ops.kiti.collide.default(
-        rows, speeds, seed, directions, v_max, heads, rules.coll_coef, rules.dt, rules.layout, rules.position_update,
-        rules.reduction, backend,
-    )  # fmt: skip
+        rows, speeds, seed, directions, v_max, rules.encoded, backend
+    )
     before, after = energy.detach().sum(0)
     partners = k.mean(dtype=energy.dtype) if k.numel() else energy.new_zeros(())
     return x_new.view(x.shape), collisions(partners, before, after)
@@ -75,26 +75,25 @@ def _(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
 
 @_operator
 def _collide(
-    x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, collision_heads: int,
-    coll_coef: float, dt: float, layout: str, position_update: bool, reduction: str, backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x', k, max(V_r), kept and energy as in `fused.Forward`."""
-    rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction)
-    done = BACKENDS[backend].forward(x.contiguous(), v.contiguous(), rules, int(seed), directions, v_max)
+    told = Rules.decode(rules)
+    done = BACKENDS[backend].forward(x.contiguous(), v.contiguous(), told, int(seed), directions, v_max)
     return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.kept, done.energy)
 
 
 @torch.library.register_fake("kiti::collide", lib=_library)
 def _(
-    x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, collision_heads: int,
-    coll_coef: float, dt: float, layout: str, position_update: bool, reduction: str, backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    systems, n, dtype = x.shape[0], x.shape[1] // collision_heads, accumulation_dtype(x.dtype)
+    x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    told = Rules.decode(rules)
+    systems, n, dtype = x.shape[0], x.shape[1] // told.collision_heads, accumulation_dtype(x.dtype)
     return (
         x.new_empty(x.shape),
         x.new_empty(systems, n, dtype=torch.int32),
         x.new_empty(systems, dtype=dtype),
-        x.new_empty(systems, BACKENDS[backend].kept_width(n, reduction), dtype=torch.int32),
+        x.new_empty(systems, BACKENDS[backend].kept_width(n, told.reduction), dtype=torch.int32),
         x.new_empty(systems, 2, dtype=dtype),
     )
 
@@ -102,20 +101,18 @@ def _(
 @_operator
 def _collide_backward(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
-    kept: Tensor, collision_heads: int, coll_coef: float, dt: float, layout: str, position_update: bool,
-    reduction: str, backend: str,
+    kept: Tensor, rules: str, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction)
+    told = Rules.decode(rules)
     return BACKENDS[backend].backward(
-        grad.contiguous(), x.contiguous(), v.contiguous(), rules, int(seed), directions, k, v_max, kept
+        grad.contiguous(), x.contiguous(), v.contiguous(), told, int(seed), directions, k, v_max, kept
     )
 
 
 @torch.library.register_fake("kiti::collide_backward", lib=_library)
 def _(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
-    kept: Tensor, collision_heads: int, coll_coef: float, dt: float, layout: str, position_update: bool,
-    reduction: str, backend: str,
+    kept: Tensor, rules: str, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
@@ -125,7 +122,7 @@ class _Collide(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        x, v, seed, directions, _, *ctx.settings = inputs
+        x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
         with torch._C._AutoDispatchBelowAutograd():
             x_new, k, v_max, kept, energy = torch.ops.kiti.collide.default(*inputs)
         # Where nothing collided the gradient is that of x + dt v, and x and v need not be kept. A traced k has no
@@ -140,14 +137,14 @@ class _Collide(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        nothing = [None] * (3 + len(ctx.settings))
+        nothing = [None] * 5  # seed, directions, v_max, rules, backend
         if grad is None:
             return None, None, *nothing
         if ctx.still:
-            _, _, dt, *_ = ctx.settings
+            dt = Rules.decode(ctx.rules).dt
             return grad, grad if dt == 1 else dt * grad, *nothing
         x, v, seed, directions, k, v_max, kept = ctx.saved_tensors
-        arguments = (x, v, seed, directions, k, v_max, kept, *ctx.settings)
+        arguments = (x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend)
         return *torch.ops.kiti.collide_backward.default(grad, *arguments), *nothing
 
 

@@ -1,19 +1,38 @@
-"""The settings of a collision, checked once and handed to every implementation."""
+"""What a collision is told: `Rules`, with every choice, default and range. Imports no torch, so that YAML is held to it.
 
+A setting is named and defaulted here; what it means stands in `kiti.collide`.
+"""
+
+import ast
+import inspect
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Literal, TypeVar, get_args
 
-import torch
-from torch import Tensor
-
-LAYOUTS = ("contiguous", "strided")
-REDUCTIONS = ("sum", "mean", "max_one")
-MAX_OVER = ("system", "batch")
+Layout = Literal["contiguous", "strided"]
+Reduction = Literal["sum", "mean", "max_one"]
+MaxOver = Literal["system", "batch"]
+Implementation = Literal["auto", "literal", "numba", "triton"]
+CHOICES: dict[str, tuple[str, ...]] = {
+    "layout": get_args(Layout),
+    "reduction": get_args(Reduction),
+    "max_over": get_args(MaxOver),
+    "implementation": get_args(Implementation),
+}
+Function = TypeVar("Function", bound=Callable)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How features become particles and which of them collide; see `kiti.collide` for every field."""
+    """How features become particles and which of them collide; see `kiti.collide` for every field.
+
+    `encoded` is all of it as one string, as a torch operator can be given it; `Rules.decode` reads it back.
+
+    Raises:
+        ValueError: a setting of a wrong type or out of its range, named with its value and what would do.
+    """
 
     collision_heads: int
     coll_coef: float
@@ -22,27 +41,58 @@ class Rules:
     position_update: bool = True
     reduction: str = "sum"
     max_over: str = "system"
-
-    @property
-    def threshold(self) -> float:
-        """A pair is accepted where V_r U_r / max(V_r) exceeds this, 1 - coll_coef."""
-        return 1.0 - self.coll_coef
+    implementation: str = "auto"
+    encoded: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_coll_coef(self.coll_coef)
         heads = self.collision_heads
         if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1:
             raise ValueError(f"collision_heads={heads!r}: a positive int is needed, the dimension of a particle")
-        if not isinstance(self.dt, int | float) or not math.isfinite(self.dt):
+        if not isinstance(self.dt, int | float) or isinstance(self.dt, bool) or not math.isfinite(self.dt):
             raise ValueError(f"dt={self.dt!r}: a finite number is needed; the paper uses 1.0")
-        check_choice("layout", self.layout, LAYOUTS)
-        check_choice("reduction", self.reduction, REDUCTIONS)
-        check_choice("max_over", self.max_over, MAX_OVER)
+        if not isinstance(self.position_update, bool):
+            raise ValueError(f"position_update={self.position_update!r}: True or False is needed")
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        # Plain floats, whose repr is a literal as NumPy's is not; by a method, which makes of a traced one a constant.
+        object.__setattr__(self, "coll_coef", self.coll_coef.__float__())
+        object.__setattr__(self, "dt", self.dt.__float__())
+        object.__setattr__(self, "encoded", repr(tuple(vars(self).values())))
+
+    @staticmethod
+    @lru_cache
+    def decode(encoded: str) -> "Rules":
+        """The rules that have this `encoded`."""
+        return Rules(*ast.literal_eval(encoded))
+
+    @property
+    def threshold(self) -> float:
+        """A pair is accepted where V_r U_r / max(V_r) exceeds this, 1 - coll_coef."""
+        return 1.0 - self.coll_coef
+
+
+def names_settings(function: Function) -> Function:
+    """In the signature of a function that passes **settings on to `Rules`, put its fields, defaults included."""
+    own = inspect.signature(function, follow_wrapped=False)
+    given = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    settings = [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(Rules, each.name, inspect.Parameter.empty),
+            annotation=each.type,
+        )
+        for each in fields(Rules)
+        if each.init and each.name not in own.parameters
+    ]
+    function.__signature__ = own.replace(parameters=[*given, *settings])  # type: ignore[attr-defined]
+    return function
 
 
 def check_coll_coef(coll_coef: int | float) -> None:
-    """Raise ValueError unless `coll_coef` lies in [0, 1], which NaN does not."""
-    if not 0.0 <= coll_coef <= 1.0:
+    """Raise ValueError unless `coll_coef` is a number in [0, 1], which NaN is not."""
+    if not isinstance(coll_coef, int | float) or isinstance(coll_coef, bool) or not 0.0 <= coll_coef <= 1.0:
         raise ValueError(
             f"coll_coef={coll_coef!r}: a number in [0, 1] is needed; 0 accepts no pair, "
             "1 accepts every pair that moves relative to each other"
@@ -53,43 +103,3 @@ def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise ValueError naming the choices unless `value` is one of them."""
     if value not in choices:
         raise ValueError(f"{argument}={value!r}: one of {', '.join(map(repr, choices))} is needed")
-
-
-def check_alike(names: tuple[str, str], first: Tensor, second: Tensor) -> None:
-    """Raise ValueError unless both tensors are floating and share shape, dtype and device."""
-    for name, tensor in zip(names, (first, second), strict=True):
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} has dtype {tensor.dtype}: a real floating-point tensor is needed")
-    for aspect in ("shape", "dtype", "device"):
-        a, b = getattr(first, aspect), getattr(second, aspect)
-        if a != b:
-            a, b = (tuple(a), tuple(b)) if aspect == "shape" else (a, b)
-            raise ValueError(f"{names[0]} and {names[1]} differ in {aspect}: {a} and {b}; {names[1]} must have {a} too")
-
-
-def check_directions(directions: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
-    """Raise ValueError unless `directions` is floating, of this shape and on this device."""
-    if tuple(directions.shape) != shape:
-        raise ValueError(
-            f"directions has shape {tuple(directions.shape)}: {shape} is needed, one unit vector per ordered pair"
-        )
-    if not directions.is_floating_point():
-        raise ValueError(f"directions has dtype {directions.dtype}: a real floating-point tensor is needed")
-    if directions.device != device:
-        raise ValueError(f"directions is on {directions.device}: it must be on {device}, as the features are")
-
-
-def check_features(x: Tensor, v: Tensor, directions: Tensor | None, heads: int) -> None:
-    """Raise ValueError unless x and v are alike, `heads` divides D and the directions fit."""
-    check_alike(("x", "v"), x, v)
-    if x.dim() == 0:
-        raise ValueError("x has shape (): at least one dimension is needed, (..., D)")
-    d = x.shape[-1]
-    if d % heads:
-        below = max(n for n in range(1, min(heads, d) + 1) if d % n == 0)
-        above = min((n for n in range(heads, d + 1) if d % n == 0), default=None)
-        near = f"{below} and {above} do" if above else f"the nearest that does is {below}"
-        raise ValueError(f"collision_heads={heads} does not divide D={d}; {near}")
-    if directions is not None:
-        n = d // heads
-        check_directions(directions, (*x.shape[:-1], n, n, heads), x.device)

@@ -1,6 +1,7 @@
 """From overrides to one checked configuration: compose with Hydra, validate against the schema, hash.
 
-Nothing here imports torch: whatever is wrong with a command line is said in one line within a second.
+Nothing here imports torch but `build_model`: what is wrong with a key or a value is said in one line within a second.
+Only whether collision_heads divides D the model itself says, which takes as long as torch takes to import.
 """
 
 import difflib
@@ -110,7 +111,7 @@ def check(node: DictConfig) -> Composed:
     places: Any = {
         **dict.fromkeys(("seed", "replicas", "runs_dir", "data_dir"), True),
         "data": {"seed", "data_dir", "path", "replicas", "workers", "eval_batch_size"},
-        "model": {"seed", "replicas"},
+        "model": {"seed", "replicas", "resolution"},
     }
     config = checked.model_dump(mode="json", by_alias=True, exclude=places)
     return Composed(checked=checked, node=node, config=config, hash=digest)
@@ -138,6 +139,22 @@ def _compose(choices: tuple[str, ...], config_name: str) -> DictConfig:
         GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(config_name, overrides=list(choices))
+
+
+def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -> Any:
+    """The model with the configured residual at its seams, or with another one. Imports torch.
+
+    Raises ConfigError where the model has no place for such a residual.
+    """
+    node = composed.node
+    try:
+        return hydra.utils.instantiate(node.model, residual=residual or hydra.utils.instantiate(node.residual))
+    except InstantiationException as error:
+        from kiti.models.seam import SeamError
+
+        if isinstance(error.__cause__, SeamError):
+            raise ConfigError(str(error.__cause__)) from error
+        raise
 
 
 def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable[[], None]]:
@@ -183,7 +200,7 @@ def usage(description: str) -> str:
     """`description`, then every group with its options; no composition, so that it needs no experiment."""
     lines = [description.strip(), "", "Groups (group=option) and their options, from conf/:"]
     for group in sorted(path for path in CONF.iterdir() if path.is_dir()):
-        options = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+        options = ", ".join(sorted(path.stem for path in group.glob("*.yaml") if not path.stem.startswith("_")))
         lines.append(f"  {group.name:12s} {options}")
     lines.append("Any value: <group>.<key>=<value>. The whole configuration: add --cfg job --resolve. Sweeps: -m.")
     return "\n".join(lines)
@@ -213,8 +230,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
 
 
 def _options(text: str) -> str:
-    """The options that Hydra lists, one a line, before it tells its search path."""
-    return ", ".join(re.findall(r"^\t(\w+)$", text, re.MULTILINE))
+    """The options that Hydra lists, one a line, before it tells its search path; _… is for others to inherit."""
+    return ", ".join(re.findall(r"^\t([^\W_]\w*)$", text, re.MULTILINE))
 
 
 def _first_line(error: BaseException) -> str:

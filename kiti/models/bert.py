@@ -17,6 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from transformers.models.bert.modeling_bert import BertOutput, BertSelfOutput
 
 from kiti.collision.rules import check_choice
+from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
 
 RESIDUALS = ("both", "attention", "ffn")
@@ -58,7 +59,7 @@ def open_seam(
         residuals: "both", that around the "attention", or that around the "ffn".
 
     Raises:
-        ValueError: `residuals` is none of these.
+        ValueError: `residuals` is none of these, or collision_heads does not divide D.
     """
     check_choice("residuals", residuals, RESIDUALS)
     layer: Any = model.bert.encoder.layer[-1]
@@ -66,7 +67,7 @@ def open_seam(
     for around, (end, seam) in ends.items():
         if residuals in ("both", around):
             end.__class__ = seam  # keeps weights, hooks and flags; only forward is another
-            end.residual = residual().train(end.training)
+            end.residual = attach(residual(), 3, {2: end.dense.out_features}).train(end.training)
     return model
 
 

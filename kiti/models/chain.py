@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -57,7 +58,7 @@ class Chain(nn.Module):
         residual: makes a seam.
 
     Raises:
-        ValueError: more seams than m → m layers.
+        ValueError: more seams than m → m layers, or collision_heads does not divide m.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Chain(nn.Module):
         sizes = [d_in, *[width] * (depth + 1), 1]
         self.layers = nn.ModuleList(Dense(replicas, a, b) for a, b in pairwise(sizes))
         plain = [Add() if shortcut else nn.Identity() for _ in range(depth - seams)]  # Identity: not joined
-        self.residuals = nn.ModuleList([*plain, *(residual() for _ in range(seams))])
+        self.residuals = nn.ModuleList([*plain, *(attach(residual(), 3, {2: width}) for _ in range(seams))])
         self._draw(seed, init_std)
 
     @torch.no_grad()

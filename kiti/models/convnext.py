@@ -17,6 +17,7 @@ from timm.models.convnext import ConvNeXt, ConvNeXtBlock
 from torch import Tensor
 
 from kiti.collision.rules import check_choice
+from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
 
 BLOCKS = ("all", "last")
@@ -47,13 +48,13 @@ def open_seam(model: ConvNeXt, residual: ResidualFactory, blocks: str = "all") -
         blocks: "all" blocks of the last stage, or its "last" one.
 
     Raises:
-        ValueError: `blocks` is neither.
+        ValueError: `blocks` is neither, or collision_heads does not divide D.
     """
     check_choice("blocks", blocks, BLOCKS)
     last_stage: Any = model.stages[-1].blocks
     for block in last_stage[-1:] if blocks == "last" else last_stage:
         block.__class__ = SeamConvNeXtBlock  # keeps weights, hooks and flags; only forward is another
-        block.residual = residual().train(block.training)
+        block.residual = attach(residual(), 4, {1: model.num_features}).train(block.training)
     return model
 
 

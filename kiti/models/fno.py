@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from kiti.residual import Add, ResidualFactory
+from kiti.models.seam import attach
+from kiti.residual import Add, Residual, ResidualFactory
 
 
 class SpectralConv1d(nn.Module):
@@ -45,11 +46,11 @@ class SpectralConv1d(nn.Module):
 class FourierLayer(nn.Module):
     """residual(x = W h, v = K h): (B, width, S) -> (B, width, S). The seam's last axis is space."""
 
-    def __init__(self, width: int, modes: int, residual: ResidualFactory) -> None:
+    def __init__(self, width: int, modes: int, residual: Residual) -> None:
         super().__init__()
         self.conv = SpectralConv1d(width, width, modes)
         self.w = nn.Conv1d(width, width, kernel_size=1)
-        self.residual = residual()
+        self.residual = residual
 
     def forward(self, h: Float[Tensor, "B W S"]) -> Float[Tensor, "B W S"]:
         return self.residual(self.w(h), self.conv(h))
@@ -62,6 +63,7 @@ class FNO1d(nn.Module):
         width: channels of a Fourier layer. modes: Fourier modes it keeps. n_layers: how many there are.
         hidden: neurons of the head's hidden layer.
         residual: makes the module that joins shortcut and branch, once for each layer.
+        resolution: points of the grid it is trained on, if known: D, which collision_heads must divide.
     """
 
     def __init__(
@@ -71,10 +73,12 @@ class FNO1d(nn.Module):
         n_layers: int = 4,
         hidden: int = 128,
         residual: ResidualFactory = Add,
+        resolution: int | None = None,
     ) -> None:
         super().__init__()
         self.fc0 = nn.Linear(2, width)
-        self.layers = nn.ModuleList(FourierLayer(width, modes, residual) for _ in range(n_layers))
+        seams = (attach(residual(), 3, {1: width, 2: resolution}) for _ in range(n_layers))
+        self.layers = nn.ModuleList(FourierLayer(width, modes, seam) for seam in seams)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, 1)
 

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from kiti.residual import Add, ResidualFactory
+from kiti.models.seam import attach
+from kiti.residual import Add, Residual, ResidualFactory
 
 
 class SpectralConv2d(nn.Module):
@@ -47,11 +48,11 @@ class SpectralConv2d(nn.Module):
 class FourierLayer2d(nn.Module):
     """residual(x = W h, v = K h): (B, width, S, S) -> (B, width, S, S). The seam's last axis is flattened space."""
 
-    def __init__(self, width: int, modes: int, residual: ResidualFactory) -> None:
+    def __init__(self, width: int, modes: int, residual: Residual) -> None:
         super().__init__()
         self.conv = SpectralConv2d(width, width, modes)
         self.w = nn.Conv2d(width, width, kernel_size=1)
-        self.residual = residual()
+        self.residual = residual
 
     def forward(self, h: Float[Tensor, "B W S S"]) -> Float[Tensor, "B W S S"]:
         return self.residual(self.w(h).flatten(2), self.conv(h).flatten(2)).view_as(h)
@@ -65,6 +66,7 @@ class FNO2d(nn.Module):
         width: channels of a Fourier layer. modes: Fourier modes it keeps along each axis. n_layers: how many.
         hidden: neurons of the head's hidden layer.
         residual: makes the module that joins shortcut and branch, once for each layer.
+        resolution: points of the grid along an axis it is trained on, if known: D, which collision_heads must divide.
     """
 
     def __init__(
@@ -75,10 +77,13 @@ class FNO2d(nn.Module):
         n_layers: int = 4,
         hidden: int = 128,
         residual: ResidualFactory = Add,
+        resolution: int | None = None,
     ) -> None:
         super().__init__()
         self.fc0 = nn.Linear(t_in + 2, width)
-        self.layers = nn.ModuleList(FourierLayer2d(width, modes, residual) for _ in range(n_layers))
+        points = resolution and resolution**2
+        seams = (attach(residual(), 3, {1: width, 2: points}) for _ in range(n_layers))
+        self.layers = nn.ModuleList(FourierLayer2d(width, modes, seam) for seam in seams)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, 1)
 

@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 from kiti.collision.rules import check_choice
+from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
 
 SIZES = {
@@ -64,12 +65,13 @@ def open_seam(
 
     Raises:
         IndexError: a layer that the model does not have.
+        ValueError: collision_heads does not divide D.
     """
     every = range(len(model.transformer.h))
     for i in every if layers is None else sorted({every[i] for i in layers}):
         block = model.transformer.h[i]
         block.__class__ = SeamGPT2Block  # keeps weights, hooks and flags; only forward is another
-        block.residual = residual().train(block.training)
+        block.residual = attach(residual(), 3, {2: model.config.n_embd}).train(block.training)
     return model
 
 

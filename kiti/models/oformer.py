@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from kiti.models.galerkin_attention import FourierFeatures, GalerkinAttention
+from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
 
 KINDS_OF_POINT = 3
@@ -91,10 +92,10 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.attention = GalerkinAttention(width, turns=turns)
-        self.residual1 = residual()
+        self.residual1 = attach(residual(), 2, {1: width})
         self.norm2 = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width)
-        self.residual2 = residual()
+        self.residual2 = attach(residual(), 2, {1: width})
 
     def forward(
         self, h: Float[Tensor, "B P W"], at: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"]
@@ -170,7 +171,7 @@ class Decoder(nn.Module):
             nn.GELU(),
             nn.Linear(wide, wide, bias=False),
         )
-        self.residual = propagator()
+        self.residual = attach(propagator(), 2, {1: wide})
         self.norm = nn.LayerNorm(wide)
         self.out = nn.Sequential(
             nn.Linear(3 * width, wide, bias=False),

@@ -28,6 +28,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from kiti.collision.rules import check_choice
 from kiti.models.chain import ACTIVATIONS
 from kiti.models.dendrite import QuadraticNeurons
+from kiti.models.seam import attach
 from kiti.models.stochastic_depth import drop_branches
 from kiti.residual import Add, Residual, ResidualFactory
 
@@ -97,7 +98,7 @@ def open_seam(model: ResNet, residual: ResidualFactory, blocks: str = "all") -> 
         blocks: "all" blocks of the last stage, its "last" one, or those whose shortcut is the "identity".
 
     Raises:
-        ValueError: `blocks` is none of these.
+        ValueError: `blocks` is none of these, or collision_heads does not divide D.
     """
     check_choice("blocks", blocks, BLOCKS)
     for block in model.layer4[-1:] if blocks == "last" else model.layer4:
@@ -110,7 +111,8 @@ def _open(block: BasicBlock | Bottleneck, residual: Residual) -> None:
     """The block keeps its weights, hooks and flags; only its forward is another."""
     if not isinstance(block, SeamBasicBlock | SeamBottleneck):
         block.__class__ = SeamBasicBlock if isinstance(block, BasicBlock) else SeamBottleneck
-    block.residual = residual.train(block.training)
+    last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
+    block.residual = attach(residual, 4, {1: last.out_channels}).train(block.training)
 
 
 def grow_dendrites(model: ResNet, stage: int, stem: str, pixels: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiti.configuration.config import Composed, ConfigError, compose
+from kiti.configuration.config import Composed, ConfigError, build_model, compose
 from kiti.report.sheets import Scale, TableSpec
 from kiti.storage.records import FILE_NAME, Record, RecordError, read, read_lines
 
@@ -54,12 +54,25 @@ def plan(spec: TableSpec, scale: str) -> Plan:
         overrides = row_overrides(row.run_at(scale), scale, settings)
         if overrides not in cells:
             try:
-                cells[overrides] = Cell(overrides, compose([*overrides, f"seed={settings.seeds[0]}"]))
+                composed = compose([*overrides, f"seed={settings.seeds[0]}"])
+                if row.may_not_compose:
+                    _require_a_seam(composed)
+                cells[overrides] = Cell(overrides, composed)
             except ConfigError as error:
                 if not row.may_not_compose:
                     raise ConfigError(f"row {row.group}/{row.label}: {error}") from error
                 cells[overrides] = error
     return cells
+
+
+def _require_a_seam(composed: Composed) -> None:
+    """ConfigError where the model has no place for the residual: what only the model knows, made without its numbers."""
+    if not hasattr(composed.checked.residual, "collision_heads"):
+        return
+    import torch
+
+    with torch.device("meta"):
+        build_model(composed)
 
 
 def runs_dir(cells: Plan) -> Path:

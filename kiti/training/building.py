@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.environments import (
 )
 from torch import nn
 
-from kiti.configuration.config import Composed, ConfigError
+from kiti.configuration.config import Composed, ConfigError, build_model
 from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
 from kiti.storage.run_dirs import local_world_size, world_size
@@ -28,15 +28,15 @@ def data(composed: Composed) -> Data:
 
 
 def model(composed: Composed, residual: ResidualFactory | None = None) -> nn.Module:
-    """The model with the configured residual at its seams, or with another one."""
-    return instantiate(composed.node.model, residual=residual or instantiate(composed.node.residual))
+    """The model with the configured residual at its seams, or with another one. ConfigError where it does not fit."""
+    return build_model(composed, residual)
 
 
 def task(composed: Composed, learner: nn.Module | None = None) -> Task:
     """The task around `learner`, by default the configured model."""
     node = composed.node
     collision = dict(node.collision)
-    neurons = collision.pop("params", [])
+    neurons = collision.pop("neurons", [])
     return instantiate(
         node.task,
         model=learner if learner is not None else model(composed),

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kiti import KITIResidual
 from kiti.collision.cpu import numba_backend as cpu
 from kiti.collision.dispatch import collide
+from kiti.collision.rules import Rules
 
 every_backend = pytest.mark.parametrize("backend", ["numba", "triton"])
 SETTINGS = {"collision_heads": 2, "coll_coef": 0.9}
@@ -35,7 +36,7 @@ def test_opcheck(backend, reduction, given, coef):
     z = torch.nn.functional.normalize(torch.randn(2, 3, 3, 2), dim=-1) * torch.ones(3, 3).triu(1)[..., None]
     directions = z - z.transpose(1, 2) if given else None
     v_max = torch.full((2,), 4.0) if given else None
-    arguments = (x, v, torch.tensor(7), directions, v_max, 2, coef, 1.0, "contiguous", True, reduction, backend)
+    arguments = (x, v, torch.tensor(7), directions, v_max, Rules(2, coef, reduction=reduction).encoded, backend)
     torch.library.opcheck(torch.ops.kiti.collide.default, arguments)
     torch.library.opcheck(torch.ops.kiti.max_speed.default, (v.detach(), 2, False, backend))
     x, v, seed, directions, _, *settings = arguments

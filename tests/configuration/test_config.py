@@ -15,15 +15,17 @@ import pytest
 import torch
 from hydra.utils import get_class, get_object
 
+from kiti.collision.rules import CHOICES
 from kiti.configuration import schema
 from kiti.configuration.config import CONF, ConfigError, compose
+from kiti.configuration.schema import collisions
 from kiti.configuration.schema.nodes import Target
 from kiti.ko import select
 from kiti.training import building
 
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(p.stem for p in (CONF / "scale").glob("*.yaml"))
-RESIDUALS = sorted(p.stem for p in (CONF / "residual").glob("*.yaml"))
+RESIDUALS = sorted(p.stem for p in (CONF / "residual").glob("[!_]*.yaml"))
 COLLISIONS = sorted(p.stem for p in (CONF / "collision").glob("*.yaml"))
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in {"experiment", "scale"})
 
@@ -74,7 +76,7 @@ def home(group: str, option: str) -> str:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_option_of_every_group_composes(group: str) -> None:
-    for option in sorted((CONF / group).glob("*.yaml")):
+    for option in sorted((CONF / group).glob("[!_]*.yaml")):
         experiment = home(group, option.stem)
         compose([f"experiment={experiment}", f"{group}={option.stem}", *needed(experiment)])
 
@@ -97,11 +99,9 @@ def test_no_key_that_nothing_reads(kind: type[Target]) -> None:
     if inspect.isclass(target) and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for base in get_class(name).__mro__[1:]:
             parameters |= inspect.signature(base.__init__).parameters
-        if name.endswith("AccelerationChain"):
-            parameters |= inspect.signature(get_object("kiti.residual.Colliding").__init__).parameters
     keys = set(kind.model_fields) - {"target", "partial"}
     if kind is schema.KO:
-        keys.remove("params")  # name patterns; the task selects the parameters they name
+        keys.remove("neurons")  # name patterns; the task selects the parameters they name
     assert keys <= set(parameters), f"{name} reads none of {keys - set(parameters)}"
 
 
@@ -110,8 +110,6 @@ def test_no_key_that_nothing_reads(kind: type[Target]) -> None:
     [
         (["residual=kiti", "residual.coll_cof=0.3"], "residual.coll_cof: no such key; close: residual.coll_coef"),
         (["residual=kiti", "residual.coll_coef=1.5"], "coll_coef=1.5: input should be less than or equal to 1"),
-        (["residual=kiti", "residual.collision_heads=3"], "does not divide D=1024 (system_axis=-1); near it: 2 or 4"),
-        (["residual=kiti", "residual.system_axis=0"], "residual.system_axis=0 names no feature axis"),
         (["residual=kitti"], "residual=kitti: no such option; there are add, dropout, kiti, kiti_acceleration, noise"),
         (["data.n_train=many"], "data.n_train=many: input should be a valid integer"),
         (["data.resolution=1000"], "resolution=1000 does not divide grid=8192"),
@@ -144,6 +142,64 @@ def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> N
     assert said in str(error.value)
     assert not str(error.value).startswith("data.seed"), "the key that was given, not one that repeats it"
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["residual.collision_heads=3"],
+            "residual.collision_heads=3 does not divide D=1024 (system_axis=-1); near it: 2 or 4",
+        ),
+        (
+            ["residual.system_axis=1", "residual.collision_heads=3"],
+            "does not divide D=64 (system_axis=1); near it: 2 or 4",
+        ),
+        (["residual.system_axis=0"], "residual.system_axis=0 names no feature axis; there are 1 or -2, 2 or -1"),
+        (["experiment=heat", "residual.collision_heads=3"], "does not divide D=4096 (system_axis=-1)"),
+        (["experiment=airfoil_euler", "residual.collision_heads=3"], "does not divide D=128 (system_axis=-1)"),
+        (["experiment=condensation_fc", "residual.collision_heads=3"], "does not divide D=50 (system_axis=-1)"),
+        (["experiment=cifar_kitinet", "residual.collision_heads=3"], "does not divide D=512 (system_axis=1)"),
+        (["experiment=cifar_kitinet", "residual.system_axis=-1"], "names no feature axis; there are 1 or -3"),
+        (["experiment=imagenet_convnext_tiny", "residual.collision_heads=5"], "does not divide D=768 (system_axis=1)"),
+    ],
+)
+@pytest.mark.parametrize("residual", ["kiti", "noise", "kiti_acceleration"])
+def test_the_model_says_which_residual_fits(overrides: list[str], said: str, residual: str) -> None:
+    experiment = overrides[0] if overrides[0].startswith("experiment=") else "experiment=burgers"
+    composed = compose([experiment, f"residual={residual}", *(one for one in overrides if one != experiment)])
+    with torch.device("meta"), pytest.raises(ConfigError) as error:
+        building.model(composed)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+COLLIDING = [kind for kind in targets() if issubclass(kind, collisions.Colliding)]
+
+
+@pytest.mark.parametrize("kind", COLLIDING, ids=lambda kind: kind.__name__)
+def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[Target]) -> None:
+    """The same keys; the same defaults, but for the two that are an experiment's; the same choices."""
+    [name] = typing.get_args(kind.model_fields["target"].annotation)
+    parameters = inspect.signature(get_object(name)).parameters
+    [node] = [
+        node
+        for option in RESIDUALS
+        if (node := compose(["experiment=burgers", f"residual={option}"]).node.residual)._target_ == name
+    ]
+    assert set(node) - {"_target_", "_partial_"} == set(parameters)
+    assert set(kind.model_fields) - {"target", "partial"} == set(parameters)
+    for key, parameter in parameters.items():
+        field = kind.model_fields[key]
+        if key not in {"collision_heads", "coll_coef", "system_axis"}:
+            assert node[key] == parameter.default, key
+        assert field.is_required() or field.default == parameter.default, key
+        if typing.get_origin(field.annotation) is typing.Literal:
+            assert typing.get_args(field.annotation) == CHOICES[key], key
+
+
+def test_the_choices_of_an_experiment_are_those_of_the_schema() -> None:
+    assert set(schema.CollisionDefaults.model_fields) == {"collision_heads", "coll_coef", "system_axis"}
 
 
 def test_frames_given_and_frames_seen_must_agree() -> None:
@@ -203,6 +259,17 @@ def test_the_command_line_complains_in_one_line_without_importing_torch(tmp_path
     assert not list(tmp_path.iterdir()), "nothing is made before the configuration is right"
 
 
+def test_the_command_line_complains_of_heads_that_do_not_divide_in_one_line(tmp_path: Path) -> None:
+    """Before any data are made."""
+    given = ["experiment=burgers", "residual=kiti", "residual.collision_heads=3", f"runs_dir={tmp_path}"]
+    program = [sys.executable, "-m", "kiti.train", *given, f"data_dir={tmp_path}/data"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    said = "kiti-train: residual.collision_heads=3 does not divide D=1024 (system_axis=-1); near it: 2 or 4"
+    assert done.stderr.strip() == said
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("program", ["train", "calibrate"])
 def test_help_does_not_import_torch(program: str) -> None:
     code = (
@@ -212,3 +279,4 @@ def test_help_does_not_import_torch(program: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip().endswith("False"), done.stderr
     assert "experiment" in done.stdout
+    assert "_colliding" not in done.stdout

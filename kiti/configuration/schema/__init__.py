@@ -14,18 +14,11 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, Tag, model_validator
 
 from kiti.configuration.schema.callbacks_and_loggers import Callbacks, Log
-from kiti.configuration.schema.collisions import KO, Colliding, Residual
+from kiti.configuration.schema.collisions import KO, Residual
 from kiti.configuration.schema.datasets import Data
 from kiti.configuration.schema.learning import ExponentialAverage, Optimizer, Scheduler, Task, Trainer
 from kiti.configuration.schema.networks import Model
 from kiti.configuration.schema.nodes import TAGS, Absent, Fraction, Nothing, Strict, given_or_none
-
-# Records hashed these classes under the import paths that they had.
-_HASHED_AS = {
-    "kiti.training.schedules.WarmupCosine": "kiti.schedules.WarmupCosine",
-    "kiti.training.averaging.ExponentialAverage": "kiti.averaging.ExponentialAverage",
-}
-
 
 # Records hashed these classes under the import paths that they had.
 _HASHED_AS = {
@@ -43,7 +36,7 @@ class Calibration(Strict):
     batches: PositiveInt
 
 
-class Gas(Strict):
+class CollisionDefaults(Strict):
     """What the colliding residuals of an experiment take by interpolation; what they took is in their own keys."""
 
     collision_heads: PositiveInt
@@ -59,7 +52,7 @@ class Config(Strict):
     seed: NonNegativeInt
     replicas: PositiveInt
     resume: Literal["auto", "never"]
-    gas: Gas
+    collision_defaults: CollisionDefaults
     neurons: list[str]
     runs_dir: str
     data_dir: str
@@ -100,23 +93,6 @@ class Config(Strict):
         """Whether one process can train many seeds side by side."""
         return hasattr(self.model, "replicas")
 
-    @model_validator(mode="after")
-    def _heads_divide_the_system(self) -> "Config":
-        if not isinstance(self.residual, Colliding):
-            return self
-        axis, heads = self.residual.system_axis, self.residual.collision_heads
-        size = self.model.seam_size(axis, self.data)
-        if size is None:
-            raise ValueError(f"residual.system_axis={axis} names no feature axis of {self.model.target}")
-        if size % heads:
-            divisors = [d for d in range(1, size + 1) if size % d == 0]
-            near = sorted(sorted(divisors, key=lambda d: abs(d - heads))[:2])
-            raise ValueError(
-                f"residual.collision_heads={heads} does not divide D={size} (system_axis={axis}); "
-                f"near it: {' or '.join(map(str, near))}"
-            )
-        return self
-
     def identity(self) -> dict:
         """What determines the result, seed aside: the part of the configuration that is hashed.
 
@@ -125,7 +101,7 @@ class Config(Strict):
         learning = {"data", "model", "task", "residual", "collision", "optimizer", "scheduler", "averaging", "trainer"}
         elsewhere = {
             "data": {"data_dir", "seed", "path", "replicas", "workers", "eval_batch_size"},
-            "model": {"seed", "replicas"},
+            "model": {"seed", "replicas", "resolution"},
             "collision": {"seed"},
             "trainer": {"accelerator"},
             "residual": {"implementation"},
@@ -134,4 +110,6 @@ class Config(Strict):
         for node in found.values():
             if node.get("_target_") in _HASHED_AS:
                 node["_target_"] = _HASHED_AS[node["_target_"]]
+        if "neurons" in found["collision"]:
+            found["collision"]["params"] = found["collision"].pop("neurons")  # its name until records are migrated
         return found

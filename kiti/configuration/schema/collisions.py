@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from kiti.collision.rules import Implementation, Layout, MaxOver, Reduction
 from kiti.configuration.schema.nodes import Factory, Finite, Fraction, Strict, Target
 
 
@@ -19,17 +20,20 @@ class Dropout(Factory):
 
 
 class Colliding(Strict):
-    """What the three residual kinds that collide have in common."""
+    """What the three residual kinds that collide have in common: `Rules`, and the axis.
+
+    Only what came later has a default here: one that hashes leave out (see `schema`).
+    """
 
     collision_heads: PositiveInt
     coll_coef: Fraction
     dt: Finite
-    layout: Literal["contiguous", "strided"]
+    layout: Layout
     system_axis: int
     position_update: bool
-    reduction: Literal["sum", "mean", "max_one"]
-    max_over: Literal["system", "batch"] = "system"
-    implementation: Literal["auto", "literal", "numba", "triton"] = "auto"
+    reduction: Reduction
+    max_over: MaxOver = "system"
+    implementation: Implementation = "auto"
 
 
 class KITIResidual(Factory, Colliding):
@@ -53,7 +57,7 @@ Residual = Annotated[Add | Dropout | KITIResidual | MatchedNoise | AccelerationC
 class KO(Factory):
     target: Literal["kiti.ko.KO"] = Field(alias="_target_")
     mode: Literal["soft", "hard"]
-    params: Annotated[list[str], Field(min_length=1)]
+    neurons: Annotated[list[str], Field(min_length=1)]
     coll_coef: NonNegativeFloat
     seed: NonNegativeInt
     include_self: bool = True

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from kiti.configuration.schema.datasets import Kind, OperatorPairs, Samples
+from kiti.configuration.schema.datasets import Kind
 from kiti.configuration.schema.nodes import Target
 
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "xtanh", "x2tanh", "softplus"]
@@ -17,25 +17,17 @@ class FNO(Target):
     modes: PositiveInt
     n_layers: PositiveInt
     hidden: PositiveInt
-    dims: ClassVar[int]
-
-    def seam_size(self, system_axis: int, data: Samples) -> int | None:
-        """D at the seam, whose tensors are (batch, width, points); None for an axis that holds no features."""
-        assert isinstance(data, OperatorPairs)
-        points = data.resolution**self.dims
-        return {-1: points, 2: points, 1: self.width, -2: self.width}.get(system_axis)
+    resolution: PositiveInt | None = None  # of the data, which know it: neither hashed nor recorded twice
 
 
 class FNO1d(FNO):
     target: Literal["kiti.models.fno.FNO1d"] = Field(alias="_target_")
-    dims = 1
     kind: ClassVar[Kind] = "pairs of functions"
 
 
 class FNO2d(FNO):
     target: Literal["kiti.models.fno2d.FNO2d"] = Field(alias="_target_")
     t_in: PositiveInt
-    dims = 2
     kind: ClassVar[Kind] = "frames on a grid"
 
 
@@ -53,10 +45,6 @@ class OFormer(Target):
         if self.width % 4:
             raise ValueError(f"width={self.width} is no multiple of 4: two axes, a sine and a cosine each")
         return self
-
-    def seam_size(self, system_axis: int, data: Samples) -> int | None:
-        """D at the seam, whose tensors are (points of all samples, width)."""
-        return {-1: self.width, 1: self.width}.get(system_axis)
 
 
 class Chain(Target):
@@ -78,10 +66,6 @@ class Chain(Target):
             raise ValueError(f"seams={self.seams} is more than depth={self.depth}, the layers that keep their width")
         return self
 
-    def seam_size(self, system_axis: int, data: Samples) -> int | None:
-        """D at the seam, whose tensors are (points, replicas, width)."""
-        return {-1: self.width, 2: self.width}.get(system_axis)
-
 
 class ResNet(Target):
     target: Literal["kiti.models.resnet.build_resnet"] = Field(alias="_target_")
@@ -100,11 +84,6 @@ class ResNet(Target):
     channels_last: bool = False
     kind: ClassVar[Kind] = "images"
 
-    def seam_size(self, system_axis: int, data: Samples) -> int | None:
-        """D at the seam, whose tensors are (batch, channels of the last stage, Y, X)."""
-        channels = int((512 if self.depth < 50 else 2048) * self.width)
-        return {1: channels, -3: channels}.get(system_axis)
-
 
 class ConvNeXt(Target):
     target: Literal["kiti.models.convnext.build_convnext"] = Field(alias="_target_")
@@ -116,11 +95,6 @@ class ConvNeXt(Target):
     depths: Stages | None = None
     dims: Stages | None = None
     kind: ClassVar[Kind] = "images"
-
-    def seam_size(self, system_axis: int, data: Samples) -> int | None:
-        """D at the seam, whose tensors are (batch, channels of the last stage, Y, X)."""
-        channels = self.dims[-1] if self.dims else 768
-        return {1: channels, -3: channels}.get(system_axis)
 
 
 Model = Annotated[FNO1d | FNO2d | OFormer | Chain | ResNet | ConvNeXt, Field(discriminator="target")]

@@ -71,7 +71,7 @@ class DistanceMonitor(Callback):
                 return
             x = arguments[0].detach().movedim(module.system_axis, -1)
             each = [x] if replicas is None else x.unbind(1)
-            systems = [to_particles(_some(one), module.collision_heads, module.layout) for one in each]
+            systems = [to_particles(_some(one), module.rules.collision_heads, module.rules.layout) for one in each]
             self._kept[key] = torch.stack([quantiles(particles) for particles in systems])
 
         return look
