@@ -28,10 +28,10 @@ from torch.optim import SGD, Optimizer
 from benchmarks import benchmark_loops, benchmarking, measuring
 from benchmarks.benchmark_models import MODELS, Builder, Size, Workload
 from benchmarks.benchmarking import Mark, judge, mib_text, timing_text
+from kiti.calibration.acceptance import Tap, acceptance
 from kiti.ko import KO, select
 from kiti.report.formats import NOTHING, Grid, percent
 from kiti.residual import Add, KITIResidual, Residual
-from kiti.training.calibration import Tap, acceptance
 
 SOFT = 0.1  # divided by N
 HARD = 0.7  # reading A27

@@ -15,7 +15,7 @@ from kiti.configuration.config import Composed, command
 from kiti.storage.run_dirs import held
 
 if TYPE_CHECKING:
-    from kiti.training.calibration import Acceptance
+    from kiti.calibration.acceptance import Acceptance
 
 
 @command("calibrate")
@@ -30,7 +30,7 @@ def calibrate(composed: Composed, place: Path) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from kiti.report import calibration_report as report
+    from kiti.calibration import calibration_report as report
     from kiti.storage.records import write_whole
 
     wanted = composed.checked.calibration
@@ -50,8 +50,8 @@ def measure(composed: Composed) -> "dict[str, list[Acceptance]]":
     import torch
     from pytorch_lightning import seed_everything
 
+    from kiti.calibration.acceptance import Tap, acceptance
     from kiti.training import building
-    from kiti.training.calibration import Tap, acceptance
 
     wanted = composed.checked.calibration
     assert wanted is not None

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kiti.report import sheets
+from kiti.report import sheets, shown_examples
 from kiti.report.drawing import draw
 from kiti.report.sheets import MapsSpec, PictureSpec, Sheet, TableSpec
 from kiti.report.table_runs import Archive, plan
 from kiti.report.tables import Table, build, shown
 from kiti.report.tables import outputs as table_outputs
-from kiti.storage import examples, records
+from kiti.storage import records
 
 
 def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
@@ -50,7 +50,7 @@ def publish(shown_here: Sequence[tuple[Sheet, Table]], experiments: Path) -> lis
     for sheet, table in shown_here:
         if isinstance(sheet, PictureSpec | MapsSpec):
             drawn = [one.key for one in sheet.maps] if isinstance(sheet, MapsSpec) else []
-            examples.publish(shown(table).values(), (experiments / table.name).parent / "records", drawn)
+            shown_examples.publish(shown(table).values(), (experiments / table.name).parent / "records", drawn)
     mine = {(table.name, table.scale) for _, table in shown_here}
     touched = {((experiments / name).parent, scale) for name, scale in mine}
     sharing = {

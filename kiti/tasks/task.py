@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric
 
 from kiti.ko import KO, select
-from kiti.training.schedules import WarmupCosine
+from kiti.tasks.schedules import WarmupCosine
 
 BY_STEPS = (OneCycleLR, WarmupCosine)
 """Schedules that are stepped each step, and told how many there are."""

@@ -78,7 +78,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         run_dir.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
         if example := {**task.example, **similarity.maps(replica)}:
-            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir)
+            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
         fingerprint = data.fingerprint_of(replica)
         made.append(
             records.Record(

@@ -1,14 +1,13 @@
 """The benchmarks measure what they say, and their tables are made of their records."""
 
-import importlib.util
 import json
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from script_cases import script
 
 from benchmarks import benchmarking, measuring
 from benchmarks.benchmarking import judge
@@ -17,15 +16,6 @@ from benchmarks.measuring import Timing, interleaved, peak_bytes, ratio
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 CPU = torch.device("cpu")
 TIMED = {"median_s", "min_s", "max_s", "runs", "peak_bytes"}
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(name: str, folder: Path, *options: str) -> dict[str, Any]:

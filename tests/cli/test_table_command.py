@@ -43,8 +43,8 @@ def test_the_command_never_imports_torch(runs_dir, experiments):
         for seed in range(2):
             save(recorded(overrides, seed, 0.1), runs_dir)
     watched = (
-        "import sys; from kiti import table\n"
-        "try:\n    table.main()\n"
+        "import sys; from kiti.cli import table_command\n"
+        "try:\n    table_command.main()\n"
         "finally:\n    print(sorted({'torch', 'lightning', 'pytorch_lightning'} & set(sys.modules)), file=sys.stderr)"
     )
     for name in ("paper/t", "paper/f"):

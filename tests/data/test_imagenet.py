@@ -13,7 +13,7 @@ import torch.distributed as dist
 from image_sets import N_TEST, N_TRAIN, write_folder, write_shards
 from pytorch_lightning import Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from test_runs import Killed, SaveAndKill, add_callback, same_result
+from run_cases import Killed, SaveAndKill, add_callback, same_result
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 

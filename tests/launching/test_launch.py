@@ -11,8 +11,8 @@ import time
 
 import pytest
 import yaml
+from record_cases import make_record
 from rich.console import Console
-from test_records import make_record
 
 from kiti.cli.table_command import main
 from kiti.configuration.config import compose
@@ -155,7 +155,7 @@ def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
         from pathlib import Path
         from rich.console import Console
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-        from kiti.launch import Run, launch
+        from kiti.launching.launch import Run, launch
         from kiti.table import _report
         folder = Path({str(tmp_path)!r})
         runs = [

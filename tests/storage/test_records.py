@@ -8,36 +8,10 @@ import textwrap
 from dataclasses import replace
 
 import pytest
+from record_cases import make_record
 
 from kiti.storage import records
-from kiti.storage.records import DataState, GitState, Record, RecordError
-
-
-def make_record(seed=0, **changes):
-    values = {
-        "experiment": "burgers",
-        "scale": "smoke",
-        "seed": seed,
-        "config_hash": "0123456789ab",
-        "config": {"data": {"n_train": 40}, "trainer": {"max_epochs": 2}},
-        "overrides": ["experiment=burgers"],
-        "git": GitState(commit="c" * 40, dirty=False, diff=""),
-        "versions": {"torch": "2.11.0"},
-        "data": DataState(content="d1", split="s1"),
-        "device": "cpu",
-        "device_name": "Some CPU",
-        "precision": "32-true",
-        "world_size": 1,
-        "started": "2026-01-01T00:00:00Z",
-        "wall_seconds": 1.5,
-        "train_samples_per_second": 100.0,
-        "peak_memory_mib": 300.0,
-        "parameters": 1000,
-        "flops_per_sample": 1e6,
-        "metrics": {"test/relative_l2": 0.1, "test/mse": 0.01},
-        "collisions": {"blocks.0": {"partners": 0.5, "energy_ratio": 1.1}},
-    }
-    return Record(**(values | changes))
+from kiti.storage.records import GitState, RecordError
 
 
 def test_round_trip(tmp_path):
@@ -65,7 +39,7 @@ def test_a_writer_killed_before_the_rename_leaves_no_record(tmp_path):
         f"""
         import os, signal
         from pathlib import Path
-        from kiti import records
+        from kiti.storage import records
         os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         records.write_whole(Path({str(tmp_path)!r}) / "record.json", b"x" * 100_000)
         """

@@ -3,8 +3,8 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from chain_cases import SMALL
 from pytorch_lightning.loggers.logger import DummyLogger
-from test_chain import SMALL
 
 from kiti.data.sine_sum import SineSumData
 from kiti.models.chain import Chain

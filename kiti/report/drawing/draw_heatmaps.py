@@ -3,10 +3,10 @@
 import textwrap
 from typing import Any
 
+from kiti.report import shown_examples
 from kiti.report.drawing.rendering import rendered
 from kiti.report.sheets import MapsSpec
 from kiti.report.tables import Table, shown
-from kiti.storage import examples
 
 _PANEL_INCHES = 1.45
 _LETTERS_AN_INCH = 11
@@ -17,7 +17,7 @@ def draw(spec: MapsSpec, table: Table) -> dict[str, bytes]:
     found = shown(table)
     if len(found) < len(spec.rows):
         return {}
-    told = {row: examples.read(one) for row, one in found.items()}
+    told = {row: shown_examples.read(one) for row, one in found.items()}
     groups = list(dict.fromkeys(row.group for row in spec.rows))
     labels = list(dict.fromkeys(row.label for row in spec.rows))
     beside = spec.groups == "beside"
@@ -36,7 +36,7 @@ def draw(spec: MapsSpec, table: Table) -> dict[str, bytes]:
                 panel.set(xticks=[], yticks=[])
                 row = (across, along) if beside else (along, across)
                 if row in told:
-                    cosines = examples.array(told[row], one.key, found[row])
+                    cosines = shown_examples.array(told[row], one.key, found[row])
                     image = panel.imshow(cosines.astype(float), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
                 if not line:
                     head = across if len(columns) > len(spec.maps) else ""

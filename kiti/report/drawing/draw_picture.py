@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from kiti.report import shown_examples
 from kiti.report.drawing.rendering import rendered
 from kiti.report.sheets import PictureSpec
 from kiti.report.tables import Table, shown
-from kiti.storage import examples
 from kiti.storage.records import RecordError
 
 _PANEL_INCHES = 2.1
@@ -19,7 +19,7 @@ def draw(spec: PictureSpec, table: Table) -> dict[str, bytes]:
     labels = [row.label for row in spec.rows]
     if len(found) < len(labels):
         return {}
-    told = [examples.read(one) for one in found.values()]
+    told = [shown_examples.read(one) for one in found.values()]
     truth = told[0]["target"]
     # To the last bits only: the same recipe on another processor.
     if any(one["target"].shape != truth.shape or not np.allclose(one["target"], truth, 1e-3, 1e-3) for one in told):

@@ -4,7 +4,7 @@ import csv
 import io
 from statistics import median
 
-from kiti.training.calibration import Acceptance
+from kiti.calibration.acceptance import Acceptance
 
 Measured = dict[str, list[Acceptance]]
 
