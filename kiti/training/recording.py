@@ -42,6 +42,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
     [similarity] = [c for c in callbacks if isinstance(c, SimilarityMonitor)]
     device = task.device
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
+    sample = trainer.precision_plugin.convert_input(sample)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
     together = len(composed.seeds)
     seconds = clock.seconds / together
