@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from kiti.storage.records import RecordError
 
     try:
+        _check_destination(options)
         status = _rebuild(options) if options.rebuild else _tell(options)
     except (ConfigError, RecordError, SheetError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
@@ -61,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rebuild", action="store_true", help="rewrite committed outputs (of NAMEs, or all)")
     parser.add_argument("--into", type=Path, metavar="DIR", help="with --rebuild: write below DIR instead of in place")
-    parser.add_argument(
-        "--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: the repository's"
-    )
+    parser.add_argument("--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: kiti's own")
     return parser
 
 
@@ -72,6 +71,19 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _check_destination(options: argparse.Namespace) -> None:
+    """SheetError, before anything is run, where outputs would go into an installed package."""
+    from kiti.configuration.locations import CHECKOUT
+    from kiti.report.sheets import SheetError
+
+    if CHECKOUT or options.experiments:
+        return
+    if options.rebuild and not options.into:
+        raise SheetError("--rebuild would write into the installed package; give --into or --experiments")
+    if options.publish and not options.rebuild:
+        raise SheetError("--publish would write into the installed package; give --experiments")
 
 
 def _tell(options: argparse.Namespace) -> int:

@@ -26,14 +26,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from kiti.configuration.locations import CONF, working_root
 from kiti.configuration.schema import TAGS, Config
 from kiti.data import DataError
 
-ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*\.[\w.]*=[^\[\]{}(),]*$")  # a.b=value: neither a group choice nor +, ~, lists
 
-OmegaConf.register_new_resolver("kiti_root", lambda: str(ROOT), replace=True)
+OmegaConf.register_new_resolver("kiti_root", lambda: str(working_root()), replace=True)
 OmegaConf.register_new_resolver(
     "kiti_quotient", lambda whole, part, times=1: _quotient(whole, part, times), replace=True
 )

@@ -211,14 +211,16 @@ def write_whole(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def git_state(repo: Path) -> GitState:
+def git_state(repo: Path | None) -> GitState:
     """Commit of `repo` and how it differs: the diff of tracked files, then untracked names ("?? ").
 
-    Outside a git repository (an installed package) the commit is "unknown", before the first one "none".
+    The commit is "none" before the first one, and "unknown" where `repo` is None (an installed package) or no
+    repository's root: what lies in somebody else's repository, an unpacked sdist say, has none of its commits.
     """
-    status = _git(repo, "status", "--porcelain")
-    if status is None:
+    below_root = None if repo is None else _git(repo, "rev-parse", "--show-cdup")
+    if repo is None or below_root is None or below_root.strip():
         return GitState(commit="unknown", dirty=False, diff="")
+    status = _git(repo, "status", "--porcelain") or ""
     commit = _git(repo, "rev-parse", "--verify", "--quiet", "HEAD")
     tracked = _git(repo, "diff", "HEAD") if commit else None
     untracked = [line for line in status.splitlines() if line.startswith("??")]

@@ -6,7 +6,8 @@ from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning import Callback, Trainer
 from safetensors.torch import save_file
 
-from kiti.configuration.config import ROOT, Composed
+from kiti.configuration.config import Composed
+from kiti.configuration.locations import CHECKOUT
 from kiti.data.data_module import Data
 from kiti.storage import examples, records
 from kiti.storage.run_dirs import finished
@@ -51,7 +52,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         "scale": composed.scale,
         "config_hash": composed.hash,
         "config": composed.config,
-        "git": records.git_state(ROOT),
+        "git": records.git_state(CHECKOUT),
         "versions": records.package_versions(PACKAGES),
         "device": device.type,
         "device_name": cost.device_name(device),

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kiti.configuration.config import ROOT, compose
+from kiti.configuration.config import compose
 from kiti.storage import records
 from kiti.storage.run_dirs import LOCKED
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 SMOKE = ["experiment=burgers", "scale=smoke"]
 
 

@@ -171,6 +171,7 @@ def git(repo, *arguments):
 
 def test_git_state(tmp_path):
     assert records.git_state(tmp_path).commit == "unknown"
+    assert records.git_state(None).commit == "unknown"
     git(tmp_path, "init")
     (tmp_path / "a.txt").write_text("one\n")
     assert records.git_state(tmp_path) == GitState(commit="none", dirty=True, diff="?? a.txt\n")
@@ -178,6 +179,8 @@ def test_git_state(tmp_path):
     git(tmp_path, "commit", "-m", "first")
     clean = records.git_state(tmp_path)
     assert (len(clean.commit), clean.dirty, clean.diff) == (40, False, "")
+    (tmp_path / "unpacked").mkdir()
+    assert records.git_state(tmp_path / "unpacked").commit == "unknown", "somebody else's repository"
     (tmp_path / "a.txt").write_text("two\n")
     (tmp_path / "b.txt").write_text("new\n")
     changed = records.git_state(tmp_path)

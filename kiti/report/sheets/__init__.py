@@ -4,13 +4,13 @@ A figure's numbers are a table too, one row a point, so everything but the drawi
 (`kiti.report.drawing`) is shared. A file for each `kind`.
 """
 
+from kiti.configuration.locations import EXPERIMENTS
 from kiti.report.sheets.figure_sheet import Axis, Curve, FigureSpec
 from kiti.report.sheets.heatmap_sheet import Map, MapsSpec
 from kiti.report.sheets.history_sheet import HistorySpec, Panel, Trace
 from kiti.report.sheets.picture_sheet import PictureSpec
 from kiti.report.sheets.rows import Metric, Row, Scale, SheetError
 from kiti.report.sheets.sheet_files import (
-    EXPERIMENTS,
     Sheet,
     committed,
     everyday_scale,

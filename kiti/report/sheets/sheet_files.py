@@ -15,8 +15,6 @@ from kiti.report.sheets.rows import Scale, SheetError
 from kiti.report.sheets.table_sheet import TableSpec
 from kiti.storage.records import validation_line
 
-EXPERIMENTS = Path(__file__).resolve().parents[3] / "experiments"
-
 Sheet = TableSpec | FigureSpec | PictureSpec | MapsSpec | HistorySpec
 _SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
 
