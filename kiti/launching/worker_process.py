@@ -1,4 +1,8 @@
-"""Python processes that need not import torch again: each is forked from a server that has."""
+"""Python processes that need not import torch again: each is forked from a server that has.
+
+Imports are most of a run's start-up, some 14 seconds of a processor where a run of `make pde` takes 18: a smoke run of
+Burgers took 6 seconds forked and 30 by `subprocess` on two busy cores (medians of six in turns).
+"""
 
 import atexit
 import multiprocessing

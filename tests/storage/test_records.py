@@ -133,7 +133,7 @@ def test_publishing_merges_by_configuration_and_seed(tmp_path):
     assert path.read_bytes() == content
 
 
-def test_seeds_trained_side_by_side_share_a_line(tmp_path):
+def test_what_is_published_is_read_back_and_the_newer_wins(tmp_path):
     path = tmp_path / "records" / "synthetic-paper.jsonl"
     together = [
         make_record(seed=seed, replicas=3, metrics={"test/mse": 0.1 * seed, "rho": math.nan, "same": 2.0})
@@ -141,20 +141,12 @@ def test_seeds_trained_side_by_side_share_a_line(tmp_path):
     ]
     alone = make_record(seed=7)
     records.publish([*together, alone], path)
-    assert len(path.read_text().splitlines()) == 2
-    assert len(path.read_bytes()) < 3 * len(records.compact(alone).encode())
+    assert path.read_text().splitlines() == [records.compact(record) for record in (*together, alone)]
     found = records.read_lines(path)
     assert [records.compact(record) for record in found] == [records.compact(r) for r in (*together, alone)]
-    content = path.read_bytes()
-    records.publish(found, path)
-    assert path.read_bytes() == content
     newer = make_record(seed=1, replicas=2, metrics={"test/mse": 9.0})
     records.publish([newer], path)
     assert [record.metrics["test/mse"] for record in records.read_lines(path)][1] == 9.0
-    for damaged in (content.replace(b'"records":3', b'"records":4'), content.replace(b'{"all":', b'{"al":')):
-        path.write_bytes(damaged)
-        with pytest.raises(RecordError, match=r"paper.jsonl:1: .*; restore the file from git"):
-            records.read_lines(path)
 
 
 def test_a_damaged_committed_line_is_named(tmp_path):
