@@ -23,6 +23,9 @@ from pydantic.dataclasses import dataclass
 SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
 
+# Beside the package where kiti runs from its repository; an installed wheel does not carry it.
+LOCK = Path(__file__).parents[1] / "requirements.lock"
+
 # Where things lie on a machine says nothing about the result, and is nobody else's business once committed.
 PLACES = ("data_dir", "runs_dir", "path")
 
@@ -199,6 +202,14 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def lock_digest(path: Path = LOCK) -> str | None:
+    """Which lock file `make setup` installs from: 12 digits of its sha256; None where there is none at hand."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return None
 
 
 def validation_line(error: pydantic.ValidationError) -> str:

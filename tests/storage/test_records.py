@@ -192,3 +192,11 @@ def test_fields_can_be_changed_but_not_in_place():
     with pytest.raises(AttributeError):
         record.seed = 3
     assert replace(record, seed=3).seed == 3
+
+
+def test_the_lock_is_told_by_its_content(tmp_path):
+    assert records.LOCK.is_file()
+    path = tmp_path / "requirements.lock"
+    assert records.lock_digest(path) is None
+    path.write_bytes(b"torch==2.14.1\n")
+    assert records.lock_digest(path) == "cb4c768c4b63"
