@@ -90,7 +90,8 @@ class Followed(Callback):
 def norm(tensors: Any) -> float:
     """The Euclidean norm of all entries of a tensor, or of several."""
     several = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    return sum(float((one.detach().abs() if one.is_complex() else one.detach()).double().square().sum()) for one in several) ** 0.5
+    reals = (torch.view_as_real(one) if one.is_complex() else one for one in several)
+    return sum(float(one.detach().double().square().sum()) for one in reals) ** 0.5
 
 
 def differing(found: dict[str, float], golden: dict[str, float]) -> list[str]:
