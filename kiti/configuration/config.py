@@ -116,7 +116,11 @@ def check(node: DictConfig) -> Composed:
 
 
 def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
-    """Compose `conf/<config_name>.yaml` with Hydra overrides and check it. Raises ConfigError."""
+    """Compose `conf/<config_name>.yaml` with Hydra overrides and check it. Raises ConfigError.
+
+    Values are set on a copy of what Hydra composed of the groups. Hydra takes 0.2 s for each composition, and to read
+    a table would take twice as long: ko/table1 8.9 s for 4.3, kitinet/figure6 5.6 for 2.8.
+    """
     values = [o for o in overrides if _PLAIN.match(o)]
     choices = tuple(o for o in overrides if o not in values)
     try:
@@ -131,7 +135,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
     return check(node)
 
 
-@cache  # a table asks for many cells that differ in a value or two; composing the groups is what takes time
+@cache  # a table's cells differ in a value or two
 def _compose(choices: tuple[str, ...], config_name: str) -> DictConfig:
     if GlobalHydra.instance().is_initialized():
         GlobalHydra.instance().clear()
