@@ -1,14 +1,13 @@
 """The fused collision as torch operators, `kiti::max_speed` and `kiti::collide`, with their gradient.
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
-all randomness comes from the seed, a tensor. What runs inside is `cpu.py` or `gpu.py`.
+all randomness comes from the seed, a tensor. What runs inside is one of `backends.py`.
 
 They are registered by hand: torch.library.custom_op with its register_autograd would do the same, and spend twice the
 time on a call, which is felt where a step is made of small ones.
 """
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,13 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kiti.collision.cpu import numba_backend as cpu
-from kiti.collision.gpu import triton_backend as gpu
+from kiti.collision.backends import backend as module_of
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions
-
-BACKENDS: dict[str, ModuleType] = {"numba": cpu, "triton": gpu}
 
 
 def collide_fused(
@@ -33,7 +29,7 @@ def collide_fused(
     seed: Int[Tensor, ""],
     backend: str,
 ) -> tuple[Float[Tensor, "*systems D"], Collisions]:
-    """x', and the statistics, by one of BACKENDS; `given` are the directions or None to draw them from `seed`."""
+    """x', and the statistics, by a `backend`; `given` are the directions or None to draw them from `seed`."""
     d, heads = x.shape[-1], rules.collision_heads
     n = d // heads
     rows, speeds = x.reshape(-1, d) if d else x.flatten(0, -2), v.reshape(-1, d) if d else v.flatten(0, -2)
@@ -65,7 +61,7 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_operator
 def _max_speed(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
-    return BACKENDS[backend].max_speed(v.contiguous(), heads, strided)
+    return module_of(backend).max_speed(v.contiguous(), heads, strided)
 
 
 @torch.library.register_fake("kiti::max_speed", lib=_library)
@@ -80,7 +76,7 @@ def _collide(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """x', k, max(V_r), kept and energy as in `fused.Forward`."""
     rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction)
-    done = BACKENDS[backend].forward(x.contiguous(), v.contiguous(), rules, int(seed), directions, v_max)
+    done = module_of(backend).forward(x.contiguous(), v.contiguous(), rules, int(seed), directions, v_max)
     return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.kept, done.energy)
 
 
@@ -94,7 +90,7 @@ def _(
         x.new_empty(x.shape),
         x.new_empty(systems, n, dtype=torch.int32),
         x.new_empty(systems, dtype=dtype),
-        x.new_empty(systems, BACKENDS[backend].kept_width(n, reduction), dtype=torch.int32),
+        x.new_empty(systems, module_of(backend).kept_width(n, reduction), dtype=torch.int32),
         x.new_empty(systems, 2, dtype=dtype),
     )
 
@@ -106,7 +102,7 @@ def _collide_backward(
     reduction: str, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     rules = Rules(collision_heads, coll_coef, dt, layout, position_update, reduction)
-    return BACKENDS[backend].backward(
+    return module_of(backend).backward(
         grad.contiguous(), x.contiguous(), v.contiguous(), rules, int(seed), directions, k, v_max, kept
     )
 
