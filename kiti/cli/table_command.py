@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from kiti.storage.records import RecordError
 
     try:
-        status = _rebuild(options) if options.rebuild else _tell(options)
+        status = _rebuild(options) if options.rebuild else _show_tables(options)
     except (ConfigError, RecordError, SheetError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
         status = 2
@@ -74,7 +74,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _tell(options: argparse.Namespace) -> int:
+def _show_tables(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
@@ -90,21 +90,21 @@ def _tell(options: argparse.Namespace) -> int:
     status = 0
     if options.run:
         errors = Console(stderr=True)
-        missing = missing_runs(*((one.cells, one.seeds) for one in plans))
+        missing = missing_runs(*((one.plan, one.seeds) for one in plans))
         launched = launch(missing, options.jobs or default_jobs(len(missing)), errors)
         status = _report(launched, errors)
         if launched.signal:
             return status
     archives = {paper: Archive.of_paper(paper) for paper in {(experiments / one.name).parent for one in plans}}
     tables = [
-        build(one.name, one.spec, one.scale, one.cells, archives[(experiments / one.name).parent]) for one in plans
+        build(one.name, one.spec, one.scale, one.plan, archives[(experiments / one.name).parent]) for one in plans
     ]
     if options.publish:
         publish([(one.sheet, table) for one, table in zip(plans, tables, strict=True)], experiments)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
         for one, table in zip(plans, tables, strict=True):
-            stem = runs_dir(one.cells) / "tables" / f"{one.name}.{one.scale}{selected}"
+            stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
             write(outputs(one.sheet, table), stem)
     for number, table in enumerate(tables):
         if number:
@@ -115,13 +115,13 @@ def _tell(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A table or figure with the configurations of its cells."""
+    """A table or figure with the configurations of its rows."""
 
     name: str
     sheet: "Sheet"
     spec: "TableSpec"
     scale: str
-    cells: "Plan"
+    plan: "Plan"
     seeds: Sequence[int]
 
     @classmethod
@@ -130,7 +130,7 @@ class _Planned:
         from kiti.report.table_runs import plan
 
         sheet = sheets.load(name, experiments)
-        scale = options.scale or sheets.everyday_scale(sheet)
+        scale = options.scale or sheets.default_scale(sheet)
         seeds = sheets.scale_of(sheet, name, scale).seeds
         spec = sheet.table(scale)
         spec = spec.only(options.only) if options.only else spec

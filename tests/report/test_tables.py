@@ -96,7 +96,7 @@ def test_a_record_in_another_configurations_folder_is_refused(runs_dir, experime
         build("paper/t", experiments)
     misplaced = recorded(KITI, 4, 0.1)
     records.write(misplaced, compose([*KITI, "scale=smoke", "seed=0"]).run_dir)
-    with pytest.raises(RecordError, match=r"seed-0/record.json: is of seed 4"):
+    with pytest.raises(RecordError, match=r"seed-0/record.json: belongs to seed 4"):
         build("paper/t", experiments)
 
 
