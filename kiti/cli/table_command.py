@@ -1,10 +1,10 @@
-"""`kiti-table kitinet/table4`: what the records say of a table or a figure; --run makes the runs it lacks.
+"""Print a table or figure from the records; --run first trains the missing runs.
 
-kiti-table kitinet/table4                    read the records there are, print the table
-kiti-table kitinet/table4 --run --jobs 2     first make the missing runs; call again to go on where it stopped
-kiti-table kitinet/table4 --only Burgers     of its problems this one, or several
-kiti-table kitinet/table4 kitinet/table6     several, whose missing runs are made together
-kiti-table kitinet/table4 --publish          put this machine's records and the table beside its YAML
+kiti-table kitinet/table4                    read the existing records, print the table
+kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call again to resume
+kiti-table kitinet/table4 --only Burgers     only these of its problems
+kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
+kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # imported where used: --help answers at once
+if TYPE_CHECKING:  # imported where used, so that --help is fast
     from rich.console import Console
 
     from kiti.launching.launch import Launch
@@ -26,10 +26,10 @@ if TYPE_CHECKING:  # imported where used: --help answers at once
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; exits 0, 1 when runs did not finish, 2 on a mistake, 128 + n ended by signal n."""
+    """The command line; exits 0, 1 when runs did not finish, 2 on invalid input, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
     if arguments is None and not options.run:
-        gc.disable()  # a process that reads and leaves: collecting its many small nodes takes a tenth of the time
+        gc.disable()  # saves a tenth of the time of a short process with many small objects
     from kiti.configuration.config import ConfigError
     from kiti.report.sheets import SheetError
     from kiti.storage.records import RecordError
@@ -50,14 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scale",
         choices=("paper", "laptop", "smoke"),
-        help="default: laptop; paper for what a laptop does at that scale",
+        help="default: laptop, or paper for tables without that scale",
     )
-    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="show, and run, these problems' rows")
-    parser.add_argument("--run", action="store_true", help="make the runs this machine lacks, then write the outputs")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time; default: one a core, one on a GPU")
+    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems")
+    parser.add_argument(
+        "--run", action="store_true", help="train the runs without a local record, then write the outputs"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per core, one on a GPU"
+    )
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(
-        "--publish", action="store_true", help="put records and outputs beside the YAML, to be committed"
+        "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
     )
     parser.add_argument("--rebuild", action="store_true", help="rewrite committed outputs (of NAMEs, or all)")
     parser.add_argument("--into", type=Path, metavar="DIR", help="with --rebuild: write below DIR instead of in place")
@@ -138,7 +142,7 @@ class _Planned:
 
 
 def _report(launched: "Launch", console: "Console") -> int:
-    """Say which runs did not finish; the exit status."""
+    """Print which runs did not finish and return the exit status."""
     for outcome in launched.unfinished:
         line = f"{outcome.state}: {outcome.run.name}: {outcome.reason} (log: {outcome.run.log})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -166,7 +170,7 @@ def _rebuild(options: argparse.Namespace) -> int:
 
     experiments = options.experiments or sheets.EXPERIMENTS
     for name in options.names:
-        sheets.load(name, experiments)  # an unknown NAME is a mistake, not an empty task
+        sheets.load(name, experiments)  # an unknown name is an error
     for path in rebuild(experiments, options.into or experiments, options.names):
         print(path)
     return 0

@@ -64,7 +64,7 @@ def test_finished_runs_are_not_repeated_and_never_sets_aside(tmp_path: Path) -> 
     assert "finished already" in out
     assert (run_dir / "record.json").stat().st_mtime_ns == before
     _, err = finish(start(tmp_path, *SMOKE, "resume=never"))
-    assert "set aside what was there" in err
+    assert "moved the earlier run to" in err
     assert len(run_dirs(tmp_path)) == 2
     first, second = (load_file(path / "weights.safetensors") for path in run_dirs(tmp_path))
     assert all(torch.equal(first[name], second[name]) for name in first)
