@@ -14,6 +14,6 @@ class ExponentialAverage(EMAWeightAveraging):
         super().__init__(decay=decay)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning creates the average before it moves the module, and would copy the weights from the device each step.
+        # Lightning creates the average before it moves the module, and would copy weights from the device each step.
         assert self._average_model is not None
         self._average_model.to(pl_module.device)

@@ -176,7 +176,7 @@ def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixt
         code += f"with locked_run_dir(Path('{tmp_path}/seed-0')): pass"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert other.returncode == runs.LOCKED
-    assert "another process is running this very run" in other.stderr
+    assert "another process is running this run" in other.stderr
     with runs.locked_run_dir(tmp_path / "seed-0"):
         pass
 
