@@ -1,4 +1,4 @@
-"""Which collision_heads and coll_coef make about one pair a system collide, measured on features.
+"""Measures for which collision_heads and coll_coef about one pair a system collides.
 
 May import `residual`.
 """

@@ -1,4 +1,4 @@
-"""Tables and figures, made from records.
+"""Tables and figures, built from records.
 
 May import `storage` and `configuration`.
 """

@@ -1,18 +1,18 @@
-"""The examples that belong to records: a run's own file, or the committed file that holds those of many runs."""
+"""Examples that belong to records: from a run's own file, or from the committed file with those of many runs."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 
-from kiti.report.table_runs import Found
+from kiti.report.table_runs import StoredRecord
 from kiti.storage import examples
 from kiti.storage.examples import Example
 from kiti.storage.records import Record, RecordError
 
 
-def read(found: Found) -> Example:
-    """The example that belongs to a record. RecordError when there is none or it cannot be read."""
+def read(found: StoredRecord) -> Example:
+    """The example of a record. RecordError when it is missing or cannot be read."""
     if not found.committed:
         return examples.read(found.folder / examples.FILE_NAME)
     path, prefix = _committed_file(found.folder, found.record.scale), _prefix(found.record)
@@ -20,12 +20,12 @@ def read(found: Found) -> Example:
         name.removeprefix(prefix): array for name, array in examples.read(path).items() if name.startswith(prefix)
     }
     if not example:
-        raise RecordError(f"example {path}: holds none of run {prefix.rstrip('/')}; publish it again")
+        raise RecordError(f"example {path}: nothing from run {prefix.rstrip('/')}; publish it again")
     return example
 
 
-def array(example: Example, name: str, found: Found) -> np.ndarray:
-    """The array `name` of a record's example. RecordError, naming what there is, when it holds none of that name."""
+def array(example: Example, name: str, found: StoredRecord) -> np.ndarray:
+    """The array `name` of a record's example. RecordError, listing the available names, when there is no such array."""
     if name not in example:
         raise RecordError(
             f"example of {found.record.config_hash} seed {found.record.seed}: no {name!r}; it has: {', '.join(example)}"
@@ -33,8 +33,8 @@ def array(example: Example, name: str, found: Found) -> np.ndarray:
     return example[name]
 
 
-def publish(behind: Iterable[Found], records_folder: Path, names: Collection[str] = ()) -> None:
-    """Merge the examples of these records, of these `names` or all, into the committed file of their scale."""
+def publish(behind: Iterable[StoredRecord], records_folder: Path, names: Collection[str] = ()) -> None:
+    """Merge the examples of these records (the arrays in `names`, or all) into the committed file of their scale."""
     merged: dict[Path, dict[str, np.ndarray]] = {}
     for found in behind:
         path = _committed_file(records_folder, found.record.scale)

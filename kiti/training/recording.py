@@ -1,4 +1,4 @@
-"""From a finished run to its record and its weights."""
+"""Writes the record and the weights of a finished run."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ PACKAGES = (
 
 
 def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list[records.Record]:
-    """Of every seed that was trained: `weights.safetensors`, the example, then `record.json`.
+    """Write `weights.safetensors`, the example and then `record.json` for every trained seed.
 
-    Who finds a record finds the others. A record that is there already, of an earlier run, is left as it is.
+    The record comes last, so that the other files exist if it does. An existing record is left as it is.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it in a connector
     [clock] = [c for c in callbacks if isinstance(c, cost.Cost)]
@@ -79,7 +79,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         own = weights if task.replicas is None else {name: w[replica : replica + 1] for name, w in weights.items()}
         run_dir.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
-        if example := {**task.example, **similarity.maps(replica)}:
+        if example := {**task.example, **similarity.heatmaps(replica)}:
             examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
         fingerprint = data.fingerprint_of(replica)
         made.append(
@@ -101,7 +101,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
 
 
 def _overrides(seed: int, together: int) -> list[str]:
-    """What starts the run of this seed alone."""
+    """The overrides that start the run of this seed alone."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     if together == 1:
         return given

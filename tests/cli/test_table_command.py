@@ -71,4 +71,4 @@ def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):
     assert status == 0
     assert text.count("(n=500)") == 4
     assert "Seeds 0–499." in text
-    assert "Runs: 1000 (1000 of this machine" in text
+    assert "Runs: 1000 (1000 local" in text

@@ -232,9 +232,9 @@ def decayed(groups: list[dict[str, Any]]) -> dict[float, set[int]]:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mixup": 0.0, "cutmix": 0.0}, "task=classification trains on images that are not mixed"),
+        ({"mixup": 0.0, "cutmix": 0.0}, "use task=classification to train without mixing"),
         ({"loss": "hinge"}, "loss='hinge': one of 'cross_entropy', 'binary_cross_entropy' is needed"),
-        ({"target_threshold": 0.2}, "target_threshold=0.2 is of the binary cross-entropy alone"),
+        ({"target_threshold": 0.2}, "target_threshold=0.2 is only for loss=binary_cross_entropy"),
     ],
 )
 def test_a_task_that_makes_no_sense_is_refused(wrong: dict, message: str) -> None:

@@ -283,10 +283,10 @@ def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, caps
     prepared = [records.read(path) for path in sorted((tmp_path / "prepared").glob("*.json"))]
     records.publish(prepared, tmp_path / "experiments" / "p" / "records" / "burgers-smoke.jsonl")
     assert kiti_table(tmp_path) == 0
-    assert "Runs: 4 (0 of this machine, 4 committed)" in capsys.readouterr().out
+    assert "Runs: 4 (0 local, 4 committed)" in capsys.readouterr().out
     assert kiti_table(tmp_path, "--run") == 0
     assert len(trained()) == 4
-    assert "Runs: 4 (4 of this machine, 0 committed)" in capsys.readouterr().out
+    assert "Runs: 4 (4 local, 0 committed)" in capsys.readouterr().out
 
 
 def test_a_broken_status_file_is_no_harm(tmp_path, console):

@@ -13,11 +13,11 @@ from kiti.storage import examples
 from kiti.storage.records import RecordError
 
 MAPS = {
-    "kind": "maps",
+    "kind": "heatmaps",
     "title": "Some maps",
     "scales": {"smoke": {"seeds": 2}},
     "metrics": [{"key": "test/mse", "label": "MSE", "higher_is_better": None}],
-    "maps": [{"key": "layers.0@1", "label": "early"}, {"key": "layers.0@2", "label": "late"}],
+    "heatmaps": [{"key": "layers.0@1", "label": "early"}, {"key": "layers.0@2", "label": "late"}],
     "rows": [
         {"group": "one", "label": "FNO", "run": VANILLA},
         {"group": "one", "label": "KITI-FNO", "run": KITI, "against": "FNO"},
@@ -87,7 +87,7 @@ def test_seeds_may_be_given_as_how_many(experiments):
 
 
 def test_a_sheet_without_laptop_is_shown_at_the_papers_scale(experiments):
-    assert sheets.everyday_scale(sheets.load("paper/m", experiments)) == "paper"
+    assert sheets.default_scale(sheets.load("paper/m", experiments)) == "paper"
     both = {"laptop": {"seeds": [0]}, "paper": {"seeds": [0]}}
     (experiments / "paper" / "m.yaml").write_text(yaml.safe_dump(MAPS | {"scales": both}))
-    assert sheets.everyday_scale(sheets.load("paper/m", experiments)) == "laptop"
+    assert sheets.default_scale(sheets.load("paper/m", experiments)) == "laptop"

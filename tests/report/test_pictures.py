@@ -8,7 +8,7 @@ import torch
 from table_cases import KITI, VANILLA, build, folder_of, recorded, save
 
 from kiti.report import publishing, sheets, shown_examples
-from kiti.report.table_runs import Found
+from kiti.report.table_runs import StoredRecord
 from kiti.storage import examples
 from kiti.storage.records import RecordError
 from kiti.tasks.operator_learning import OperatorRollout
@@ -89,8 +89,10 @@ def test_it_is_drawn_again_from_what_was_published(runs_dir, experiments, tmp_pa
     assert command("--rebuild", "--into", str(tmp_path / "again"))[0] == 0
     for path in (tmp_path / "again" / "paper" / "outputs").iterdir():
         assert path.read_bytes() == (experiments / "paper" / "outputs" / path.name).read_bytes()
-    with pytest.raises(RecordError, match="holds none of run"):
-        shown_examples.read(Found(recorded(KITI, 7, 0.1), committed=True, folder=experiments / "paper" / "records"))
+    with pytest.raises(RecordError, match="nothing from run"):
+        shown_examples.read(
+            StoredRecord(recorded(KITI, 7, 0.1), committed=True, folder=experiments / "paper" / "records")
+        )
 
 
 def test_a_roll_out_keeps_the_last_frame_of_the_first_test_sample():

@@ -171,13 +171,13 @@ def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixt
     import subprocess
     import sys
 
-    with runs.held(tmp_path / "seed-0"):
-        code = "from kiti.storage.run_dirs import held\nfrom pathlib import Path\n"
-        code += f"with held(Path('{tmp_path}/seed-0')): pass"
+    with runs.locked_run_dir(tmp_path / "seed-0"):
+        code = "from kiti.storage.run_dirs import locked_run_dir\nfrom pathlib import Path\n"
+        code += f"with locked_run_dir(Path('{tmp_path}/seed-0')): pass"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert other.returncode == runs.LOCKED
-    assert "another process is running this very run" in other.stderr
-    with runs.held(tmp_path / "seed-0"):
+    assert "another process is running this run" in other.stderr
+    with runs.locked_run_dir(tmp_path / "seed-0"):
         pass
 
 
