@@ -27,8 +27,8 @@ MISSING = "hydra,omegaconf,antlr4,datasets,wandb,numba,llvmlite"
 
 
 def python(code: str) -> str:
-    # There is no editable install on that machine, whose finder would stand beside the one replaced.
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/cases"}
+    # Hydra brings a plugin for pytest along, which is not there either.
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/cases", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT + code, MISSING], capture_output=True, text=True, cwd=ROOT, env=environment
     )
