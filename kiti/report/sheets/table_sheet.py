@@ -49,7 +49,7 @@ class TableSpec(StrictModel):
             )
         if isinstance(row.published, str) and len(labels) != 1:
             raise ValueError(
-                f"{name}: published digits require exactly one metric with `published: true`; else give them by metric"
+                f"{name}: published digits require exactly one metric with `published: true`, or to be given by metric"
             )
         if isinstance(row.published, dict) and (unknown := set(row.published) - labels):
             raise ValueError(f"{name}: published: {', '.join(sorted(unknown))} is not a metric with `published: true`")
