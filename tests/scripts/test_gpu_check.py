@@ -46,7 +46,7 @@ def test_the_dry_run_leaves_every_part_s_result(tmp_path: Path) -> None:
 def test_a_part_that_fails_or_takes_too_long_does_not_stop_the_others(tmp_path: Path) -> None:
     python, out = tmp_path / "python", tmp_path / "out"
     python.write_text(
-        '#!/usr/bin/env bash\ncase "$*" in\n*pytest*) echo one test; exec sleep 60 ;;\n*gpt2*) exit 3 ;;\nesac\n'
+        '#!/usr/bin/env bash\ncase "$*" in\n*"-m pytest"*) echo one test; exec sleep 60 ;;\n*gpt2*) exit 3 ;;\nesac\n'
     )
     python.chmod(0o755)
     done = check("--dry-run", "--seconds", "100", str(out), python=str(python))
