@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from kiti.configuration.config import CONF, ROOT, ConfigError, compose
 from omegaconf import DictConfig, OmegaConf
+
+from kiti.configuration.config import CONF, ROOT, ConfigError, compose
 
 DOCUMENT = ROOT / "docs" / "readings.md"
 HEADING = re.compile(r"^### ([AP]\d{1,2}) (.+)$", re.MULTILINE)
