@@ -335,3 +335,11 @@ def test_the_record_of_what_following_neurons_costs(tmp_path: Path) -> None:
     assert case["percent"] == pytest.approx(100 * case["callback"]["median_s"] / case["epoch"]["median_s"])
     assert case["steps_an_epoch"] > 0
     assert record["marks"][0]["state"] in {"reached", "not reached"}
+
+
+@pytest.mark.slow
+def test_the_record_of_whose_threads(tmp_path: Path) -> None:
+    record = run("benchmark_threads", tmp_path, "--only", "fno1d, 8")
+    [case] = record["cases"]
+    assert [row["threads"] for row in case["rows"]] == ["torch's", "a pool's", "numba's", "one alone"]
+    assert case["rows"][0]["longer"] == 0
