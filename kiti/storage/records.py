@@ -24,7 +24,7 @@ SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
 
 # Beside the package where kiti runs from its repository; an installed wheel does not carry it.
-LOCK = Path(__file__).parents[1] / "requirements.lock"
+LOCK = Path(__file__).parents[2] / "requirements.lock"
 
 # Where things lie on a machine says nothing about the result, and is nobody else's business once committed.
 PLACES = ("data_dir", "runs_dir", "path")

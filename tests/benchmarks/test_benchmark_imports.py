@@ -19,6 +19,7 @@ class Without(PathFinder):
     def find_spec(cls, name, path=None, target=None):
         return None if name.split(".")[0] in MISSING else super().find_spec(name, path, target)
 
+Without.__name__ = "PathFinder"  # jaxtyping looks for it by name
 MISSING = sys.argv[1].split(",")
 sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 """

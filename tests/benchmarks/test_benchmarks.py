@@ -242,7 +242,7 @@ def test_a_gpu_that_is_not_there_is_told_in_a_line(capsys: pytest.CaptureFixture
 PEAKS = """
 import json
 import torch
-from kiti.measuring import peak_bytes
+from benchmarks.measuring import peak_bytes
 
 torch.set_num_threads(1)
 

@@ -156,7 +156,7 @@ def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
         from rich.console import Console
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         from kiti.launching.launch import Run, launch
-        from kiti.table import _report
+        from kiti.cli.table_command import _report
         folder = Path({str(tmp_path)!r})
         runs = [
             Run(f"wait-{{n}}", (str(folder / "child.py"), "wait", str(folder / f"wait-{{n}}")),
