@@ -59,6 +59,7 @@ def _become(command: tuple[str, ...], environment: Mapping[str, str], log: Path)
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  # multiprocessing closed it
+    os.environ.clear()  # the server has the variables of the moment at which it was started
     os.environ.update(environment)
     import torch  # already there
 
