@@ -4,22 +4,34 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 JOBS ?= 2
 
+INSTALL := pip install --quiet --disable-pip-version-check
+QUICK := pytest -q -n 2 -m "not slow"
+
 PDE := $(addprefix kitinet/,table4 table6 table7 figure2a figure2b figure5 figure6)
 CONDENSATION := $(addprefix kitinet/,section5_7 figure3a figure3b figure7 figure8 figure9 figure10 knudsen knudsen_fno) \
 	$(addprefix ko/,figure2 figure4 knudsen)
 VISION := $(addprefix kitinet/,table3 section5_7_conv1) $(addprefix ko/,table1 figure3)
 
-.PHONY: help setup reproduce pde condensation vision fashion test check check-configs tables clean
+.PHONY: help setup lock reproduce pde condensation vision fashion test test-newest test-lowest check check-configs tables clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: $(VENV)/.installed ## make .venv and install, if anything changed since
 
-$(VENV)/.installed: pyproject.toml
+# kiti is built by what the lock names, so that nothing is fetched that it does not.
+$(VENV)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m $(INSTALL) -r requirements.lock
+	$(BIN)/python -m $(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
+
+lock: ## resolve requirements.lock anew: the newest versions that pyproject.toml admits
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m $(INSTALL) packaging
+	.venv-lock/bin/python scripts/lock.py > .venv-lock/requirements.lock
+	mv .venv-lock/requirements.lock requirements.lock
+	rm -rf .venv-lock
 
 reproduce: setup ## Table 4 on Burgers at scale=laptop: train FNO, KITI-FNO and controls over seeds, print the table
 	$(BIN)/kiti-table kitinet/table4 --scale laptop --only Burgers --run --jobs $(JOBS)
@@ -37,9 +49,30 @@ vision: fashion ## ResNets of both papers at scale=laptop, on stand-ins: 132 run
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
 	$(BIN)/python scripts/fetch_fashion_mnist.py $(or $(KITI_DATA_DIR),data)
 
-test: setup check ## lint, types, then every test: the quick ones first
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
-	$(BIN)/python -m pytest -q -n 2 -m slow
+# The times are told by a trap: also those of a part that failed.
+test: setup ## lint, types, then every test, the quick ones first; at the end, how long each part took
+	@set -e; told=; trap 'printf "%b" "$$told"' EXIT; \
+	timed() { \
+		name=$$1 start=$$(date +%s) status=0; shift; \
+		"$$@" || status=$$?; \
+		told="$$told$$name: $$(($$(date +%s) - start)) s\n"; \
+		return $$status; \
+	}; \
+	timed "lint and types" $(MAKE) --no-print-directory check; \
+	timed "quick tests" $(BIN)/python -m $(QUICK); \
+	timed "slow tests" $(BIN)/python -m pytest -q -n 2 -m slow
+
+test-newest: ## the quick tests with the newest versions that pyproject.toml admits, in .venv-newest
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m $(INSTALL) -e '.[test]'
+	.venv-newest/bin/python -m $(QUICK)
+
+test-lowest: ## the same with the lowest, in .venv-lowest
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m $(INSTALL) packaging
+	.venv-lowest/bin/python scripts/lowest_requirements.py test > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m $(INSTALL) -c .venv-lowest/lowest.txt -e '.[test]'
+	.venv-lowest/bin/python -m $(QUICK)
 
 check: setup ## lint, format and types only
 	$(BIN)/ruff check
@@ -55,4 +88,4 @@ tables: setup ## rebuild every committed table and figure from the committed rec
 	$(BIN)/python scripts/resnet_cost.py --into experiments/kitinet/outputs
 
 clean: ## remove the environment and caches; runs and data stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) .venv-lock .venv-newest .venv-lowest .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -11,7 +11,7 @@ case has as many of the model's systems as it can hold, all implementations the 
 
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from benchmarks import benchmarking, measuring
 from benchmarks.benchmark_collision_report import OPERATOR_PARTICLES, grid, marks
+from benchmarks.benchmarking import Mark
 from kiti.collision.dispatch import IMPLEMENTATIONS, collide_with_statistics, pick
 
 COLL_COEFS = (0.1, 0.5, 0.9)
@@ -105,25 +106,30 @@ def measure(args: Namespace) -> dict[str, Any]:
     ]
     cases = benchmarking.selected(cases, lambda case: case.name, args)
     rate = literal_entries_a_second(args)
-    measured: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
-    rows = []
+    settings = {"dtype": args.dtype, "memory_mib": args.memory_mib, "literal_seconds": args.literal_seconds}
+
+    def judged(rows: list[Any]) -> list[Mark]:
+        return marks(rows, args.device.type, args.threads)
+
+    return benchmarking.gather("collision", args, started, settings, measured(cases, args, rate), judged)
+
+
+def measured(cases: Sequence[Case], args: Namespace, rate: float) -> Iterator[dict[str, Any]]:
+    """A row for each case, as soon as it is there."""
+    done: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
     for case in benchmarking.progress(cases, "collision"):
         systems = systems_used(case.shape, args, rate)
         # Models that differ only in how many systems they have may be cut down to the same case.
         same = (case.shape.dim, case.shape.heads, systems, case.coll_coef, case.scale)
-        if same not in measured:
-            measured[same] = (case.name, measure_case(case, systems, args))
-        first, numbers = measured[same]
-        rows.append(
-            {
-                **describe(case, systems),
-                "same_as": None if first == case.name else first,
-                **numbers,
-                "operator": measure_operator(case, numbers, args),
-            }
-        )
-    settings = {"dtype": args.dtype, "memory_mib": args.memory_mib, "literal_seconds": args.literal_seconds}
-    return benchmarking.record("collision", args, started, settings, rows, marks(rows, args.device.type, args.threads))
+        if same not in done:
+            done[same] = (case.name, measure_case(case, systems, args))
+        first, numbers = done[same]
+        yield {
+            **describe(case, systems),
+            "same_as": None if first == case.name else first,
+            **numbers,
+            "operator": measure_operator(case, numbers, args),
+        }
 
 
 def describe(case: Case, systems: int) -> dict[str, Any]:

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from benchmarks import benchmark_loops, benchmarking, measuring
+from benchmarks import benchmarking, measuring
 from benchmarks.benchmark_models import MODELS, Builder, Size, Workload
 from benchmarks.benchmarking import Mark, judge, mib_text, timing_text
+from kiti.calibration.acceptance import Tap, acceptance
 from kiti.ko import KO, select
 from kiti.report.formats import NOTHING, Grid, percent
 from kiti.residual import Add, KITIResidual, Residual
-from kiti.training.calibration import Tap, acceptance
 
 SOFT = 0.1  # divided by N
 HARD = 0.7  # reading A27
@@ -58,13 +58,15 @@ class Variant:
     collision: str
     kinds: list[Residual] = field(default_factory=list)  # one a seam
     ko: KO | None = None
-    collided_s: list[float] = field(default_factory=list)  # what KO took of each step
+    collided: list[Callable[[], float]] = field(default_factory=list)  # give the seconds KO took of each step
     described: dict[str, Any] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     if args.loops:
+        from benchmarks import benchmark_loops  # trains as runs do, with hydra, which the steps do without
+
         benchmarking.run(args, "loops", benchmark_loops.measure, benchmark_loops.grid)
     else:
         benchmarking.run(args, "step", measure, grid)
@@ -84,9 +86,13 @@ def measure(args: Namespace) -> dict[str, Any]:
     started = time.time()
     args.size = "quick" if args.quick else "paper" if args.device.type == "cuda" else "cpu"
     names = benchmarking.selected(MODELS, str, args)
-    cases = [measure_workload(name, MODELS[name], args) for name in benchmarking.progress(names, "training steps")]
     settings = {"size": args.size, "coll_coef": args.coll_coef, "soft": SOFT, "hard": HARD}
-    return benchmarking.record("step", args, started, settings, cases, marks(cases, args.device.type, args.size))
+    cases = (measure_workload(name, MODELS[name], args) for name in benchmarking.progress(names, "training steps"))
+
+    def judged(cases: list[Any]) -> list[Mark]:
+        return marks(cases, args.device.type, args.size)
+
+    return benchmarking.gather("step", args, started, settings, cases, judged)
 
 
 def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, An
         for _ in range(work.parts):
             (loss() / work.parts).backward()
         if variant.ko:
-            variant.collided_s.append(measuring.seconds(variant.ko.collide, args.device))
+            variant.collided.append(measuring.seconds_within(variant.ko.collide, args.device))
         optimizer.step()
         optimizer.zero_grad()
 
@@ -203,7 +209,7 @@ def observed(variant: Variant) -> dict[str, Any]:
         seen["partners"] = statistics.mean(float(kind.collisions.partners) for kind in collided)
         seen["implementation"] = collided[0].picked
     if variant.ko:
-        seen["collision_s"] = statistics.median(variant.collided_s)
+        seen["collision_s"] = statistics.median(seconds() for seconds in variant.collided)
         seen["relative_change"] = max(float(change) for change in variant.ko.relative_change.values())
     return seen
 

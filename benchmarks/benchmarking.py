@@ -149,6 +149,33 @@ def record(
     }
 
 
+def gather(
+    benchmark: str,
+    args: argparse.Namespace,
+    started: float,
+    settings: Mapping[str, Any],
+    cases: Iterable[Mapping[str, Any]],
+    judged: Callable[[list[Mapping[str, Any]]], Sequence[Mark]],
+) -> dict[str, Any]:
+    """`record`, of cases that are measured as they are asked for.
+
+    After each, --json gets what there is so far, marked as not complete: a benchmark cut off loses one case.
+    """
+    empty = record(benchmark, args, started, settings, [], [])  # git is asked once
+    measured: list[Mapping[str, Any]] = []
+
+    def so_far(complete: bool) -> dict[str, Any]:
+        marks = [asdict(mark) for mark in judged(measured)]
+        seconds = time.time() - started
+        return {**empty, "complete": complete, "wall_seconds": seconds, "cases": [*measured], "marks": marks}
+
+    for case in cases:
+        measured.append(case)
+        if args.json:
+            _write(args.json, so_far(complete=False))
+    return so_far(complete=True)
+
+
 def run(
     args: argparse.Namespace,
     benchmark: str,
@@ -169,7 +196,7 @@ def run(
 
 
 def read(path: Path, benchmark: str) -> dict[str, Any]:
-    """A record that `report` wrote; Unusable if there is none, or of another benchmark or schema."""
+    """A record that was written, complete or not; Unusable if there is none, or of another benchmark or schema."""
     try:
         found = json.loads(path.read_text())
     except OSError as error:
@@ -182,12 +209,13 @@ def read(path: Path, benchmark: str) -> dict[str, Any]:
 
 
 def provenance(record: Mapping[str, Any]) -> str:
-    """Where, when and of what the numbers are, in a sentence."""
+    """Where, when and of what the numbers are, in a sentence, and whether they are all."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     commit = record["git"]["commit"][:10] + (" with changes" if record["git"]["dirty"] else "")
+    cut_off = "" if record.get("complete", True) else f", cut off after {len(record['cases'])} cases"
     return (
         f"{record['device_name']}; {versions}; commit {commit}; {record['started']}, "
-        f"{duration(record['wall_seconds'])} in all"
+        f"{duration(record['wall_seconds'])} in all{cut_off}"
     )
 
 
@@ -201,12 +229,16 @@ def report(record: Mapping[str, Any], grids: Sequence[Grid], args: argparse.Name
     for mark in record["marks"]:
         console.print(f"{mark['state']:12}  {mark['mark']} ({mark['detail']})", highlight=False, markup=False)
     if args.json and not args.from_json:
-        write_whole(args.json, (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        _write(args.json, record)
     if args.markdown:
         tables = [*grids, marks_grid(record["marks"])] if record["marks"] else grids
         first, *others = (markdown(grid) for grid in tables)
         text = "\n".join([first, *(f"#{other}" for other in others)])  # one heading of the first level
         write_whole(args.markdown, (text.rstrip("\n") + "\n").encode())
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def milliseconds(seconds: float) -> str:

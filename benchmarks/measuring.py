@@ -102,6 +102,22 @@ def seconds(call: Call, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def seconds_within(call: Call, device: torch.device) -> Callable[[], float]:
+    """Run `call` as a part of something that is timed itself; what is returned gives the seconds, once that is done.
+
+    A GPU is not waited for, which would leave it idle afterwards and make the whole longer: it notes the times itself.
+    """
+    if device.type != "cuda":
+        spent = seconds(call, device)
+        return lambda: spent
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    with torch.cuda.device(device):
+        begin.record()
+        call()
+        end.record()
+    return lambda: begin.elapsed_time(end) / 1e3
+
+
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

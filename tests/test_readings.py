@@ -11,8 +11,9 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from kiti.configuration.config import CONF, ROOT, ConfigError, compose
+from kiti.configuration.config import CONF, ConfigError, compose
 
+ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "readings.md"
 HEADING = re.compile(r"^### ([AP]\d{1,2}) (.+)$", re.MULTILINE)
 CODE = re.compile(r"\b[AP]\d{1,2}\b")

@@ -1,4 +1,4 @@
-"""The commands, one thin file each.
+"""The commands, one thin module each.
 
 May import everything.
 """

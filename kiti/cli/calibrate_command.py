@@ -1,10 +1,10 @@
-"""Which collision_heads and coll_coef make about one pair a system collide, on a model's own features.
+"""Find the collision_heads and coll_coef for which about one pair a system collides, on a model's own features.
 
     kiti-calibrate experiment=burgers scale=laptop
     kiti-calibrate experiment=burgers scale=laptop calibration.epochs=0 'calibration.collision_heads=[2,8]'
 
-Trains with residual=add for `calibration.epochs`, reads the features at every seam, and writes a table (CSV, Markdown)
-and a plot (PNG, SVG) to <runs_dir>/calibrations/.
+Trains with residual=add for `calibration.epochs`, measures the features at every residual connection, and writes a
+table (CSV, Markdown) and a plot (PNG, SVG) to <runs_dir>/calibrations/.
 """
 
 import sys
@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kiti.configuration.config import Composed, command
-from kiti.storage.run_dirs import held
+from kiti.storage.run_dirs import locked_run_dir
 
 if TYPE_CHECKING:
-    from kiti.training.calibration import Acceptance
+    from kiti.calibration.acceptance import Acceptance
 
 
 @command("calibrate")
 def main(composed: Composed) -> None:
     place = composed.runs_dir / "calibrations" / f"{composed.experiment}.{composed.scale}"
-    with held(place):
+    with locked_run_dir(place):
         calibrate(composed, place)
 
 
 def calibrate(composed: Composed, place: Path) -> None:
-    """Measure, print and write. `place` is a path without suffix; each output adds its own."""
+    """Measure, print and write. `place` is the output path without a suffix."""
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from kiti.report import calibration_report as report
+    from kiti.calibration import calibration_report as report
     from kiti.storage.records import write_whole
 
     wanted = composed.checked.calibration
@@ -50,8 +50,8 @@ def measure(composed: Composed) -> "dict[str, list[Acceptance]]":
     import torch
     from pytorch_lightning import seed_everything
 
+    from kiti.calibration.acceptance import Tap, acceptance
     from kiti.training import building
-    from kiti.training.calibration import Tap, acceptance
 
     wanted = composed.checked.calibration
     assert wanted is not None

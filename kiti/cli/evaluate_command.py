@@ -1,4 +1,4 @@
-"""Test a finished run again, on other data or at another resolution; nothing is trained and no record is changed.
+"""Test a finished run again, on other data or at another resolution, without training or changing its record.
 
 kiti-eval runs/burgers/<hash>/seed-0 data.test_resolution=512
 """
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def evaluate(composed: Composed, run_dir: Path) -> dict[str, float]:
-    """The test metrics of the weights in `run_dir` under `composed`, collisions off as in every evaluation."""
+    """The test metrics of the weights in `run_dir` under `composed`; collisions are off, as in every evaluation."""
     from safetensors.torch import load_file
 
     from kiti.training import building

@@ -1,10 +1,10 @@
-"""`kiti-table kitinet/table4`: what the records say of a table or a figure; --run makes the runs it lacks.
+"""Print a table or figure from the records; --run first trains the missing runs.
 
-kiti-table kitinet/table4                    read the records there are, print the table
-kiti-table kitinet/table4 --run --jobs 2     first make the missing runs; call again to go on where it stopped
-kiti-table kitinet/table4 --only Burgers     of its problems this one, or several
-kiti-table kitinet/table4 kitinet/table6     several, whose missing runs are made together
-kiti-table kitinet/table4 --publish          put this machine's records and the table beside its YAML
+kiti-table kitinet/table4                    read the existing records, print the table
+kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call again to resume
+kiti-table kitinet/table4 --only Burgers     only these of its problems
+kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
+kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # imported where used: --help answers at once
+if TYPE_CHECKING:  # imported where used, so that --help is fast
     from rich.console import Console
 
     from kiti.launching.launch import Launch
@@ -26,16 +26,17 @@ if TYPE_CHECKING:  # imported where used: --help answers at once
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; exits 0, 1 when runs did not finish, 2 on a mistake, 128 + n ended by signal n."""
+    """The command line; exits 0, 1 when runs did not finish, 2 on invalid input, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
     if arguments is None and not options.run:
-        gc.disable()  # a process that reads and leaves: collecting its many small nodes takes a tenth of the time
+        gc.disable()  # saves a tenth of the time of a short process with many small objects
     from kiti.configuration.config import ConfigError
     from kiti.report.sheets import SheetError
     from kiti.storage.records import RecordError
 
     try:
-        status = _rebuild(options) if options.rebuild else _tell(options)
+        _check_destination(options)
+        status = _rebuild(options) if options.rebuild else _show_tables(options)
     except (ConfigError, RecordError, SheetError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
         status = 2
@@ -50,20 +51,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scale",
         choices=("paper", "laptop", "smoke"),
-        help="default: laptop; paper for what a laptop does at that scale",
+        help="default: laptop, or paper for tables without that scale",
     )
-    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="show, and run, these problems' rows")
-    parser.add_argument("--run", action="store_true", help="make the runs this machine lacks, then write the outputs")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="runs at a time; default: one a core, one on a GPU")
+    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems")
+    parser.add_argument(
+        "--run", action="store_true", help="train the runs without a local record, then write the outputs"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per core, one on a GPU"
+    )
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(
-        "--publish", action="store_true", help="put records and outputs beside the YAML, to be committed"
+        "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
     )
     parser.add_argument("--rebuild", action="store_true", help="rewrite committed outputs (of NAMEs, or all)")
     parser.add_argument("--into", type=Path, metavar="DIR", help="with --rebuild: write below DIR instead of in place")
-    parser.add_argument(
-        "--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: the repository's"
-    )
+    parser.add_argument("--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: kiti's own")
     return parser
 
 
@@ -74,7 +77,20 @@ def _positive(text: str) -> int:
     return number
 
 
-def _tell(options: argparse.Namespace) -> int:
+def _check_destination(options: argparse.Namespace) -> None:
+    """SheetError, before anything is run, where outputs would go into an installed package."""
+    from kiti.configuration.locations import CHECKOUT
+    from kiti.report.sheets import SheetError
+
+    if CHECKOUT or options.experiments:
+        return
+    if options.rebuild and not options.into:
+        raise SheetError("--rebuild would write into the installed package; give --into or --experiments")
+    if options.publish and not options.rebuild:
+        raise SheetError("--publish would write into the installed package; give --experiments")
+
+
+def _show_tables(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
@@ -90,21 +106,21 @@ def _tell(options: argparse.Namespace) -> int:
     status = 0
     if options.run:
         errors = Console(stderr=True)
-        missing = missing_runs(*((one.cells, one.seeds) for one in plans))
+        missing = missing_runs(*((one.plan, one.seeds) for one in plans))
         launched = launch(missing, options.jobs or default_jobs(len(missing)), errors)
         status = _report(launched, errors)
         if launched.signal:
             return status
     archives = {paper: Archive.of_paper(paper) for paper in {(experiments / one.name).parent for one in plans}}
     tables = [
-        build(one.name, one.spec, one.scale, one.cells, archives[(experiments / one.name).parent]) for one in plans
+        build(one.name, one.spec, one.scale, one.plan, archives[(experiments / one.name).parent]) for one in plans
     ]
     if options.publish:
         publish([(one.sheet, table) for one, table in zip(plans, tables, strict=True)], experiments)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
         for one, table in zip(plans, tables, strict=True):
-            stem = runs_dir(one.cells) / "tables" / f"{one.name}.{one.scale}{selected}"
+            stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
             write(outputs(one.sheet, table), stem)
     for number, table in enumerate(tables):
         if number:
@@ -115,13 +131,13 @@ def _tell(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A table or figure with the configurations of its cells."""
+    """A table or figure with the configurations of its rows."""
 
     name: str
     sheet: "Sheet"
     spec: "TableSpec"
     scale: str
-    cells: "Plan"
+    plan: "Plan"
     seeds: Sequence[int]
 
     @classmethod
@@ -130,7 +146,7 @@ class _Planned:
         from kiti.report.table_runs import plan
 
         sheet = sheets.load(name, experiments)
-        scale = options.scale or sheets.everyday_scale(sheet)
+        scale = options.scale or sheets.default_scale(sheet)
         seeds = sheets.scale_of(sheet, name, scale).seeds
         spec = sheet.table(scale)
         spec = spec.only(options.only) if options.only else spec
@@ -138,7 +154,7 @@ class _Planned:
 
 
 def _report(launched: "Launch", console: "Console") -> int:
-    """Say which runs did not finish; the exit status."""
+    """Print which runs did not finish and return the exit status."""
     for outcome in launched.unfinished:
         line = f"{outcome.state}: {outcome.run.name}: {outcome.reason} (log: {outcome.run.log})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -166,7 +182,7 @@ def _rebuild(options: argparse.Namespace) -> int:
 
     experiments = options.experiments or sheets.EXPERIMENTS
     for name in options.names:
-        sheets.load(name, experiments)  # an unknown NAME is a mistake, not an empty task
+        sheets.load(name, experiments)  # an unknown name is an error
     for path in rebuild(experiments, options.into or experiments, options.names):
         print(path)
     return 0

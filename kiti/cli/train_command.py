@@ -1,4 +1,4 @@
-"""Train one model and leave its record.
+"""Train one model and write its record.
 
 kiti-train experiment=burgers residual=kiti collision=soft seed=1 scale=laptop
 kiti-train -m experiment=burgers residual=add,kiti seed=range(3) hydra/launcher=joblib
@@ -13,22 +13,22 @@ from types import FrameType
 
 from kiti.configuration.config import Composed, command
 from kiti.storage.records import FILE_NAME
-from kiti.storage.run_dirs import finished, held, rank, set_aside
+from kiti.storage.run_dirs import finished, locked_run_dir, rank, set_aside
 
 
 @command("train")
 def main(composed: Composed) -> None:
-    """Compose, then run, unless the record is there already."""
+    """Train, unless the record exists already."""
     _exit_cleanly_on_sigterm()
     run_dirs = [composed.run_dir_of(seed) for seed in composed.seeds]
-    with ExitStack() as holding:
+    with ExitStack() as locks:
         for run_dir in run_dirs:
-            holding.enter_context(held(run_dir))
-        # Under torchrun the other ranks may look before rank 0 has set anything aside: only `auto` heeds what is there.
+            locks.enter_context(locked_run_dir(run_dir))
+        # Only `auto` checks for finished runs: with `never`, other ranks may get here before rank 0 has set them aside.
         if composed.checked.resume == "never":
             for run_dir in run_dirs if rank() == 0 else ():
                 if aside := set_aside(run_dir):
-                    print(f"set aside what was there: {aside}", file=sys.stderr)
+                    print(f"moved the earlier run to {aside}", file=sys.stderr)
         elif all(finished(run_dir) for run_dir in run_dirs):
             print("\n".join(f"finished already: {run_dir / FILE_NAME}" for run_dir in run_dirs))
             return
@@ -36,8 +36,8 @@ def main(composed: Composed) -> None:
 
 
 def train(composed: Composed) -> None:
-    """Build data, model, task and trainer, fit, test, record. Exits 0 without a record when asked to stop."""
-    # Imported here: a wrong key should not have to wait for torch.
+    """Build data, model, task and trainer; fit, test and record. Exits 0 without a record when asked to stop."""
+    # Imported here so that errors in the configuration are reported before torch is loaded.
     import torch
     from pytorch_lightning import seed_everything
 
@@ -52,9 +52,9 @@ def train(composed: Composed) -> None:
     status.write("data", force=True)
     seed_everything(composed.seed, verbose=False)
     data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
-    goes_on = composed.checked.resume == "auto" and resuming.exists()
+    resumes = composed.checked.resume == "auto" and resuming.exists()
     try:
-        trainer.fit(task, data, ckpt_path=resuming if goes_on else None, weights_only=True)
+        trainer.fit(task, data, ckpt_path=resuming if resumes else None, weights_only=True)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130 if stopped.signal == signal.SIGINT else 0)
@@ -70,10 +70,10 @@ def train(composed: Composed) -> None:
 
 
 def _exit_cleanly_on_sigterm() -> None:
-    """Before training there is nothing to save: what is being made is made whole or not at all."""
+    """Before training there is nothing to save: data files are written atomically."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        print("stopped before a step was taken; the same command starts it", file=sys.stderr)
+        print("stopped before the first step; the same command starts it again", file=sys.stderr)
         sys.exit(0)
 
     if threading.current_thread() is threading.main_thread():

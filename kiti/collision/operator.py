@@ -1,7 +1,7 @@
 """The fused collision as torch operators, `kiti::max_speed` and `kiti::collide`, with their gradient.
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
-all randomness comes from the seed, a tensor. What runs inside is `cpu` or `gpu`. An operator takes no dataclass: the
+all randomness comes from the seed, a tensor. What runs inside is one of `backends.py`. An operator takes no dataclass:
 rules go in as `Rules.encoded`.
 
 They are registered by hand: torch.library.custom_op with its register_autograd would do the same, and spend twice the
@@ -9,7 +9,6 @@ time on a call, which is felt where a step is made of small ones.
 """
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,13 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kiti.collision.cpu import numba_backend as cpu
-from kiti.collision.gpu import triton_backend as gpu
+from kiti.collision.backends import backend as module_of
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions
-
-BACKENDS: dict[str, ModuleType] = {"numba": cpu, "triton": gpu}
 
 
 def collide_fused(
@@ -34,7 +30,7 @@ def collide_fused(
     seed: Int[Tensor, ""],
     backend: str,
 ) -> tuple[Float[Tensor, "*systems D"], Collisions]:
-    """x', and the statistics, by one of BACKENDS; `given` are the directions or None to draw them from `seed`."""
+    """x', and the statistics, by a `backend`; `given` are the directions or None to draw them from `seed`."""
     d, heads = x.shape[-1], rules.collision_heads
     n = d // heads
     rows, speeds = x.reshape(-1, d) if d else x.flatten(0, -2), v.reshape(-1, d) if d else v.flatten(0, -2)
@@ -65,7 +61,7 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_operator
 def _max_speed(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
-    return BACKENDS[backend].max_speed(v.contiguous(), heads, strided)
+    return module_of(backend).max_speed(v.contiguous(), heads, strided)
 
 
 @torch.library.register_fake("kiti::max_speed", lib=_library)
@@ -78,8 +74,8 @@ def _collide(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x', k, max(V_r), kept and energy as in `fused.Forward`."""
-    told = Rules.decode(rules)
-    done = BACKENDS[backend].forward(x.contiguous(), v.contiguous(), told, int(seed), directions, v_max)
+    parsed = Rules.decode(rules)
+    done = module_of(backend).forward(x.contiguous(), v.contiguous(), parsed, int(seed), directions, v_max)
     return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.kept, done.energy)
 
 
@@ -87,13 +83,13 @@ def _collide(
 def _(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    told = Rules.decode(rules)
-    systems, n, dtype = x.shape[0], x.shape[1] // told.collision_heads, accumulation_dtype(x.dtype)
+    parsed = Rules.decode(rules)
+    systems, n, dtype = x.shape[0], x.shape[1] // parsed.collision_heads, accumulation_dtype(x.dtype)
     return (
         x.new_empty(x.shape),
         x.new_empty(systems, n, dtype=torch.int32),
         x.new_empty(systems, dtype=dtype),
-        x.new_empty(systems, BACKENDS[backend].kept_width(n, told.reduction), dtype=torch.int32),
+        x.new_empty(systems, module_of(backend).kept_width(n, parsed.reduction), dtype=torch.int32),
         x.new_empty(systems, 2, dtype=dtype),
     )
 
@@ -103,9 +99,9 @@ def _collide_backward(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
     kept: Tensor, rules: str, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    told = Rules.decode(rules)
-    return BACKENDS[backend].backward(
-        grad.contiguous(), x.contiguous(), v.contiguous(), told, int(seed), directions, k, v_max, kept
+    parsed = Rules.decode(rules)
+    return module_of(backend).backward(
+        grad.contiguous(), x.contiguous(), v.contiguous(), parsed, int(seed), directions, k, v_max, kept
     )
 
 

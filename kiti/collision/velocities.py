@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiti.collision.cpu import numba_backend as cpu
-from kiti.collision.gpu import triton_backend as gpu
+from kiti.collision.backends import backend
 from kiti.collision.pairs import accepted_pairs, chunks
 from kiti.collision.particles import accumulation_dtype
 
@@ -32,10 +31,10 @@ def collide_velocities(
         approaching = _approaching(positions, velocities, first, second)
         first, second = first[approaching], second[approaching]
     if v.device.type == "cuda":
-        kick = gpu.kicks(velocities, first, second, seed, directions)
+        kick = backend("triton").kicks(velocities, first, second, seed, directions)
     else:
         given = None if directions is None else directions.cpu()
-        kick = cpu.kicks(velocities.cpu(), first.cpu(), second.cpu(), seed, given).to(v.device)
+        kick = backend("numba").kicks(velocities.cpu(), first.cpu(), second.cpu(), seed, given).to(v.device)
     return (velocities + kick).to(v.dtype)
 
 

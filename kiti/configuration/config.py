@@ -27,14 +27,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from kiti.configuration.locations import CONF, working_root
 from kiti.configuration.schema import TAGS, Config
 from kiti.data import DataError
 
-ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*\.[\w.]*=[^\[\]{}(),]*$")  # a.b=value: neither a group choice nor +, ~, lists
 
-OmegaConf.register_new_resolver("kiti_root", lambda: str(ROOT), replace=True)
+OmegaConf.register_new_resolver("kiti_root", lambda: str(working_root()), replace=True)
 OmegaConf.register_new_resolver(
     "kiti_quotient", lambda whole, part, times=1: _quotient(whole, part, times), replace=True
 )
@@ -118,7 +117,11 @@ def check(node: DictConfig) -> Composed:
 
 
 def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
-    """Compose `conf/<config_name>.yaml` with Hydra overrides and check it. Raises ConfigError."""
+    """Compose `conf/<config_name>.yaml` with Hydra overrides and check it. Raises ConfigError.
+
+    Values are set on a copy of what Hydra composed of the groups. Hydra takes 0.2 s for each composition, and to read
+    a table would take twice as long: ko/table1 8.9 s for 4.3, kitinet/figure6 5.6 for 2.8.
+    """
     values = [o for o in overrides if _PLAIN.match(o)]
     choices = tuple(o for o in overrides if o not in values)
     try:
@@ -133,7 +136,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
     return check(node)
 
 
-@cache  # a table asks for many cells that differ in a value or two; composing the groups is what takes time
+@cache  # a table's cells differ in a value or two
 def _compose(choices: tuple[str, ...], config_name: str) -> DictConfig:
     if GlobalHydra.instance().is_initialized():
         GlobalHydra.instance().clear()

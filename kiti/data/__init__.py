@@ -1,4 +1,7 @@
-"""Data sets: computed, read or fetched, verified, split, and handed out in batches."""
+"""Data sets: computed, read or fetched, verified, split, and handed out in batches.
+
+May import `pde` and `collision`.
+"""
 
 
 class DataError(ValueError):

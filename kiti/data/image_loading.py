@@ -1,7 +1,7 @@
 """Batches of images that are read, augmented and collated by worker processes."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kiti.data import DataError
 from kiti.data.image_source import ImageSource
-from kiti.data.loading import Batch, EpochLoader, epoch_order, evaluation_shares
+from kiti.data.loading import Batch, EpochLoader, OrderedLoader, epoch_order
 
 Item = tuple[int, int, int]
 """Which image, and the epoch and position that key its augmentation."""
@@ -129,30 +129,21 @@ class ImageLoader(EpochLoader):
         return super()._order_key() | {"repeats": self.repeats}
 
 
-class ImageEvaluationLoader:
-    """The images of `which`, in that order, each exactly once over all ranks; see `evaluation_shares`.
+class ImageEvaluationLoader(OrderedLoader):
+    """An OrderedLoader of the images of `which`.
 
     Args:
-        which: numbers of images; None is all of them.
-        samples, batch_size, workers, rank, world_size: as for ImageLoader.
+        which: numbers of images, in their order; None is all of them.
+        samples, batch_size, workers: as for ImageLoader.
+        ranks: rank and world_size.
     """
 
     def __init__(
-        self,
-        samples: Samples,
-        batch_size: int,
-        *,
-        which: Tensor | None = None,
-        workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        self, samples: Samples, batch_size: int, *, which: Tensor | None = None, workers: int = 0, **ranks: int
     ) -> None:
         self.which = torch.arange(len(samples)) if which is None else which
-        self._shares = evaluation_shares(len(self.which), batch_size, rank=rank, world_size=world_size)
+        super().__init__(len(self.which), batch_size, **ranks)
         self._reader = Reader(samples, workers)
 
-    def __len__(self) -> int:
-        return len(self._shares)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._reader.read([(i, 0, i) for i in self.which[share].tolist()] for share in self._shares)
+    def batches(self, shares: Sequence[Tensor]) -> Iterator[Batch]:
+        return self._reader.read([(i, 0, i) for i in self.which[share].tolist()] for share in shares)

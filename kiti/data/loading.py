@@ -194,51 +194,53 @@ class ResumableLoader(EpochLoader):
         return self.augmentation.draw(self.size, torch.Generator().manual_seed(_key(self.seed, epoch, 1)))
 
 
-class EvaluationLoader:
-    """Every sample exactly once over all ranks, in order; see `evaluation_shares`.
+class OrderedLoader:
+    """Every sample exactly once over all ranks, in order: no duplicates, no padding, exact sums.
 
-    Args: as for ResumableLoader.
-    """
-
-    def __init__(
-        self,
-        tensors: Sequence[Tensor],
-        batch_size: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        prepare: Prepare | None = None,
-    ) -> None:
-        self.tensors = tuple(tensors)
-        self.prepare = prepare
-        self._shares = evaluation_shares(_size(self.tensors), batch_size, rank=rank, world_size=world_size)
-
-    def __len__(self) -> int:
-        return len(self._shares)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for share in self._shares:
-            batch = _rows(self.tensors, share)
-            yield batch if self.prepare is None else self.prepare(batch)
-
-
-def evaluation_shares(size: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> list[Tensor]:
-    """Which of range(size) each batch of one rank holds: no duplicates over the ranks, no padding, exact sums.
+    A subclass says in `batches` what they hold.
 
     Rank r of W takes the r-th of W parts of each global batch of `batch_size`; part sizes differ by at most
     one. All ranks have the same number of batches (a model that synchronises its buffers in forward would
     otherwise wait for ever): if the last batch has fewer samples than there are ranks, the same number of
     batches is cut evenly instead. Only where there are too few samples for that do some ranks have fewer
-    batches. ValueError as for EpochLoader.
+    batches. Args: as for EpochLoader.
     """
-    check_ranks(batch_size, rank, world_size)
-    samples = torch.arange(size)
-    if 0 < size % batch_size < world_size:
-        batches = samples.tensor_split(ceil(size / batch_size))
-    else:
-        batches = samples.split(batch_size)
-    shares = [batch.tensor_split(world_size)[rank] for batch in batches]
-    return [share for share in shares if len(share)]
+
+    def __init__(self, size: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        check_ranks(batch_size, rank, world_size)
+        samples = torch.arange(size)
+        if 0 < size % batch_size < world_size:
+            of_all_ranks = samples.tensor_split(ceil(size / batch_size))
+        else:
+            of_all_ranks = samples.split(batch_size)
+        shares = [batch.tensor_split(world_size)[rank] for batch in of_all_ranks]
+        self._shares = [share for share in shares if len(share)]
+
+    @abstractmethod
+    def batches(self, shares: Sequence[Tensor]) -> Iterator[Batch]:
+        """A batch of the samples of each share, lazily."""
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches(self._shares)
+
+
+class EvaluationLoader(OrderedLoader):
+    """An OrderedLoader of tensors; its arguments are those of ResumableLoader."""
+
+    def __init__(
+        self, tensors: Sequence[Tensor], batch_size: int, *, prepare: Prepare | None = None, **ranks: int
+    ) -> None:
+        self.tensors = tuple(tensors)
+        self.prepare = prepare
+        super().__init__(_size(self.tensors), batch_size, **ranks)
+
+    def batches(self, shares: Sequence[Tensor]) -> Iterator[Batch]:
+        for share in shares:
+            batch = _rows(self.tensors, share)
+            yield batch if self.prepare is None else self.prepare(batch)
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from crc32c import crc32c
 from jaxtyping import Float32, Int64
 
 from kiti.data import DataError
-from kiti.data.crc32c import crc32c
 
 Values = list[memoryview] | Float32[np.ndarray, " values"] | Int64[np.ndarray, " values"]
 

@@ -1,4 +1,4 @@
-"""How alike the neurons of a layer are, and what both papers' theorems say.
+"""Measures how alike the neurons of a layer are, and simulates the theorems of both papers.
 
 May import `collision` and `ko`.
 """

@@ -1,6 +1,6 @@
 """Network parameter condensation: how alike the neurons of a layer are (KITINet, Appendix I).
 
-The papers read it with opposite signs (A21): here it is a quantity, never a score.
+One paper considers it good, the other bad (A21); here it is neither.
 """
 
 import math
@@ -19,8 +19,8 @@ def weight_correlation(weight: Float[Tensor, "N *filter"]) -> float:
     Fully connected (17):   ρ = 1/(N(N−1)) Σ_{i≠j} |w_i·w_j| / (|w_i| |w_j|)
     Convolution (18):       the same of w_{i,z} and w_{j,z} in R^(kernel), averaged over input channels z too
 
-    A kernel of one point would make every |cos| 1: such a convolution is read as fully connected (A32). Neurons
-    that are zero have no direction and are left out, pair by pair (A33). nan where no pair is left.
+    A 1 x 1 kernel would make every |cos| 1, so such a convolution is treated as fully connected (A32). Neurons that are
+    zero have no direction and are left out, pair by pair (A33). nan if no pair is left.
 
     Raises:
         ValueError: a weight of fewer than two dimensions.
@@ -32,31 +32,31 @@ def weight_correlation(weight: Float[Tensor, "N *filter"]) -> float:
         rows = rows.transpose(1, 2)
     norms = rows.norm(dim=2, keepdim=True)
     directions = torch.where(norms > 0, rows / norms, 0).transpose(0, 1)  # (channels, N, f)
-    moving = (norms > 0).squeeze(2).T.sum(1)  # (channels,)
-    pairs = int((moving * (moving - 1)).sum())
+    nonzero = (norms > 0).squeeze(2).T.sum(1)  # (channels,)
+    pairs = int((nonzero * (nonzero - 1)).sum())
     if pairs == 0:
         return math.nan
     cosines = (directions @ directions.transpose(1, 2)).abs()
-    return float((cosines.sum() - moving.sum()) / pairs)
+    return float((cosines.sum() - nonzero.sum()) / pairs)
 
 
 def filters(layer: nn.Module) -> Tensor:
-    """What the neurons of a layer weigh their inputs with, (N, D) or (N, channels, *kernel).
+    """The input weights of a layer's neurons, (N, D) or (N, channels, *kernel).
 
-    Of a layer that keeps something else in `weight` it is what its own `filters()` gives, such as a spectral
-    convolution's modes, real and imaginary parts side by side. ValueError for a layer without weights.
+    A layer may define its own `filters()`, for example a spectral convolution its modes, with real and imaginary parts
+    concatenated. ValueError for a layer without weights.
     """
     own: Any = getattr(layer, "filters", None)
     if own is not None:
         return own()
     weight = getattr(layer, "weight", None)
     if not isinstance(weight, Tensor):
-        raise ValueError(f"{type(layer).__name__} has no weight whose neurons could be compared")
+        raise ValueError(f"{type(layer).__name__} has no weights, so its neurons cannot be compared")
     return weight
 
 
 def named_layers(model: nn.Module, names: Iterable[str], key: str) -> Iterator[nn.Module]:
-    """The model's layers of these names. ValueError, with the `key` that names them, for one that is none."""
+    """The model's layers of these names. ValueError, naming the configuration `key`, for an unknown name."""
     known = dict(model.named_modules())
     for name in names:
         if name not in known:

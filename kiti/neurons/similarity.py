@@ -1,7 +1,7 @@
-"""How alike neurons are, one by one: cosine matrices, the order KO B.1 draws them in, and what a picture cannot say.
+"""Cosine matrices of neurons, the order in which KO B.1 draws them, and summary statistics.
 
-A neuron is what it weighs its inputs with, its bias appended (A40). Read with opposite signs by the two papers
-(A21): quantities here, never scores.
+A neuron is the vector of its input weights with its bias appended (A40). One paper considers alike neurons good, the
+other bad (A21); here they are neither.
 """
 
 import torch
@@ -12,16 +12,16 @@ from torch.nn import functional
 from kiti.neurons.condensation import filters
 
 ALIKE = 0.6
-"""KO B.1: neurons whose cosine is above it are grouped."""
+"""KO B.1: neurons with a cosine above this are grouped."""
 
 DRAWN = 256
-"""Neurons a side that a picture can tell apart."""
+"""The largest side of a drawn matrix."""
 
 
 def neurons(layer: nn.Module) -> Float[Tensor, "R N D"]:
     """Input weights of a layer's neurons, flattened, the bias as the last entry where there is one.
 
-    R is 1, or the number of networks that the layer holds side by side, which it then says as `replicas`.
+    R is 1, or `replicas` for a layer that contains several independent networks.
     """
     weight = filters(layer).detach()
     weight = weight.flatten(2) if hasattr(layer, "replicas") else weight.flatten(1).unsqueeze(0)
@@ -30,18 +30,18 @@ def neurons(layer: nn.Module) -> Float[Tensor, "R N D"]:
 
 
 def cosine_matrix(rows: Float[Tensor, "*batch N D"]) -> Float[Tensor, "*batch N N"]:
-    """cos(w_i, w_j) in [-1, 1], 1 on the diagonal; 0 with a neuron that is zero, which has no direction (A33)."""
+    """cos(w_i, w_j) in [-1, 1], 1 on the diagonal; 0 for a neuron that is zero and has no direction (A33)."""
     norms = rows.norm(dim=-1, keepdim=True)
     directions = torch.where(norms > 0, rows / norms, 0)
     return (directions @ directions.mT).clamp(-1, 1)
 
 
 def clusters(cosines: Float[Tensor, "N N"]) -> list[list[int]]:
-    """The groups of KO B.1, in the order they are found, their neurons in order but for the reference, which leads.
+    """The groups of KO B.1 in the order they are found; the reference neuron comes first in its group.
 
-    From neuron 0, all neurons not yet grouped whose cosine with it is above 0.6 form its group. The next reference is
-    the first neuron left whose cosine with the last one is below -0.6, "if a negatively correlated neuron is found",
-    else the first left.
+    Starting with neuron 0, all ungrouped neurons whose cosine with the reference is above 0.6 form its group. The next
+    reference is the first neuron left whose cosine with the last one is below -0.6, "if a negatively correlated neuron
+    is found", otherwise the first one left.
     """
     table = cosines.tolist()
     left = list(range(len(table)))
@@ -56,21 +56,21 @@ def clusters(cosines: Float[Tensor, "N N"]) -> list[list[int]]:
 
 
 def reordered(cosines: Float[Tensor, "N N"]) -> Float[Tensor, "N N"]:
-    """The matrix with its neurons group by group, as it is drawn."""
+    """The matrix with its neurons sorted by group."""
     order = [i for group in clusters(cosines) for i in group]
     return cosines[order][:, order]
 
 
 def thumbnail(matrix: Float[Tensor, "N N"]) -> Float[Tensor, "n n"]:
-    """What a picture shows of it: itself up to N = 256, the means of blocks that leave n <= 256 beyond."""
+    """The matrix for drawing: itself up to N = 256, otherwise means over blocks, so that n <= 256."""
     block = -(-len(matrix) // DRAWN)
     return functional.avg_pool2d(matrix[None], block, ceil_mode=True)[0]
 
 
 def mean_cosine(cosines: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch"]:
-    """ρ (17) of these cosines, the mean |cos| over pairs i ≠ j of neurons that are not zero; nan where no pair is."""
-    there = (cosines.diagonal(dim1=-2, dim2=-1) != 0).sum(-1)
-    return (cosines.abs().sum((-2, -1)) - there) / (there * (there - 1))
+    """ρ (17) of these cosines, the mean |cos| over pairs i ≠ j of nonzero neurons; nan if there is no pair."""
+    nonzero = (cosines.diagonal(dim1=-2, dim2=-1) != 0).sum(-1)
+    return (cosines.abs().sum((-2, -1)) - nonzero) / (nonzero * (nonzero - 1))
 
 
 def share_alike(cosines: Float[Tensor, "*batch N N"], above: float = ALIKE) -> Float[Tensor, "*batch"]:
@@ -82,7 +82,7 @@ def share_alike(cosines: Float[Tensor, "*batch N N"], above: float = ALIKE) -> F
 
 
 def most_alike(cosines: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch"]:
-    """max |cos| over pairs i ≠ j: what KO's Figure 3 follows."""
+    """max |cos| over pairs i ≠ j: shown in KO's Figure 3."""
     return (cosines.abs() - 2 * torch.eye(cosines.shape[-1]).to(cosines)).amax((-2, -1))
 
 
@@ -94,7 +94,7 @@ def effective_rank(rows: Float[Tensor, "*batch N D"]) -> Float[Tensor, "*batch"]
 
 
 def summary(rows: Float[Tensor, "R N D"]) -> list[dict[str, float]]:
-    """Of each replica what a picture cannot say: ρ (17), share of alike pairs, groups, effective rank, max |cos|."""
+    """For each replica: ρ (17), share of alike pairs, number of groups, effective rank, max |cos|."""
     rows = rows.double()
     cosines = cosine_matrix(rows)
     measured = {

@@ -1,4 +1,4 @@
-"""Irregular triangles round a NACA airfoil or a cylinder, out to a circle far away; and boxes of them."""
+"""Irregular triangles round a NACA airfoil, out to a circle far away."""
 
 from collections.abc import Callable
 from math import ceil, pi
@@ -85,49 +85,10 @@ def airfoil_mesh(
     if not radius >= 2:
         raise ValueError(f"radius={radius}: at least 2 chords are needed")
     surface = naca4_surface(code, surface_size).numpy()
-    return _mesh_round(surface, np.array([0.5, 0.0]), growth, radius, seed)
+    return mesh_round(surface, np.array([0.5, 0.0]), growth, radius, seed)
 
 
-def cylinder_mesh(points: int = 64, *, growth: float = 0.2, radius: float = 12.0, seed: int = 0) -> TriangleMesh:
-    """The same round a cylinder of diameter 1 about the origin, with so many points on it."""
-    if points < 8 or not radius >= 2:
-        raise ValueError(f"points={points}, radius={radius}: at least 8 points and 2 diameters are needed")
-    angle = -2 * pi * np.arange(points) / points
-    return _mesh_round(np.stack([np.cos(angle), np.sin(angle)], 1) / 2, np.zeros(2), growth, radius, seed)
-
-
-def box_mesh(
-    width: float, height: float, columns: int, rows: int, *, jitter: float = 0.2, seed: int = 0, boundary: int = WALL
-) -> TriangleMesh:
-    """(0, width) × (0, height) in columns × rows cells, each cut in two along a random diagonal.
-
-    Points inside are moved at random by up to `jitter` of a cell on each axis (below 0.25, lest triangles turn over),
-    points on the sides along their side. All sides are tagged `boundary`.
-    """
-    if not (width > 0 and height > 0 and columns >= 2 and rows >= 2 and 0 <= jitter < 0.25):
-        raise ValueError("a box needs positive sides, 2 columns and 2 rows at least, and 0 <= jitter < 0.25")
-    random = np.random.default_rng(seed)
-    steps = np.array([width / columns, height / rows])
-    index = np.stack(np.meshgrid(np.arange(columns + 1), np.arange(rows + 1), indexing="ij"), axis=-1)
-    moved = random.uniform(-jitter, jitter, index.shape)
-    moved[[0, -1], :, 0] = 0
-    moved[:, [0, -1], 1] = 0
-    moved[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
-    vertices = (index + moved) * steps
-    number = np.arange((columns + 1) * (rows + 1)).reshape(columns + 1, rows + 1)
-    a, b, c, d = number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]
-    rising = random.random((columns, rows, 1)) < 0.5
-    first = np.where(rising, np.stack([a, b, c], -1), np.stack([a, b, d], -1))
-    second = np.where(rising, np.stack([a, c, d], -1), np.stack([b, c, d], -1))
-    triangles = np.stack([first, second], axis=2).reshape(-1, 3)
-    return triangle_mesh(
-        torch.from_numpy(vertices.reshape(-1, 2)),
-        torch.from_numpy(triangles),
-        lambda midpoints: torch.full((len(midpoints),), boundary),
-    )
-
-
-def _mesh_round(surface: Points, centre: Points, growth: float, radius: float, seed: int) -> TriangleMesh:
+def mesh_round(surface: Points, centre: Points, growth: float, radius: float, seed: int) -> TriangleMesh:
     """Points thrown at a distance that a size function asks for, Delaunay's triangles, Laplace's smoothing."""
     if not 0.02 <= growth <= 0.5:
         raise ValueError(f"growth={growth}: 0.02 to 0.5 is possible")

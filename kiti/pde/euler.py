@@ -148,11 +148,6 @@ class EulerScheme:
             flux[:, far] = hllc(left[:, far].movedim(0, -1), outside, normals[far]).movedim(-1, 0)
         return flux
 
-    def wall_force(self, state: Float64[Tensor, "4 C batch"]) -> Float64[Tensor, "2 batch"]:
-        """Σ pressure · normal · length over the walls: what the gas does to them, drag and lift of an airfoil."""
-        walls = self.mesh.walls
-        return (self.fluxes(state)[1:3, walls] * self.mesh.lengths[walls, None]).sum(1)
-
     def _stage(self, state: Tensor, start: Tensor, step: Tensor, share: float) -> Tensor:
         """start · (1 − share) + share · (state + step · L(state)), flattening cells until it is a state."""
         flat = None

@@ -1,4 +1,4 @@
-"""How a table is written: numbers to the digits their spread allows, in Markdown, LaTeX or on a terminal."""
+"""Formats a table as Markdown, as LaTeX or for a terminal, and its numbers to the digits their spread allows."""
 
 import math
 import re
@@ -38,7 +38,7 @@ _VERDICT_STYLES = {"better": "green", "worse": "red"}
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text: a header, lines of as many cells, and the sentences that belong under it."""
+    """A table as text: a header, lines with one cell per column, and the notes below it."""
 
     title: str
     header: list[str]
@@ -53,10 +53,10 @@ def plain(value: float, digits: int = 4) -> str:
 
 
 def with_spread(values: Sequence[float], spread: float, digits: int = 2) -> tuple[list[str], str]:
-    """`values` to the place of the `digits`-th significant digit of `spread`, and their shared power of ten.
+    """`values` rounded at the `digits`-th significant digit of `spread`, and their common power of ten.
 
-    Between 1e-4 and 1e5 the power is "", otherwise such as "e-06", and the values are in units of it. At most
-    six significant digits of the largest value are given, however small the spread.
+    The power is "" between 1e-4 and 1e5, otherwise for example "e-06", and the values are in units of it. The largest
+    value gets at most six significant digits, however small the spread.
     """
     largest = max(abs(value) for value in values)
     if largest == 0:
@@ -71,7 +71,7 @@ def with_spread(values: Sequence[float], spread: float, digits: int = 2) -> tupl
 
 
 def mean_and_std(mean: float, std: float) -> str:
-    """`0.002173 ± 0.000045`, `(2.173 ± 0.045)e-06`; the mean alone where there is no spread to give."""
+    """`0.002173 ± 0.000045`, `(2.173 ± 0.045)e-06`; the mean alone where the spread is unknown."""
     if math.isnan(mean) or math.isnan(std):
         return plain(mean)
     (middle, spread), power = with_spread([mean, std], std)
@@ -79,7 +79,7 @@ def mean_and_std(mean: float, std: float) -> str:
 
 
 def difference_and_interval(difference: float, low: float, high: float) -> str:
-    """`-0.00051 [-0.00061, -0.00041]`; the difference alone where there is no interval."""
+    """`-0.00051 [-0.00061, -0.00041]`; the difference alone where the interval is unknown."""
     if math.isnan(difference) or math.isnan(low):
         return plain(difference, 3)
     (middle, bottom, top), power = with_spread([difference, low, high], (high - low) / 2)
@@ -87,7 +87,7 @@ def difference_and_interval(difference: float, low: float, high: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A relative change: `-23.5 %`, `+0.4 %`, `-0.003 %`; `0 %` is exactly none."""
+    """A relative change: `-23.5 %`, `+0.4 %`, `-0.003 %`; `0 %` only for exactly zero."""
     if math.isnan(fraction):
         return NOTHING
     if not fraction:
@@ -110,7 +110,7 @@ def p_value(p: float) -> str:
 
 
 def markdown(grid: Grid) -> str:
-    """GitHub-flavoured Markdown, padded so that the source reads as a table too."""
+    """GitHub-flavoured Markdown, padded so that the source is readable as well."""
     rows = [[cell.replace("|", "\\|") for cell in line] for line in [grid.header, *grid.lines]]
     widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(grid.header))]
     padded = [
@@ -122,7 +122,7 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """A LaTeX float in booktabs style, scaled to the line width, with the notes under it."""
+    """A LaTeX float in booktabs style, scaled to the line width, with the notes below."""
     body = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in grid.lines]
     notes = [_latex(note) + r"\par" for note in grid.notes]
     return (
@@ -151,7 +151,7 @@ def latex(grid: Grid) -> str:
 
 
 def show(grid: Grid, console: Console) -> None:
-    """Draw the table on a terminal; columns that say the same on every line are said once, under it."""
+    """Print the table on a terminal; columns that are constant over all lines are moved to a note."""
     columns = list(zip(*grid.lines, strict=True))
     constant = [len(grid.lines) > 1 and len(set(column)) == 1 for column in columns]
     table = RichTable(title=escape(grid.title), title_justify="left", show_lines=False, pad_edge=False)
@@ -165,12 +165,12 @@ def show(grid: Grid, console: Console) -> None:
             *(f"[{style}]{escape(c)}[/]" if style else escape(c) for c, style in zip(cells, styles, strict=True))
         )
     console.print(table)
-    said_once = [
+    constants = [
         f"{name}: {column[0]}"
         for name, column, same in zip(grid.header, columns, constant, strict=True)
         if same and column[0] != NOTHING
     ]
-    for note in ["; ".join(said_once), *grid.notes]:
+    for note in ["; ".join(constants), *grid.notes]:
         if note:
             console.print(f"• {escape(note)}", style="dim", highlight=False)
 

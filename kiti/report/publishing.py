@@ -1,19 +1,19 @@
-"""What is committed: the records behind a table, and its outputs, made from those records alone."""
+"""Committed files: the records behind a table, and the outputs built from those records alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kiti.report import sheets
+from kiti.report import sheets, shown_examples
 from kiti.report.drawing import draw
-from kiti.report.sheets import MapsSpec, PictureSpec, Sheet, TableSpec
+from kiti.report.sheets import HeatmapSpec, PictureSpec, Sheet, TableSpec
 from kiti.report.table_runs import Archive, plan
 from kiti.report.tables import Table, build, shown
 from kiti.report.tables import outputs as table_outputs
-from kiti.storage import examples, records
+from kiti.storage import records
 
 
 def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
-    """Everything that is kept of a table (md, csv, tex) or a figure (md, csv, png, svg), by file ending."""
+    """All output files of a table (md, csv, tex) or a figure (md, csv, png, svg), by file extension."""
     contents = table_outputs(table)
     if isinstance(sheet, TableSpec):
         return contents
@@ -22,36 +22,36 @@ def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
 
 
 def write(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
-    """Write each content to `stem`.<ending>, whole, and return the paths."""
+    """Write each content atomically to `stem`.<extension> and return the paths."""
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         records.write_whole(path, content)
     return paths
 
 
-def publish(shown_here: Sequence[tuple[Sheet, Table]], experiments: Path) -> list[Path]:
-    """Merge this machine's records of these tables into the committed ones and rewrite every output they change.
+def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path) -> list[Path]:
+    """Merge the local records of these tables into the committed ones and rewrite every output they affect.
 
-    Tables share runs, so all outputs of a paper and scale are made anew. RecordError when there is nothing to publish.
+    Tables share runs, so all outputs of a paper and scale are regenerated. RecordError if there is nothing to publish.
     """
-    found = [(table, one) for _, table in shown_here for line in table.lines for one in line.filled.records.values()]
+    found = [(table, one) for _, table in shown_tables for line in table.lines for one in line.filled.records.values()]
     local = [(table, one.record) for table, one in found if not one.committed]
     if not local:
-        names = ", ".join(f"{table.name} at scale {table.scale}" for _, table in shown_here)
+        names = ", ".join(f"{table.name} at scale {table.scale}" for _, table in shown_tables)
         if found:
             raise records.RecordError(f"{names}: all records are committed already")
-        raise records.RecordError(f"{names}: no records on this machine; make them with --run")
+        raise records.RecordError(f"{names}: no records on this machine; create them with --run")
     files: dict[Path, dict[tuple[str, int], records.Record]] = {}
     for table, record in local:
         path = (experiments / table.name).parent / "records" / f"{record.experiment}-{table.scale}.jsonl"
         files.setdefault(path, {})[record.config_hash, record.seed] = record
     for path, behind in files.items():
         records.publish(behind.values(), path)
-    for sheet, table in shown_here:
-        if isinstance(sheet, PictureSpec | MapsSpec):
-            drawn = [one.key for one in sheet.maps] if isinstance(sheet, MapsSpec) else []
-            examples.publish(shown(table).values(), (experiments / table.name).parent / "records", drawn)
-    mine = {(table.name, table.scale) for _, table in shown_here}
+    for sheet, table in shown_tables:
+        if isinstance(sheet, PictureSpec | HeatmapSpec):
+            drawn = [one.key for one in sheet.heatmaps] if isinstance(sheet, HeatmapSpec) else []
+            shown_examples.publish(shown(table).values(), (experiments / table.name).parent / "records", drawn)
+    mine = {(table.name, table.scale) for _, table in shown_tables}
     touched = {((experiments / name).parent, scale) for name, scale in mine}
     sharing = {
         (name, scale)
@@ -62,7 +62,7 @@ def publish(shown_here: Sequence[tuple[Sheet, Table]], experiments: Path) -> lis
 
 
 def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Make every committed output (of `names`, if any) again from committed records alone, below `into`."""
+    """Regenerate the committed outputs (of `names`, or all) from committed records alone, below `into`."""
     return _write_all(sheets.committed(experiments, names), experiments, into)
 
 

@@ -1,8 +1,8 @@
-"""What may be said about a difference over seeds: paired t statistics and a verdict in words.
+"""Paired t statistics over seeds, and a verdict in words.
 
-The same seed gives both sides the same data order, so differences are taken seed by seed. A seed that
-diverged (a metric that is nan or infinite) is a result: it is counted and named, and it withholds the
-verdict, since leaving it out would compare the survivors only.
+Both runs of a seed see the same data order, so differences are taken seed by seed. A diverged seed (its metric is
+nan or infinite) is counted and named. There is then no verdict, since leaving that seed out would compare only the
+surviving runs.
 """
 
 import math
@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """`mean` and sample standard deviation `std` (nan if n < 2) of `n` finite values; `diverged` others."""
+    """`mean` and sample standard deviation `std` (nan if n < 2) of `n` finite values; `diverged` counts the others."""
 
     mean: float
     std: float
@@ -35,10 +35,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours minus baseline on the `n` seeds both have; unknown numbers are nan.
+    """Ours minus baseline on the `n` common seeds; unknown numbers are nan.
 
-    `low` and `high` bound the 95 % t interval of the mean `difference`, `p` is that of the two-sided paired
-    t-test, `relative` is the difference over the size of the baseline's mean on the same seeds, `diverged`
+    `low` and `high` bound the 95 % t interval of the mean `difference`, `p` is from the two-sided paired t-test,
+    `relative` is the difference divided by the absolute mean of the baseline on the same seeds, and `diverged` lists
     the seeds where either side is not finite.
     """
 
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def summarize(values: Iterable[float]) -> Summary:
-    """Mean, sample standard deviation and number of the finite `values`, and how many were not finite."""
+    """Mean, sample standard deviation and count of the finite `values`, and the count of the others."""
     everything = list(values)
     finite = [value for value in everything if math.isfinite(value)]
     mean = statistics.fmean(finite) if finite else math.nan
@@ -67,12 +67,11 @@ def half_width(std: float, n: int) -> float:
 
 
 def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_better: bool | None) -> Comparison:
-    """Compare two runs' metric by seed (`seed -> value`), on the seeds that both have.
+    """Compare a metric of two configurations (`seed -> value`) on their common seeds.
 
-    "better" and "worse" need p < 0.05, which is the same as a 95 % interval that leaves out 0. Differences
-    that are all equal have no spread to test against: all 0 is "no difference seen" (p = 1), all the same
-    other number is a certain difference (p = 0). Of a metric that is neither, `higher_is_better` is None, and the
-    verdict is "higher" or "lower".
+    "better" and "worse" require p < 0.05, that is a 95 % interval without 0. If all differences are equal there is no
+    spread to test against: p is 1 ("no difference seen") if they are 0, and 0 otherwise. For a metric that is neither
+    good nor bad `higher_is_better` is None, and the verdict is "higher" or "lower".
     """
     seeds = sorted(ours.keys() & baseline.keys())
     diverged = tuple(seed for seed in seeds if not (math.isfinite(ours[seed]) and math.isfinite(baseline[seed])))

@@ -1,7 +1,7 @@
-"""Which runs fill a table's cells, and which records of them there are.
+"""The runs behind a table's rows, and the records of these runs.
 
-A cell is one configuration; its records are those whose hash equals the composed one's, one a seed. This
-machine's record wins over a committed one of the same run.
+Each row has one configuration. Its records are those with the same configuration hash, one per seed. A local record
+takes precedence over a committed one of the same run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,28 +17,31 @@ Overrides = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableRun:
     """A composed configuration and the overrides (without seed) that start its runs."""
 
     overrides: Overrides
     composed: Composed
 
     def run_dir(self, seed: int) -> Path:
-        """Where the run with `seed` leaves its record."""
+        """The directory of the run with `seed`."""
         return self.composed.run_dir_of(seed)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A record, whether it is a committed one (otherwise this machine's), and the folder it lies in."""
+class StoredRecord:
+    """A record, whether it is a committed one (otherwise local), and its folder."""
 
     record: Record
     committed: bool
     folder: Path
 
 
-# A configuration that cannot be composed at this scale stands as its ConfigError.
-Plan = Mapping[Overrides, Cell | ConfigError]
+# The launcher still imports the old name.
+Cell = TableRun
+
+# A configuration that cannot be composed at this scale is represented by its ConfigError.
+Plan = Mapping[Overrides, TableRun | ConfigError]
 
 
 def row_overrides(run: Sequence[str], scale: str, settings: Scale) -> Overrides:
@@ -47,26 +50,26 @@ def row_overrides(run: Sequence[str], scale: str, settings: Scale) -> Overrides:
 
 
 def plan(spec: TableSpec, scale: str) -> Plan:
-    """Compose each distinct configuration of the table once. ConfigError where a row must and cannot."""
+    """Compose each distinct configuration of the table once. ConfigError if a row does not compose but has to."""
     settings = spec.scales[scale]
-    cells: dict[Overrides, Cell | ConfigError] = {}
+    runs: dict[Overrides, TableRun | ConfigError] = {}
     for row in spec.rows:
         overrides = row_overrides(row.run_at(scale), scale, settings)
-        if overrides not in cells:
+        if overrides not in runs:
             try:
                 composed = compose([*overrides, f"seed={settings.seeds[0]}"])
                 if row.may_not_compose:
                     _require_a_seam(composed)
-                cells[overrides] = Cell(overrides, composed)
+                runs[overrides] = TableRun(overrides, composed)
             except ConfigError as error:
                 if not row.may_not_compose:
                     raise ConfigError(f"row {row.group}/{row.label}: {error}") from error
-                cells[overrides] = error
-    return cells
+                runs[overrides] = error
+    return runs
 
 
 def _require_a_seam(composed: Composed) -> None:
-    """ConfigError where the model has no place for the residual: what only the model knows, made without its numbers."""
+    """ConfigError if the model has no place for the residual, which only the model knows; built without its weights."""
     if not hasattr(composed.checked.residual, "collision_heads"):
         return
     import torch
@@ -75,13 +78,13 @@ def _require_a_seam(composed: Composed) -> None:
         build_model(composed)
 
 
-def runs_dir(cells: Plan) -> Path:
-    """This machine's folder for runs, as the cells were composed."""
-    return next(cell.composed.runs_dir for cell in cells.values() if isinstance(cell, Cell))
+def runs_dir(plan: Plan) -> Path:
+    """The local folder for runs, from the composed configurations."""
+    return next(run.composed.runs_dir for run in plan.values() if isinstance(run, TableRun))
 
 
 class Archive:
-    """The records a table may use: its paper's committed ones and, where `local`, this machine's."""
+    """The records a table may use: its paper's committed ones and, if `local`, those on this machine."""
 
     def __init__(self, committed: Iterable[Record], local: bool, folder: Path) -> None:
         self._committed = {(record.config_hash, record.seed): record for record in committed}
@@ -90,29 +93,31 @@ class Archive:
 
     @classmethod
     def of_paper(cls, folder: Path, local: bool = True) -> "Archive":
-        """The committed records are those in `folder`/records/*.jsonl."""
+        """With the committed records in `folder`/records/*.jsonl."""
         files = sorted((folder / "records").glob("*.jsonl"))
         return cls((record for file in files for record in read_lines(file)), local, folder / "records")
 
-    def records(self, cell: Cell, seeds: Sequence[int]) -> dict[int, Found]:
-        """The cell's records by seed. RecordError when one lies where another configuration's belongs."""
+    def records(self, run: TableRun, seeds: Sequence[int]) -> dict[int, StoredRecord]:
+        """The run's records by seed. RecordError when a run directory contains the record of another configuration."""
         found = {}
         for seed in seeds:
-            path = cell.run_dir(seed) / FILE_NAME
+            path = run.run_dir(seed) / FILE_NAME
             if self._local and path.exists():
                 record = read(path)
                 if record.seed != seed:
-                    raise RecordError(f"record {path}: is of seed {record.seed}; move it away and run the run again")
-                require_same_configuration([record], cell.composed.hash, cell.composed.config)
-                found[seed] = Found(record, committed=False, folder=path.parent)
-            elif (cell.composed.hash, seed) in self._committed:
-                record = self._committed[cell.composed.hash, seed]
-                found[seed] = Found(record, committed=True, folder=self._folder)
+                    raise RecordError(
+                        f"record {path}: belongs to seed {record.seed}; move it away and run this run again"
+                    )
+                require_same_configuration([record], run.composed.hash, run.composed.config)
+                found[seed] = StoredRecord(record, committed=False, folder=path.parent)
+            elif (run.composed.hash, seed) in self._committed:
+                record = self._committed[run.composed.hash, seed]
+                found[seed] = StoredRecord(record, committed=True, folder=self._folder)
         return found
 
 
 def aggregate(records: Sequence[Record], key: str) -> dict[int, float]:
-    """The metric `key` by seed. RecordError when the records are of several configurations, or lack it."""
+    """The metric `key` by seed. RecordError when the records have different configurations or lack the metric."""
     if records:
         require_same_configuration(records, records[0].config_hash, records[0].config)
     values = {}
@@ -127,7 +132,7 @@ def aggregate(records: Sequence[Record], key: str) -> dict[int, float]:
 
 
 def require_same_configuration(records: Sequence[Record], config_hash: str, config: Mapping[str, Any]) -> None:
-    """RecordError, naming both hashes and the keys that differ, unless all are of the given configuration."""
+    """RecordError, naming both hashes and the differing keys, unless all records have the given configuration."""
     for record in records:
         if record.config_hash != config_hash:
             differing = differences(config, record.config)
@@ -139,11 +144,11 @@ def require_same_configuration(records: Sequence[Record], config_hash: str, conf
 
 
 def require_same_data(records: Sequence[Record], remedy: str) -> None:
-    """RecordError unless all records saw the same data, and those of one seed the same split of it."""
+    """RecordError unless all records used the same data, and those of one seed the same split."""
     splits: dict[int, Record] = {}
     for record in records:
         for other, what in ((records[0], "content"), (splits.setdefault(record.seed, record), "split")):
-            # Of computed data it is the recipe that must agree: the last bit depends on the processor.
+            # For computed data the recipe must agree: the last bit depends on the processor.
             key = "identity" if what == "content" else what
             ours, theirs = getattr(record.data, key), getattr(other.data, key)
             if ours != theirs:
@@ -155,7 +160,7 @@ def require_same_data(records: Sequence[Record], remedy: str) -> None:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys at which two nested dicts differ, with both values (None where a key is missing)."""
+    """The dotted keys where two nested dicts differ, with both values (None for a missing key)."""
     flat_a, flat_b = _flat(a), _flat(b)
     keys = [*flat_a, *(key for key in flat_b if key not in flat_a)]
     return {key: (flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)}

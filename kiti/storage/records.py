@@ -14,17 +14,17 @@ import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from kiti.storage.record_packing import packed, unpacked
-
 SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
+
+# Beside the package where kiti runs from its repository; an installed wheel does not carry it.
+LOCK = Path(__file__).parents[2] / "requirements.lock"
 
 # Where things lie on a machine says nothing about the result, and is nobody else's business once committed.
 PLACES = ("data_dir", "runs_dir", "path")
@@ -126,15 +126,6 @@ def read(path: Path) -> Record:
 
 def compact(record: Record) -> str:
     """The record as one JSON line fit to commit: the diff as its sha256, no folder of a host."""
-    return _line(_portable(record))
-
-
-def compact_together(alike: Sequence[Record]) -> str:
-    """Records of seeds that were trained side by side as one such line: what they share is said once."""
-    return _line({"records": len(alike), "columns": packed([_portable(record) for record in alike])})
-
-
-def _portable(record: Record) -> dict[str, Any]:
     diff = record.git.diff
     if diff and not diff.startswith("sha256:"):
         diff = "sha256:" + hashlib.sha256(diff.encode()).hexdigest()
@@ -144,52 +135,26 @@ def _portable(record: Record) -> dict[str, Any]:
         config=_without_places(record.config),
         overrides=[text for text in record.overrides if _last_key(text) not in PLACES],
     )
-    plain: dict[str, Any] = _RECORD.dump_python(portable, mode="json")
-    return dict(sorted(plain.items()))
-
-
-def _line(plain: dict[str, Any]) -> str:
+    plain = _RECORD.dump_python(portable, mode="json")
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def read_lines(path: Path) -> list[Record]:
     """The records of a committed .jsonl file; RecordError names the line that is not one."""
-    remedy = "restore the file from git"
-    found: list[Record] = []
     with path.open("rb") as lines:
-        for n, line in enumerate(lines, 1):
-            if line.startswith(_TOGETHER):
-                found += [_parse(one, f"{path}:{n}", remedy) for one in _apart(line, f"{path}:{n}", remedy)]
-            elif line.strip():
-                found.append(_parse(line, f"{path}:{n}", remedy))
-    return found
-
-
-_TOGETHER = b'{"columns":'
-
-
-def _apart(line: bytes, where: str, remedy: str) -> list[bytes]:
-    """The records of a line that `compact_together` wrote, as JSON each."""
-    try:
-        together = json.loads(line)
-        return [json.dumps(one).encode() for one in unpacked(together["columns"], together["records"])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{where}: {error}; {remedy}") from None
+        return [
+            _parse(line, f"{path}:{n}", "restore the file from git") for n, line in enumerate(lines, 1) if line.strip()
+        ]
 
 
 def publish(records: Iterable[Record], path: Path) -> None:
-    """Merge `records` into the committed file at `path`: one a (config_hash, seed), the newer wins.
+    """Merge `records` into the committed file at `path`, a line each: one a (config_hash, seed), the newer wins.
 
-    A line each, but for seeds of a configuration that were trained side by side, which share one.
+    Lines of one configuration are much alike; git packs them ten to one, so that they need no packing here.
     """
     merged = {(record.config_hash, record.seed): record for record in (read_lines(path) if path.exists() else [])}
     merged |= {(record.config_hash, record.seed): record for record in records}
-    ordered = [merged[key] for key in sorted(merged)]
-    lines = []
-    for (_, together), group in groupby(ordered, key=lambda record: (record.config_hash, record.replicas > 1)):
-        alike = list(group)
-        lines += [compact_together(alike)] if together else [compact(record) for record in alike]
-    write_whole(path, "".join(line + "\n" for line in lines).encode())
+    write_whole(path, "".join(compact(merged[key]) + "\n" for key in sorted(merged)).encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -211,14 +176,16 @@ def write_whole(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def git_state(repo: Path) -> GitState:
+def git_state(repo: Path | None) -> GitState:
     """Commit of `repo` and how it differs: the diff of tracked files, then untracked names ("?? ").
 
-    Outside a git repository (an installed package) the commit is "unknown", before the first one "none".
+    The commit is "none" before the first one, and "unknown" where `repo` is None (an installed package) or no
+    repository's root: what lies in somebody else's repository, an unpacked sdist say, has none of its commits.
     """
-    status = _git(repo, "status", "--porcelain")
-    if status is None:
+    below_root = None if repo is None else _git(repo, "rev-parse", "--show-cdup")
+    if repo is None or below_root is None or below_root.strip():
         return GitState(commit="unknown", dirty=False, diff="")
+    status = _git(repo, "status", "--porcelain") or ""
     commit = _git(repo, "rev-parse", "--verify", "--quiet", "HEAD")
     tracked = _git(repo, "diff", "HEAD") if commit else None
     untracked = [line for line in status.splitlines() if line.startswith("??")]
@@ -235,6 +202,14 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def lock_digest(path: Path = LOCK) -> str | None:
+    """Which lock file `make setup` installs from: 12 digits of its sha256; None where there is none at hand."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return None
 
 
 def validation_line(error: pydantic.ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""The directory of a run, `runs/<experiment>/<config hash>/seed-<n>`: who holds it, and what is in it."""
+"""The directory of a run, `runs/<experiment>/<config hash>/seed-<n>`: its lock and its contents."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from kiti.storage.records import FILE_NAME
 
-LOCKED = 75  # exit status: another process holds this very run (EX_TEMPFAIL)
+LOCKED = 75  # exit status: another process is running this run (EX_TEMPFAIL)
 
 
 def rank() -> int:
@@ -19,7 +19,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes torchrun or srun started together; 1 where neither did."""
+    """How many processes torchrun or srun started together; 1 without them."""
     if "WORLD_SIZE" in os.environ:
         return int(os.environ["WORLD_SIZE"])
     launched_by_srun = "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
@@ -38,10 +38,10 @@ def finished(run_dir: Path) -> bool:
 
 
 @contextmanager
-def held(run_dir: Path) -> Iterator[Path]:
-    """Hold a run's directory, made if need be; the lock goes with the process. Rank 0 holds it for all ranks.
+def locked_run_dir(run_dir: Path) -> Iterator[Path]:
+    """Create a run's directory if needed and lock it until the block or the process ends. Rank 0 locks for all ranks.
 
-    Exits with status LOCKED and one line where another process holds it.
+    Exits with status LOCKED and a one-line message if another process holds the lock.
     """
     if rank() != 0:
         yield run_dir
@@ -52,7 +52,7 @@ def held(run_dir: Path) -> Iterator[Path]:
         lock.acquire(timeout=0)
     except Timeout:
         print(
-            f"{run_dir}: another process is running this very run; wait for it, or change the seed",
+            f"{run_dir}: another process is running this run; wait for it, or change the seed",
             file=sys.stderr,
         )
         sys.exit(LOCKED)
@@ -63,7 +63,7 @@ def held(run_dir: Path) -> Iterator[Path]:
 
 
 def set_aside(run_dir: Path) -> Path | None:
-    """Rename what an earlier run left to `seed-<n>.aside-<k>`, so that nothing is lost, and return where it is now."""
+    """Rename an earlier run's directory to `seed-<n>.aside-<k>`, so that nothing is lost, and return the new path."""
     if not run_dir.exists() or not any(run_dir.iterdir()):
         return None
     taken = {path.name for path in run_dir.parent.iterdir()}

@@ -1,4 +1,4 @@
-"""One LightningModule a kind of learning.
+"""One LightningModule for each kind of learning.
 
 May import `models`, `data`, `ko`, `neurons` and `residual`.
 """

@@ -1,4 +1,4 @@
-"""Telling what is in an image."""
+"""Image classification."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Labelled = tuple[Float[Tensor, "B C Y X"], Int64[Tensor, "B"]]
 
 
 class Accuracy(nn.Module):
-    """Share of samples, in percent, whose label is the most likely class, or one of five; and their cross-entropy."""
+    """Top-1 and top-5 accuracy in percent, and the mean cross-entropy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Accuracy(nn.Module):
         self.means["cross_entropy"].update(functional.cross_entropy(logits.float(), labels, reduction="none"))
 
     def compute(self) -> dict[str, Tensor]:
-        """Over all ranks, and begin anew; empty where nothing was seen."""
+        """The means over all ranks, then reset; empty without data."""
         found = {name: mean.compute() for name, mean in self.means.items() if mean.update_called}
         for mean in self.means.values():
             mean.reset()
@@ -37,13 +37,13 @@ class Accuracy(nn.Module):
 class Classification(Task):
     """Minimises the cross-entropy of the logits (B, classes) that the model gives for images.
 
-    Logs `accuracy` (%), `top5` (%) and `cross_entropy` under `val/` after each epoch, where the data have a validation
-    set, and under `test/` and, for a second dataloader, `train/` of the network that is left at the end. Both papers
-    validate on the test set and do not say whether they print the last epoch or the best: so `test/best_accuracy` and
-    `test/best_epoch` (from 1) are kept beside, and `accuracy/test@<epoch>` of each.
+    Logs `accuracy` (%), `top5` (%) and `cross_entropy`: under `val/` after each epoch if the data have a validation
+    set, under `test/` for the final network, and under `train/` for a second dataloader. Both papers validate on the
+    test set and do not say whether they print the last epoch or the best. So the record also has `test/best_accuracy`,
+    `test/best_epoch` (from 1), and `accuracy/test@<epoch>` for each epoch.
 
     Args:
-        label_smoothing: share of the target that is spread evenly over all classes, in training.
+        label_smoothing: share of the target that is spread evenly over all classes in training.
     """
 
     SETS = ("test", "train")  # the dataloaders of trainer.test, in this order
@@ -70,12 +70,12 @@ class Classification(Task):
         self._measure(self.SETS[dataloader_idx], batch)
 
     def on_validation_epoch_end(self) -> None:
-        found = self._tell("val")
+        found = self._log_metrics("val")
         self.accuracy_by_epoch.append(float(found["accuracy"]))
 
     def on_test_epoch_end(self) -> None:
         for name in self.SETS:
-            self._tell(name)
+            self._log_metrics(name)
         if self.accuracy_by_epoch:
             best = max(self.accuracy_by_epoch)
             self.of_replica[0] |= {
@@ -88,7 +88,7 @@ class Classification(Task):
         images, labels = batch
         self.measured[name].update(self.model(images), labels)
 
-    def _tell(self, name: str) -> dict[str, Tensor]:
+    def _log_metrics(self, name: str) -> dict[str, Tensor]:
         found = self.measured[name].compute()
         self.log_dict({f"{name}/{what}": value for what, value in found.items()})
         return found

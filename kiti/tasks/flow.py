@@ -1,4 +1,4 @@
-"""Learning to tell how a flow on irregular points goes on."""
+"""Predicting the next frames of a flow on irregular points."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Flow = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """`(given, target, positions, kind, mask)`, see `kiti.data.mesh_frames.MeshFrames`."""
 
 BOX = ((-0.1, 1.4), (-1.2, 1.2))
-"""Round the airfoil, in chords from its leading edge, as OFormer's authors draw it."""
+"""The box around the airfoil, in chords from its leading edge, as OFormer's authors define it."""
 
 _MOMENTUM_WEIGHT = 2.0
 
@@ -40,15 +40,16 @@ def _of(frames: Float[Tensor, "B T P C"], mask: Bool[Tensor, "B P"]) -> Float[Te
 class FlowRollout(Task):
     """Minimises the squared error of all frames and fields, and twice that of the momentum near the airfoil.
 
-    As OFormer's authors do: in the units of `model.scaling`, the first summed over fields and averaged over points and
-    frames, the second averaged over both components. In the first `curriculum_share` of the training fewer frames are
-    told: the first `curriculum_frames`, and from half of that time on more and more; 0 for all from the beginning. The
-    gradient of the encoder alone is clipped, to the trainer's `gradient_clip_val`.
+    The loss is that of OFormer's authors, in the units of `model.scaling`: the first term is summed over fields and
+    averaged over points and frames, the second is averaged over both components. During the first `curriculum_share` of
+    the training fewer frames are predicted: the first `curriculum_frames`, and a growing number from half of that time
+    on; 0 predicts all frames from the beginning. Only the gradient of the encoder is clipped, to the trainer's
+    `gradient_clip_val`.
 
-    Logs, over the whole test set, the root mean square error of the momentum in physical units: in `BOX`
-    (`test/momentum_rmse_box`, what the authors print) and everywhere (`test/momentum_rmse`); the same under `train/`
-    for a second dataloader. `persistence_rmse_box` and `persistence_rmse` are the errors of whoever tells the last
-    given frame over and over: what a network has to beat.
+    Logs the root mean square error of the momentum over the whole test set, in physical units: in `BOX`
+    (`test/momentum_rmse_box`, which the authors print) and everywhere (`test/momentum_rmse`); the same under `train/`
+    for a second dataloader. `persistence_rmse_box` and `persistence_rmse` are the errors of repeating the last given
+    frame, a baseline.
     """
 
     SETS = ("test", "train")  # the dataloaders of trainer.test, in this order
@@ -64,7 +65,7 @@ class FlowRollout(Task):
         self.errors = errors
 
     def setup(self, stage: str) -> None:
-        """A network that is to be trained takes its units from the training set; a trained one has them."""
+        """Before training, fit the model's units to the training set; a trained model contains them."""
         if stage == "fit":
             data: MeshFrames = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it in a connector
             self.model.scaling.fit(*data.training_flows)
@@ -73,8 +74,8 @@ class FlowRollout(Task):
         given, target, positions, kind, mask = batch
         return given, positions, kind, mask, target.shape[1]
 
-    def frames_told(self, frames: int) -> int:
-        """How many of `frames` this step of the training tells."""
+    def frames_predicted(self, frames: int) -> int:
+        """How many of `frames` are predicted in this training step."""
         if not 0 < self.curriculum_frames < frames:
             return frames
         early = self.curriculum_share * self.trainer.estimated_stepping_batches
@@ -85,12 +86,12 @@ class FlowRollout(Task):
 
     def training_step(self, batch: Flow, batch_idx: int) -> Tensor:
         given, target, positions, kind, mask = batch
-        target = target[:, : self.frames_told(target.shape[1])]
+        target = target[:, : self.frames_predicted(target.shape[1])]
         normalised = self.model.scaling.normalised
-        told = normalised(self.model(given, positions, kind, mask, target.shape[1]))
-        wanted = normalised(target)
-        everywhere = _of(told - wanted, mask).square().sum(dim=-1).mean()
-        near_airfoil = _of(momentum(told) - momentum(wanted), mask & in_box(positions)).square().mean()
+        predicted = normalised(self.model(given, positions, kind, mask, target.shape[1]))
+        expected = normalised(target)
+        everywhere = _of(predicted - expected, mask).square().sum(dim=-1).mean()
+        near_airfoil = _of(momentum(predicted) - momentum(expected), mask & in_box(positions)).square().mean()
         loss = everywhere + _MOMENTUM_WEIGHT * near_airfoil
         self.train_loss.update(loss.detach(), weight=len(given))
         return loss
@@ -106,8 +107,8 @@ class FlowRollout(Task):
 
     def test_step(self, batch: Flow, batch_idx: int, dataloader_idx: int = 0) -> None:
         given, target, positions, _kind, mask = batch
-        told = {"momentum": self.model(*self.inputs(batch)), "persistence": given[:, -1:]}
-        for who, fields in told.items():
+        predictions = {"momentum": self.model(*self.inputs(batch)), "persistence": given[:, -1:]}
+        for who, fields in predictions.items():
             error = momentum(fields) - momentum(target)
             for where, points in (("_box", mask & in_box(positions)), ("", mask)):
                 chosen = error[points.unsqueeze(1).expand(error.shape[:-1])].flatten()

@@ -1,4 +1,4 @@
-"""Telling what is in images of which two are mixed, as the recipes for ImageNet train."""
+"""Image classification with mixed pairs of images, as in the recipes for ImageNet."""
 
 from typing import Any
 
@@ -13,23 +13,23 @@ LOSSES = ("cross_entropy", "binary_cross_entropy")
 
 
 class MixedClassification(Classification):
-    """Each batch is mixed with itself, backwards, by timm's Mixup or CutMix, an even chance; tested as Classification.
+    """Mixes each batch with its reverse by timm's Mixup or CutMix with equal probability; tested as Classification.
 
         mixup:   image <- l image + (1 - l) other,  target likewise        l ~ Beta(mixup, mixup)
         cutmix:  a box of the image, a share 1 - l of it, is the other's    l ~ Beta(cutmix, cutmix)
 
     Args:
-        mixup, cutmix: see above; 0 is none of that kind.
-        classes: logits of the model.
-        loss: "cross_entropy" with the mixed target, or "binary_cross_entropy" of each class on its own, averaged.
-        target_threshold: a class is wanted, wholly, if the mixed target gives it more than this; None leaves the
-            target. Of the binary cross-entropy alone.
-        label_smoothing: as for Classification, before images are mixed.
+        mixup, cutmix: see above; 0 turns it off.
+        classes: number of logits of the model.
+        loss: "cross_entropy" with the mixed target, or "binary_cross_entropy" averaged over classes.
+        target_threshold: sets the mixed target of a class to 1 if it is above this, else to 0; None leaves it as it
+            is. For the binary cross-entropy only.
+        label_smoothing: as for Classification, applied before mixing.
         task: as for Task.
 
     Raises:
-        ValueError: `loss` is neither, neither kind of mixing is asked for, or there is a threshold that nothing reads;
-            in training, a rank's share of a batch is odd.
+        ValueError: `loss` is unknown, mixup and cutmix are both 0, or a threshold is given for the cross-entropy; in
+            training, if a rank's share of a batch is odd.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class MixedClassification(Classification):
         super().__init__(*args, **task)
         check_choice("loss", loss, LOSSES)
         if not (mixup or cutmix):
-            raise ValueError("mixup=0 and cutmix=0: task=classification trains on images that are not mixed")
+            raise ValueError("mixup=0 and cutmix=0: use task=classification to train without mixing")
         if loss == "cross_entropy" and target_threshold is not None:
-            raise ValueError(f"target_threshold={target_threshold} is of the binary cross-entropy alone")
+            raise ValueError(f"target_threshold={target_threshold} is only for loss=binary_cross_entropy")
         self.mix = Mixup(mixup, cutmix, label_smoothing=self.label_smoothing, num_classes=classes)
         binary = BinaryCrossEntropy(target_threshold=target_threshold)
         self.mixed_loss = binary if loss == "binary_cross_entropy" else SoftTargetCrossEntropy()

@@ -35,11 +35,11 @@ class OperatorLearning(Task):
         self.errors = list(zip(self.SETS, relative_l2, mse, strict=True))
 
     def predict(self, given: Tensor, target: Tensor) -> Tensor:
-        """What is compared with `target`."""
+        """The prediction that is compared with `target`."""
         return self.model(given)
 
     def keep_example(self, prediction: Tensor, target: Tensor) -> None:
-        """Of the first test batch: what a picture shows of its first sample, if anything."""
+        """Called with the first test batch; subclasses may keep its first sample for a picture."""
 
     def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
         given, target = batch
@@ -66,19 +66,19 @@ class OperatorLearning(Task):
 
 
 class OperatorRollout(OperatorLearning):
-    """The model tells the next frame; what it told is given back to it until all frames of the target are there.
+    """The model predicts one frame at a time, and its predictions are fed back until all target frames are there.
 
-    So too in training, as in the FNO authors' script: the loss is the relative L2 error of each frame, summed over
-    frames and batch. `train/loss` is its mean. The logged errors are of all frames of a sample together.
+    Training does the same, as in the FNO authors' script: the loss is the relative L2 error of each frame, summed over
+    frames and batch; `train/loss` is its mean. The logged errors are those of all frames of a sample together.
     """
 
     def predict(self, given: Float[Tensor, "B T *grid"], target: Float[Tensor, "B U *grid"]) -> Tensor:
         frames = given
-        told = []
+        predicted = []
         for _ in range(target.shape[1]):
-            told.append(self.model(frames))  # (B, *grid)
-            frames = torch.cat([frames[:, 1:], told[-1].unsqueeze(1)], dim=1)
-        return torch.stack(told, dim=1)
+            predicted.append(self.model(frames))  # (B, *grid)
+            frames = torch.cat([frames[:, 1:], predicted[-1].unsqueeze(1)], dim=1)
+        return torch.stack(predicted, dim=1)
 
     def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
         given, target = batch

@@ -1,4 +1,4 @@
-"""Learning a function from points, for many independent networks at once."""
+"""Regression on points, for many independent networks at once."""
 
 from typing import Any
 
@@ -13,9 +13,10 @@ Points = tuple[Tensor, Tensor]
 
 
 class Regression(Task):
-    """Minimises each replica's mean squared error; their sum is what is differentiated, so none feels another.
+    """Minimises the sum of the replicas' mean squared errors, so that their gradients are independent.
 
-    Logs `test/mse` and, for a second dataloader, `train/mse`, averaged over replicas; `of_replica` has each one's own.
+    Logs `test/mse` and, for a second dataloader, `train/mse`, averaged over replicas; `of_replica` has the value of
+    each replica.
     """
 
     SETS = ("test", "train")  # the dataloaders of trainer.test, in this order

@@ -1,4 +1,4 @@
-"""What every kind of learning shares: the optimizer, its schedule, the collision of gradients, reproducible steps."""
+"""The base class of all tasks: optimizer, schedule, collision of gradients, reproducible steps."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,26 +14,27 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric
 
 from kiti.ko import KO, select
-from kiti.training.schedules import WarmupCosine
+from kiti.tasks.schedules import WarmupCosine
 
 BY_STEPS = (OneCycleLR, WarmupCosine)
-"""Schedules that are stepped each step, and told how many there are."""
+"""Schedules that are stepped each step, and need the total number of steps."""
 
 
 class Task(LightningModule):
     """A LightningModule around `model`; subclasses write `training_step` and `test_step`.
 
     Args:
-        model: what learns; a stock model, its seams opened.
+        model: the network to train.
         optimizer: called with the parameters.
-        scheduler: called with the optimizer, stepped each epoch, or each step if it is one of `BY_STEPS`; or None.
-        collision: called with (optimizer, named parameters), gives a `KO`; or None.
+        scheduler: called with the optimizer; stepped each epoch, or each step if it is one of `BY_STEPS`; or None.
+        collision: called with (optimizer, named parameters), returns a `KO`; or None.
         neurons: name patterns, within `model`, of the weights whose gradients collide.
-        lr_multipliers: by name pattern, within `model`, of parameters: their learning rate in units of the others', at
-            every time of the schedule.
-        seed: with rank, epoch and batch it determines every random number of a training step, so that a run which
-            was stopped draws on as if it had not been, and no generator's state need be saved.
-        decay_vectors: False leaves biases, and whatever else has one axis as the scales of norms, without weight decay.
+        lr_multipliers: by name pattern, within `model`: a factor on the learning rate of these parameters throughout
+            the schedule.
+        seed: with rank, epoch and batch it determines all random numbers of a training step, so that a resumed run
+            draws the same ones and no generator state has to be saved.
+        decay_vectors: False excludes biases and other one-dimensional parameters, such as scales of norms, from weight
+            decay.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Task(LightningModule):
         decay_vectors: bool = True,
     ) -> None:
         super().__init__()
-        learning_rate_groups(model, lr_multipliers or {})  # a pattern that matches nothing is said before any work
+        learning_rate_groups(model, lr_multipliers or {})  # report a pattern without a match before any work
         self.model = model
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -60,20 +61,20 @@ class Task(LightningModule):
         self.ko: KO | None = None
         self.train_loss = MeanMetric()
         self.example: dict[str, Tensor] = {}
-        """What was told of the first test sample, for a picture: `prediction` and `target`; empty if none is kept."""
+        """`prediction` and `target` of the first test sample, for a picture; empty if none is kept."""
         self.replicas: int | None = getattr(model, "replicas", None)
-        """How many independent networks `model` holds side by side, along the first axis of each parameter; None: one
-        plain network."""
+        """How many independent networks `model` contains, along the first axis of each parameter; None: one plain
+        network."""
         self.of_replica: list[dict[str, float]] = [{} for _ in range(self.replicas or 1)]
-        """Metrics of each network that are not logged for all of them together."""
+        """Metrics of each network, in addition to the logged ones."""
 
     def configure_optimizers(self) -> Any:
         factors, groups = self._parameter_groups()
         optimizer = self.make_optimizer(groups)
         for factor, group in zip(factors, optimizer.param_groups, strict=True):
-            group["lr"] *= factor  # ahead of the scheduler, which goes by what each group begins with
+            group["lr"] *= factor  # before the scheduler, which starts from these values
         if self.make_collision is not None:
-            # Not hooked to the step: Lightning clips before the step, and collisions come before clipping (A28).
+            # Not attached to the step: Lightning clips before the step, and collisions come before clipping (A28).
             neurons = select(self.model, self.neurons)
             self.ko = self.make_collision(optimizer, neurons, attach=False, replicas=self.replicas)
         if self.make_scheduler is None:
@@ -81,7 +82,7 @@ class Task(LightningModule):
         kind = getattr(self.make_scheduler, "func", None)
         if kind in BY_STEPS:
             more: dict[str, Any] = {"total_steps": self._total_steps()}
-            if kind is OneCycleLR:  # which goes by its own peak, not by what a group begins with
+            if kind is OneCycleLR:  # which ignores the groups' learning rates
                 highest: float = self.make_scheduler.keywords["max_lr"]  # type: ignore[attr-defined]
                 more["max_lr"] = [factor * highest for factor in factors]
             by_steps = self.make_scheduler(optimizer, **more)
@@ -89,13 +90,13 @@ class Task(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def _total_steps(self) -> int:
-        # Not the trainer's estimate: for that it would set its loader up, here where a checkpoint is not read yet, and
-        # would then leave out what the checkpoint says of the position inside an epoch.
+        # Not the trainer's estimate: it would set up the data loader before the checkpoint is read, and then ignore the
+        # checkpoint's position within the epoch.
         trainer: Any = self.trainer
         return trainer.max_epochs * ceil(len(trainer.datamodule.train_dataloader()) / trainer.accumulate_grad_batches)
 
     def _parameter_groups(self) -> tuple[list[float], list[dict[str, Any]]]:
-        """Factors of the learning rate, and the optimizer's groups that have them."""
+        """Learning rate factors, and the optimizer's parameter groups they apply to."""
         factors, groups = learning_rate_groups(self.model, self.lr_multipliers)
         if self.decay_vectors:
             return factors, groups
@@ -109,11 +110,11 @@ class Task(LightningModule):
         return [factor for factor, _ in split], [group for _, group in split]
 
     def inputs(self, batch: Any) -> tuple[Any, ...]:
-        """What one call of the model takes of a batch."""
+        """The arguments of one model call, from a batch."""
         return (batch[0],)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Gradients are whole here: unscaled, averaged over the ranks, not yet clipped."""
+        """Here gradients are unscaled and averaged over the ranks, but not yet clipped."""
         if self.ko is not None:
             self.ko.collide()
 
@@ -121,29 +122,29 @@ class Task(LightningModule):
         key = f"{self.seed}/{self.global_rank}/{self.current_epoch}/{batch_idx}"
         digest = hashlib.sha256(key.encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:8], "big"))
-        np.random.seed(int.from_bytes(digest[8:12], "big"))  # noqa: NPY002  # what timm's Mixup draws from
+        np.random.seed(int.from_bytes(digest[8:12], "big"))  # noqa: NPY002  # timm's Mixup uses it
 
     def on_train_epoch_end(self) -> None:
         self.log("train/loss", self.train_loss.compute())
         self.train_loss.reset()
 
-    # The running mean is part of the state between two steps; it stays out of `state_dict`, which is the model's.
+    # The running mean is saved separately, because `state_dict` is the model's.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_loss"] = {name: _plain(value) for name, value in self.train_loss.metric_state.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["train_loss"].items():
             setattr(self.train_loss, name, value)
-        self.train_loss._update_count = 1  # torchmetrics would warn that compute() comes before update()
+        self.train_loss._update_count = 1  # otherwise torchmetrics warns that compute() was called before update()
 
 
 def learning_rate_groups(
     model: nn.Module, multipliers: dict[str, float]
 ) -> tuple[list[float], list[dict[str, list[nn.Parameter]]]]:
-    """Factors, and the optimizer's parameter groups that have them: first those that no pattern names, factor 1.
+    """Learning rate factors and their parameter groups; parameters without a pattern come first, with factor 1.
 
     Raises:
-        ValueError: a pattern matches no parameter, or two match the same.
+        ValueError: a pattern matches no parameter, or two patterns match the same one.
     """
     left = dict(model.named_parameters())
     factors, groups = [], []

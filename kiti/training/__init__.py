@@ -1,4 +1,4 @@
-"""How a run is built, trained and recorded.
+"""Builds, trains and records runs.
 
 May import everything but `report`, `launching` and `cli`.
 """

@@ -1,4 +1,4 @@
-"""From a checked configuration to the objects of a run."""
+"""Builds the objects of a run from its configuration."""
 
 import logging
 import warnings
@@ -51,19 +51,19 @@ def task(composed: Composed, learner: nn.Module | None = None) -> Task:
 
 
 def trainer(composed: Composed) -> pl.Trainer:
-    """A trainer over the processes that torchrun or srun started, one where neither did; it starts none itself.
+    """A trainer over the processes that torchrun or srun started, or over this one; it starts none itself.
 
-    Raises ConfigError where the global batch does not divide among them.
+    Raises ConfigError if the global batch size is not divisible by their number.
     """
     node, processes = composed.node, world_size()
     if composed.checked.data.batch_size % processes:
         raise ConfigError(
             f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
-            f"and does not divide by {processes}; choose a multiple"
+            f"and is not divisible by {processes}; choose a multiple"
         )
     name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
     logger = instantiate(node.logger, run_dir=composed.run_dir, name=name) if "_target_" in node.logger else False
-    # Ahead of checkpointing: what the last checkpoint holds as the network is then the average, as in the record.
+    # Before checkpointing, so that the last checkpoint contains the averaged network, as the record does.
     averaging = [instantiate(node.averaging)] if "_target_" in node.averaging else []
     return instantiate(
         node.trainer,
@@ -84,7 +84,7 @@ def trainer(composed: Composed) -> pl.Trainer:
 
 
 def quiet_trainer(composed: Composed, max_epochs: int | None = None) -> pl.Trainer:
-    """A trainer of one process that leaves nothing behind: to calibrate and to evaluate with."""
+    """A single-process trainer without files, for calibration and evaluation."""
     return pl.Trainer(
         max_epochs=max_epochs,
         accelerator=composed.checked.trainer.accelerator,
@@ -99,14 +99,14 @@ def quiet_trainer(composed: Composed, max_epochs: int | None = None) -> pl.Train
 
 
 def hush_lightning() -> None:
-    """What it says of devices, tips and loaders is of no use here, and would bury what is."""
+    """Silence Lightning's messages about devices, tips and loaders."""
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
 
 
 def _environment() -> ClusterEnvironment:
-    """Named outright, so that Lightning neither guesses nor starts a process of its own."""
+    """The cluster environment, given explicitly so that Lightning does not guess or start processes."""
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if world_size() > 1:

@@ -1,4 +1,4 @@
-"""Where the curves of a run go. Each function returns a Lightning logger that writes below the run's directory."""
+"""Loggers. Each function returns a Lightning logger that writes below the run's directory."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 
 def _part(folder: Path) -> str:
-    """part-0, part-1, …: each continuation of a run writes beside, never over, what is there."""
+    """part-0, part-1, …: a resumed run writes a new part and overwrites nothing."""
     return f"part-{len(list(folder.glob('part-*')))}"
 
 
@@ -22,7 +22,7 @@ def tensorboard(run_dir: Path, name: str) -> Logger:
 
 
 def wandb(run_dir: Path, name: str, project: str, entity: str | None) -> Logger:
-    """`<run_dir>/wandb/`, uploaded where an API key is at hand, kept offline for `wandb sync` where none is."""
+    """`<run_dir>/wandb/`, uploaded if there is an API key, otherwise kept offline for `wandb sync`."""
     offline = not (os.environ.get("WANDB_API_KEY") or (Path.home() / ".netrc").exists())
     return WandbLogger(
         name=name,

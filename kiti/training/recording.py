@@ -1,4 +1,4 @@
-"""From a finished run to its record and its weights."""
+"""Writes the record and the weights of a finished run."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning import Callback, Trainer
 from safetensors.torch import save_file
 
-from kiti.configuration.config import ROOT, Composed
+from kiti.configuration.config import Composed
+from kiti.configuration.locations import CHECKOUT
 from kiti.data.data_module import Data
 from kiti.storage import examples, records
 from kiti.storage.run_dirs import finished
@@ -32,9 +33,9 @@ PACKAGES = (
 
 
 def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list[records.Record]:
-    """Of every seed that was trained: `weights.safetensors`, the example, then `record.json`.
+    """Write `weights.safetensors`, the example and then `record.json` for every trained seed.
 
-    Who finds a record finds the others. A record that is there already, of an earlier run, is left as it is.
+    The record comes last, so that the other files exist if it does. An existing record is left as it is.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it in a connector
     [clock] = [c for c in callbacks if isinstance(c, cost.Cost)]
@@ -42,6 +43,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
     [similarity] = [c for c in callbacks if isinstance(c, SimilarityMonitor)]
     device = task.device
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
+    sample = trainer.precision_plugin.convert_input(sample)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
     together = len(composed.seeds)
     seconds = clock.seconds / together
@@ -50,7 +52,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         "scale": composed.scale,
         "config_hash": composed.hash,
         "config": composed.config,
-        "git": records.git_state(ROOT),
+        "git": records.git_state(CHECKOUT),
         "versions": records.package_versions(PACKAGES),
         "device": device.type,
         "device_name": cost.device_name(device),
@@ -77,8 +79,8 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         own = weights if task.replicas is None else {name: w[replica : replica + 1] for name, w in weights.items()}
         run_dir.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
-        if example := {**task.example, **similarity.maps(replica)}:
-            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir)
+        if example := {**task.example, **similarity.heatmaps(replica)}:
+            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
         fingerprint = data.fingerprint_of(replica)
         made.append(
             records.Record(
@@ -99,7 +101,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
 
 
 def _overrides(seed: int, together: int) -> list[str]:
-    """What starts the run of this seed alone."""
+    """The overrides that start the run of this seed alone."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     if together == 1:
         return given

@@ -1,7 +1,7 @@
 """What the tests of tables and figures share: sheets, and records as runs would leave them."""
 
 import yaml
-from test_records import make_record
+from record_cases import make_record
 
 from kiti.configuration.config import compose
 from kiti.report import sheets, tables

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kiti.configuration.config import ROOT, compose
+from kiti.configuration.config import compose
 from kiti.storage import records
 from kiti.storage.run_dirs import LOCKED
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 SMOKE = ["experiment=burgers", "scale=smoke"]
 
 
@@ -48,7 +49,7 @@ def test_two_different_runs_and_two_equal_ones_started_in_the_same_second(tmp_pa
     assert codes[0] == 0, ended[0]
     assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), ended[1:]
     if LOCKED in codes:
-        assert "another process is running this very run" in ended[codes.index(LOCKED)][1]
+        assert "another process is running this run" in ended[codes.index(LOCKED)][1]
     else:  # the first was done before the second began
         assert any("finished already" in out for out, _err in ended[1:])
     assert len(run_dirs(tmp_path)) == 2
@@ -64,7 +65,7 @@ def test_finished_runs_are_not_repeated_and_never_sets_aside(tmp_path: Path) -> 
     assert "finished already" in out
     assert (run_dir / "record.json").stat().st_mtime_ns == before
     _, err = finish(start(tmp_path, *SMOKE, "resume=never"))
-    assert "set aside what was there" in err
+    assert "moved the earlier run to" in err
     assert len(run_dirs(tmp_path)) == 2
     first, second = (load_file(path / "weights.safetensors") for path in run_dirs(tmp_path))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -133,7 +134,7 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(tmp_path: P
     assert process.returncode == 2
     [line] = process.stderr.strip().splitlines()
     assert "data.batch_size=20" in line
-    assert "does not divide by 3" in line
+    assert "is not divisible by 3" in line
 
 
 def test_multirun_with_the_joblib_launcher(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_the_command_never_imports_torch(runs_dir, experiments):
         for seed in range(2):
             save(recorded(overrides, seed, 0.1), runs_dir)
     watched = (
-        "import sys; from kiti import table\n"
-        "try:\n    table.main()\n"
+        "import sys; from kiti.cli import table_command\n"
+        "try:\n    table_command.main()\n"
         "finally:\n    print(sorted({'torch', 'lightning', 'pytorch_lightning'} & set(sys.modules)), file=sys.stderr)"
     )
     for name in ("paper/t", "paper/f"):
@@ -71,4 +71,4 @@ def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):
     assert status == 0
     assert text.count("(n=500)") == 4
     assert "Seeds 0–499." in text
-    assert "Runs: 1000 (1000 of this machine" in text
+    assert "Runs: 1000 (1000 local" in text

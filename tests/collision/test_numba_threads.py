@@ -13,7 +13,7 @@ from kiti.collision.cpu.numba_threads import each
 @pytest.fixture(params=["openmp", "pool"], autouse=True)
 def two_threads(request, monkeypatch):
     if request.param == "pool":
-        monkeypatch.setattr(cpu_threads, "_openmp", None)
+        monkeypatch.setattr(numba_threads, "_openmp", None)
     elif numba_threads._openmp is None:
         pytest.skip("torch has no OpenMP here")
     before = torch.get_num_threads()

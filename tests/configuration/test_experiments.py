@@ -5,7 +5,7 @@ from pathlib import Path
 
 import fake_images
 import pytest
-from test_runs import Killed, SaveAndKill, add_callback, same_result
+from run_cases import Killed, SaveAndKill, add_callback, same_result
 
 from kiti.cli.evaluate_command import evaluate
 from kiti.cli.train_command import train

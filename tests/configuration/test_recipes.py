@@ -16,7 +16,7 @@ A2 = {
     # In all four, where they say anything of it.
     "trainer.max_epochs": 300,  # Epochs
     "optimizer._target_": "timm.optim.Lamb",  # Optimizer
-    "scheduler._target_": "kiti.training.schedules.WarmupCosine",  # LR decay: cosine
+    "scheduler._target_": "kiti.tasks.schedules.WarmupCosine",  # LR decay: cosine
     "scheduler.warmup_epochs": 5,  # Warmup epochs
     "optimizer.weight_decay": 0.02,  # Weight decay
     "task.label_smoothing": 0.0,  # Label smoothing: none
@@ -77,7 +77,7 @@ CONVNEXT = {
     "optimizer.betas": [0.9, 0.999],  # optimizer momentum
     "data.batch_size": 4096,  # batch size
     "trainer.max_epochs": 300,  # training epochs
-    "scheduler._target_": "kiti.training.schedules.WarmupCosine",  # learning rate and warmup schedule: cosine, linear
+    "scheduler._target_": "kiti.tasks.schedules.WarmupCosine",  # learning rate and warmup schedule: cosine, linear
     "scheduler.warmup_epochs": 20,  # warmup epochs
     "data.auto_augment": "rand-m9-mstd0.5-inc1",  # randaugment (9, 0.5)
     "task.mixup": 0.8,  # mixup

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_meshgraphnets import META, trajectory, write
+from meshgraphnets_cases import META, trajectory, write
 
 from kiti.configuration.config import ConfigError, compose
 from kiti.data.airfoil import AirfoilData

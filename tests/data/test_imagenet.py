@@ -13,7 +13,7 @@ import torch.distributed as dist
 from image_sets import N_TEST, N_TRAIN, write_folder, write_shards
 from pytorch_lightning import Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from test_runs import Killed, SaveAndKill, add_callback, same_result
+from run_cases import Killed, SaveAndKill, add_callback, same_result
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
@@ -232,9 +232,9 @@ def decayed(groups: list[dict[str, Any]]) -> dict[float, set[int]]:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mixup": 0.0, "cutmix": 0.0}, "task=classification trains on images that are not mixed"),
+        ({"mixup": 0.0, "cutmix": 0.0}, "use task=classification to train without mixing"),
         ({"loss": "hinge"}, "loss='hinge': one of 'cross_entropy', 'binary_cross_entropy' is needed"),
-        ({"target_threshold": 0.2}, "target_threshold=0.2 is of the binary cross-entropy alone"),
+        ({"target_threshold": 0.2}, "target_threshold=0.2 is only for loss=binary_cross_entropy"),
     ],
 )
 def test_a_task_that_makes_no_sense_is_refused(wrong: dict, message: str) -> None:

@@ -11,8 +11,8 @@ import time
 
 import pytest
 import yaml
+from record_cases import make_record
 from rich.console import Console
-from test_records import make_record
 
 from kiti.cli.table_command import main
 from kiti.configuration.config import compose
@@ -155,8 +155,8 @@ def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
         from pathlib import Path
         from rich.console import Console
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-        from kiti.launch import Run, launch
-        from kiti.table import _report
+        from kiti.launching.launch import Run, launch
+        from kiti.cli.table_command import _report
         folder = Path({str(tmp_path)!r})
         runs = [
             Run(f"wait-{{n}}", (str(folder / "child.py"), "wait", str(folder / f"wait-{{n}}")),
@@ -283,10 +283,10 @@ def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, caps
     prepared = [records.read(path) for path in sorted((tmp_path / "prepared").glob("*.json"))]
     records.publish(prepared, tmp_path / "experiments" / "p" / "records" / "burgers-smoke.jsonl")
     assert kiti_table(tmp_path) == 0
-    assert "Runs: 4 (0 of this machine, 4 committed)" in capsys.readouterr().out
+    assert "Runs: 4 (0 local, 4 committed)" in capsys.readouterr().out
     assert kiti_table(tmp_path, "--run") == 0
     assert len(trained()) == 4
-    assert "Runs: 4 (4 of this machine, 0 committed)" in capsys.readouterr().out
+    assert "Runs: 4 (4 local, 0 committed)" in capsys.readouterr().out
 
 
 def test_a_broken_status_file_is_no_harm(tmp_path, console):

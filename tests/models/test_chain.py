@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from chain_cases import SMALL
 from torch import nn
 
 from kiti.data.sine_sum import SineSumData, target
@@ -11,8 +12,6 @@ from kiti.ko import KO
 from kiti.models.chain import ACTIVATIONS, Chain
 from kiti.residual import Add, KITIResidual
 from kiti.tasks.regression import Regression
-
-SMALL = {"d_in": 5, "width": 6, "depth": 2, "activation": "tanh", "init_std": 0.3, "shortcut": True, "seams": 1}
 
 
 def trained(seed: int, replicas: int, collision: str | None, steps: int = 5) -> Chain:

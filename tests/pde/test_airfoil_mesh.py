@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from mesh_cases import box_mesh, cylinder_mesh
 
 from kiti.pde.airfoil_flow import node_types
-from kiti.pde.airfoil_mesh import airfoil_mesh, box_mesh, cylinder_mesh, naca4_surface
+from kiti.pde.airfoil_mesh import airfoil_mesh, naca4_surface
 from kiti.pde.triangles import FAR, INTERIOR, WALL, triangle_mesh
 
 MESHES = {

@@ -4,12 +4,13 @@ from math import pi
 
 import pytest
 import torch
+from exact_riemann import exact_riemann
 from flow_cases import content, from_stream, streams, within
+from mesh_cases import box_mesh, cylinder_mesh, wall_force
 
-from kiti.pde.airfoil_mesh import airfoil_mesh, box_mesh, cylinder_mesh
+from kiti.pde.airfoil_mesh import airfoil_mesh
 from kiti.pde.euler import EulerScheme, solve_euler
 from kiti.pde.ideal_gas import GAMMA, to_conserved
-from kiti.pde.riemann import exact_riemann
 from kiti.pde.triangles import FAR, WALL, triangle_mesh
 
 
@@ -23,7 +24,7 @@ def wall_cp(mesh, state, mach):
 def lift(mesh, state, machs, degrees):
     """Lift coefficients."""
     stream = streams(machs, degrees)
-    force = EulerScheme(mesh, stream).wall_force(within(state))
+    force = wall_force(EulerScheme(mesh, stream), within(state))
     angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
     return (force[1] * angle.cos() - force[0] * angle.sin()) / (stream[:, 1:3].square().sum(1) / 2)
 

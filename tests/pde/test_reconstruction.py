@@ -1,8 +1,9 @@
 """Linear reconstruction on triangles: exact where it can be, bounded and positive everywhere."""
 
 import torch
+from mesh_cases import box_mesh
 
-from kiti.pde.airfoil_mesh import airfoil_mesh, box_mesh
+from kiti.pde.airfoil_mesh import airfoil_mesh
 from kiti.pde.reconstruction import LinearReconstruction
 
 

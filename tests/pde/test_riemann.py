@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from exact_riemann import exact_riemann, star_state
 
 from kiti.pde.ideal_gas import GAMMA, free_stream, to_conserved, to_primitive
-from kiti.pde.riemann import exact_riemann, hllc, star_state, wall_pressure
+from kiti.pde.riemann import hllc, wall_pressure
 
 # Toro, Riemann Solvers and Numerical Methods for Fluid Dynamics, 3rd edition, tables 4.1 to 4.3:
 # left, right, p*, u*, density left and right of the contact.

@@ -13,11 +13,11 @@ from kiti.storage import examples
 from kiti.storage.records import RecordError
 
 MAPS = {
-    "kind": "maps",
+    "kind": "heatmaps",
     "title": "Some maps",
     "scales": {"smoke": {"seeds": 2}},
     "metrics": [{"key": "test/mse", "label": "MSE", "higher_is_better": None}],
-    "maps": [{"key": "layers.0@1", "label": "early"}, {"key": "layers.0@2", "label": "late"}],
+    "heatmaps": [{"key": "layers.0@1", "label": "early"}, {"key": "layers.0@2", "label": "late"}],
     "rows": [
         {"group": "one", "label": "FNO", "run": VANILLA},
         {"group": "one", "label": "KITI-FNO", "run": KITI, "against": "FNO"},
@@ -36,7 +36,9 @@ def fill(runs_dir, epochs=(1, 2), late=0.5):
         for number, row in enumerate(MAPS["rows"]):
             path = save(recorded(row["run"], seed, 0.1 + number), runs_dir)
             cosines = {1: np.eye(6, dtype=np.float16), 2: np.full((6, 6), late, dtype=np.float16)}
-            examples.write({f"layers.0@{epoch}": cosines[epoch] for epoch in epochs}, path.parent)
+            examples.write(
+                {f"layers.0@{epoch}": cosines[epoch] for epoch in epochs}, path.with_name(examples.FILE_NAME)
+            )
 
 
 def outputs(experiments):
@@ -58,7 +60,7 @@ def test_maps_and_the_table_behind_them(runs_dir, experiments):
 
 def test_no_picture_while_a_run_is_missing(runs_dir, experiments):
     path = save(recorded(VANILLA, 0, 0.1), runs_dir)
-    examples.write({"layers.0@1": np.eye(6)}, path.parent)
+    examples.write({"layers.0@1": np.eye(6)}, path.with_name(examples.FILE_NAME))
     assert sorted(outputs(experiments)) == ["csv", "md"]
 
 
@@ -74,7 +76,7 @@ def test_published_maps_are_drawn_without_the_runs(runs_dir, experiments, comman
     assert command("paper/m", "--scale", "smoke", "--publish")[0] == 0
     shutil.rmtree(runs_dir)
     assert outputs(experiments)["svg"] == drawn
-    assert (experiments / "paper" / "m.smoke.svg").read_bytes() == drawn
+    assert (experiments / "paper" / "outputs" / "m.smoke.svg").read_bytes() == drawn
 
 
 def test_seeds_may_be_given_as_how_many(experiments):
@@ -85,7 +87,7 @@ def test_seeds_may_be_given_as_how_many(experiments):
 
 
 def test_a_sheet_without_laptop_is_shown_at_the_papers_scale(experiments):
-    assert sheets.everyday_scale(sheets.load("paper/m", experiments)) == "paper"
+    assert sheets.default_scale(sheets.load("paper/m", experiments)) == "paper"
     both = {"laptop": {"seeds": [0]}, "paper": {"seeds": [0]}}
     (experiments / "paper" / "m.yaml").write_text(yaml.safe_dump(MAPS | {"scales": both}))
-    assert sheets.everyday_scale(sheets.load("paper/m", experiments)) == "laptop"
+    assert sheets.default_scale(sheets.load("paper/m", experiments)) == "laptop"

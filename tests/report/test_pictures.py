@@ -7,8 +7,8 @@ import pytest
 import torch
 from table_cases import KITI, VANILLA, build, folder_of, recorded, save
 
-from kiti.report import publishing, sheets
-from kiti.report.table_runs import Found
+from kiti.report import publishing, sheets, shown_examples
+from kiti.report.table_runs import StoredRecord
 from kiti.storage import examples
 from kiti.storage.records import RecordError
 from kiti.tasks.operator_learning import OperatorRollout
@@ -36,7 +36,7 @@ def fill(runs_dir, told=0.1, truth=TRUTH):
     for seed in (0, 1):
         for overrides, error in ((VANILLA, told), (KITI, told / 2)):
             path = save(recorded(overrides, seed, error), runs_dir)
-            examples.write({"prediction": truth + error, "target": truth}, path.parent)
+            examples.write({"prediction": truth + error, "target": truth}, path.with_name(examples.FILE_NAME))
 
 
 def outputs(experiments):
@@ -56,14 +56,14 @@ def test_a_picture_and_the_table_behind_it(runs_dir, experiments):
 
 def test_no_picture_of_runs_that_are_not_there(runs_dir, experiments):
     path = save(recorded(VANILLA, 1, 0.1), runs_dir)
-    examples.write({"prediction": TRUTH, "target": TRUTH}, path.parent)
+    examples.write({"prediction": TRUTH, "target": TRUTH}, path.with_name(examples.FILE_NAME))
     assert sorted(outputs(experiments)) == ["csv", "md"]
 
 
 def test_runs_that_saw_different_samples_are_not_shown_together(runs_dir, experiments):
     fill(runs_dir)
     path = save(recorded(KITI, 1, 0.1), runs_dir)
-    examples.write({"prediction": TRUTH, "target": TRUTH + 1}, path.parent)
+    examples.write({"prediction": TRUTH, "target": TRUTH + 1}, path.with_name(examples.FILE_NAME))
     with pytest.raises(RecordError, match="its runs show different samples"):
         outputs(experiments)
 
@@ -83,14 +83,16 @@ def test_an_example_that_is_missing_or_damaged_is_named(runs_dir, experiments):
 def test_it_is_drawn_again_from_what_was_published(runs_dir, experiments, tmp_path, command):
     fill(runs_dir)
     assert command("paper/p", "--scale", "smoke", "--publish")[0] == 0
-    kept = examples.load_file(experiments / "paper" / "records" / "examples-smoke.safetensors")
+    kept = examples.read(experiments / "paper" / "records" / "examples-smoke.safetensors")
     assert len(kept) == 4, "prediction and target of the two runs that are shown, the other seed's not"
     os.rename(runs_dir, runs_dir.with_name("gone"))
     assert command("--rebuild", "--into", str(tmp_path / "again"))[0] == 0
-    for path in (tmp_path / "again" / "paper").iterdir():
-        assert path.read_bytes() == (experiments / "paper" / path.name).read_bytes()
-    with pytest.raises(RecordError, match="holds none of run"):
-        examples.read(Found(recorded(KITI, 7, 0.1), committed=True, folder=experiments / "paper" / "records"))
+    for path in (tmp_path / "again" / "paper" / "outputs").iterdir():
+        assert path.read_bytes() == (experiments / "paper" / "outputs" / path.name).read_bytes()
+    with pytest.raises(RecordError, match="nothing from run"):
+        shown_examples.read(
+            StoredRecord(recorded(KITI, 7, 0.1), committed=True, folder=experiments / "paper" / "records")
+        )
 
 
 def test_a_roll_out_keeps_the_last_frame_of_the_first_test_sample():

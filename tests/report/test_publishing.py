@@ -25,7 +25,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
     lines = (experiments / "paper" / "records" / "burgers-smoke.jsonl").read_text().splitlines()
     # collision_heads=8 is the table's KITI-FNO too: 3 configurations of 3 seeds.
     assert len({(json.loads(line)["config_hash"], json.loads(line)["seed"]) for line in lines}) == len(lines) == 9
-    assert "Runs: 6 (0 of this machine, 6 committed)" in (experiments / "paper" / "outputs" / "t.smoke.md").read_text()
+    assert "Runs: 6 (0 local, 6 committed)" in (experiments / "paper" / "outputs" / "t.smoke.md").read_text()
 
     os.rename(runs_dir, runs_dir.with_name("gone"))
     status, listed, _ = command("--rebuild", "--into", str(tmp_path / "again"))
@@ -66,7 +66,7 @@ def test_several_tables_at_once(runs_dir, experiments, command):
 def test_there_must_be_something_to_publish(runs_dir, experiments, command):
     status, _, said = command("paper/t", "--scale", "smoke", "--publish")
     assert status == 2
-    assert "no records on this machine; make them with --run" in said
+    assert "no records on this machine; create them with --run" in said
 
 
 def test_committed_outputs_rebuild_identically(tmp_path):

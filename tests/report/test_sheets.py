@@ -10,31 +10,31 @@ from kiti.report.table_runs import plan
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"rows": [TABLE["rows"][0] | {"agianst": "FNO"}]}, "agianst"),
         ({"rows": [TABLE["rows"][0] | {"against": "KITI"}]}, "against 'KITI'"),
-        ({"rows": [TABLE["rows"][0], TABLE["rows"][0]]}, "stands twice"),
+        ({"rows": [TABLE["rows"][0], TABLE["rows"][0]]}, "duplicate row"),
         ({"rows": [TABLE["rows"][0] | {"published": "0,1"}]}, "published"),
         ({"rows": [TABLE["rows"][0] | {"published": ""}]}, "published"),
         ({"scales": {"smoke": {"seeds": []}}}, "seeds"),
-        ({"scales": {"smoke": {"seeds": [1, 1]}}}, "twice"),
+        ({"scales": {"smoke": {"seeds": [1, 1]}}}, "duplicate seed"),
         ({"metrics": [{"key": "test/mse", "label": "MSE"}]}, "published: true"),
         ({"metrics": [m | {"published": True} for m in TABLE["metrics"]]}, "given by metric"),
-        ({"rows": [TABLE["rows"][0] | {"published": {"MSE": "0.1"}}]}, "published names MSE"),
+        ({"rows": [TABLE["rows"][0] | {"published": {"MSE": "0.1"}}]}, "published: MSE is not a metric"),
         ({"rows": [TABLE["rows"][0] | {"published": {"relative L2": "0,1"}}]}, "published"),
-        ({"metrics": [TABLE["metrics"][0] | {"of": ["Heat"]}]}, "of Heat, which no row is of"),
+        ({"metrics": [TABLE["metrics"][0] | {"of": ["Heat"]}]}, "of Heat, which no row belongs to"),
         ({"rows": [TABLE["rows"][0] | {"run": {"paper": VANILLA}}]}, "run is given for paper; the scales are smoke"),
-        ({"rows": [TABLE["rows"][0] | {"keys": {"test/error": "test/mse"}}]}, "keys names test/error"),
-        ({"rows": [TABLE["rows"][0] | {"published_relative": -0.1}]}, "published_relative needs a row it is against"),
+        ({"rows": [TABLE["rows"][0] | {"keys": {"test/error": "test/mse"}}]}, "keys: test/error is not a metric"),
+        ({"rows": [TABLE["rows"][0] | {"published_relative": -0.1}]}, "published_relative requires a row in `against`"),
         ({"kind": "plot"}, "kind"),
     ],
 )
-def test_a_mistake_in_the_yaml_is_one_line(experiments, change, said):
+def test_a_mistake_in_the_yaml_is_one_line(experiments, change, message):
     (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | change))
     with pytest.raises(SheetError) as error:
         sheets.load("paper/t", experiments)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "t.yaml" in str(error.value)
     assert "\n" not in str(error.value)
 

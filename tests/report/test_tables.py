@@ -35,7 +35,7 @@ def test_a_table_compares_by_seed(runs_dir, experiments):
     ]
     assert "data.n_train 40 (1000)" in text
     assert "not comparable with numbers at scale smoke" in text
-    assert "Runs: 6 (6 of this machine, 0 committed)" in text
+    assert "Runs: 6 (6 local, 0 committed)" in text
     assert "commit cccccccccc; on Some CPU; torch 2.11.0" in text
 
 
@@ -75,7 +75,7 @@ def test_this_machines_record_wins_over_the_committed_one(runs_dir, experiments)
         0: (True, 0.5),
         1: (False, 0.1),
     }
-    assert "Runs: 2 (1 of this machine, 1 committed)" in formats.markdown(tables.grid(table))
+    assert "Runs: 2 (1 local, 1 committed)" in formats.markdown(tables.grid(table))
     alone = lines_of(build("paper/t", experiments, local=False))["FNO", "test/relative_l2", ""]
     assert alone.summary.mean == 0.5
 
@@ -96,7 +96,7 @@ def test_a_record_in_another_configurations_folder_is_refused(runs_dir, experime
         build("paper/t", experiments)
     misplaced = recorded(KITI, 4, 0.1)
     records.write(misplaced, compose([*KITI, "scale=smoke", "seed=0"]).run_dir)
-    with pytest.raises(RecordError, match=r"seed-0/record.json: is of seed 4"):
+    with pytest.raises(RecordError, match=r"seed-0/record.json: belongs to seed 4"):
         build("paper/t", experiments)
 
 

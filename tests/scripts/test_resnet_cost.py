@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_benchmarks import script
+from script_cases import script
 
 from kiti.report.sheets import EXPERIMENTS
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_benchmarks import script
+from script_cases import script
 
 from kiti.neurons.theory import studies
 

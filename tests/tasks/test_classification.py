@@ -56,8 +56,8 @@ def test_every_epochs_accuracy_is_kept_the_best_and_the_last(tmp_path: Path, mon
     assert curve[int(task.of_replica[0]["test/best_epoch"]) - 1] == max(curve)
     with torch.no_grad():
         images, labels = next(iter(data.test_dataloader()))
-        told = task.model(images).argmax(1)
-    assert curve[-1] == pytest.approx(100 * float((told == labels).float().mean()))
+        predicted = task.model(images).argmax(1)
+    assert curve[-1] == pytest.approx(100 * float((predicted == labels).float().mean()))
     assert {"train/accuracy", "test/top5", "test/cross_entropy"} <= set(fitting.logged_metrics)
 
 

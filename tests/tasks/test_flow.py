@@ -72,13 +72,13 @@ def test_loss_is_the_authors_on_the_points_that_are_there():
     learner.model.scaling.fit(target, positions, mask)
     learner.eval()  # so that the decoder drops nothing
     loss = learner.training_step((given, target, positions, kind, mask), 0)
-    told = learner.model(given, positions, kind, mask, 3)
+    predicted = learner.model(given, positions, kind, mask, 3)
     scale = learner.model.scaling.normalised
     everywhere, box = [], []
     for b in range(2):
         for t in range(3):
             for p in range(int(mask[b].sum())):
-                ours, truth = scale(told[b, t, p]), scale(target[b, t, p])
+                ours, truth = scale(predicted[b, t, p]), scale(target[b, t, p])
                 everywhere.append((ours - truth).square().sum())
                 if -0.1 < positions[b, p, 0] < 1.4 and -1.2 < positions[b, p, 1] < 1.2:
                     box += list((ours[:2] * ours[2] - truth[:2] * truth[2]).square())
@@ -87,16 +87,16 @@ def test_loss_is_the_authors_on_the_points_that_are_there():
 
 
 @pytest.mark.parametrize(
-    ("step", "told"), [(0, 8), (1000, 8), (1001, 8), (1400, 12), (1999, 20), (2000, 21), (9000, 21)]
+    ("step", "predicted"), [(0, 8), (1000, 8), (1001, 8), (1400, 12), (1999, 20), (2000, 21), (9000, 21)]
 )
-def test_curriculum(step, told):
+def test_curriculum(step, predicted):
     """Of 10,000 steps and 21 frames, 8 and a share of a fifth: 8 up to step 1,000, 8 + 2 floor(6.5 (step/1000 − 1))."""
     learner = task(curriculum_frames=8, curriculum_share=0.2)
     clock = SimpleNamespace(estimated_stepping_batches=10_000, global_step=step)
     learner._trainer = clock
     assert learner.global_step == step
-    assert learner.frames_told(21) == told
-    assert learner.frames_told(6) == 6
+    assert learner.frames_predicted(21) == predicted
+    assert learner.frames_predicted(6) == 6
 
 
 def test_the_encoder_s_gradient_alone_is_clipped():
@@ -123,8 +123,8 @@ def test_errors_are_of_all_points_together(batch_size):
     given, target, positions, kind, mask = whole
     learner.eval()
     with torch.no_grad():
-        told = learner.model(given, positions, kind, mask, 3)
-    for who, fields in (("momentum", told), ("persistence", given[:, [1, 1, 1]])):
+        predicted = learner.model(given, positions, kind, mask, 3)
+    for who, fields in (("momentum", predicted), ("persistence", given[:, [1, 1, 1]])):
         error = momentum(fields) - momentum(target)
         for where, points in (("", mask), ("_box", mask & in_box(positions))):
             expected = error.transpose(1, 2)[points].square().mean().sqrt()

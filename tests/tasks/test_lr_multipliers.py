@@ -14,8 +14,8 @@ from kiti.data.sine_sum import SineSumData
 from kiti.ko import KO
 from kiti.models.chain import Chain
 from kiti.tasks.regression import Regression
+from kiti.tasks.schedules import WarmupCosine
 from kiti.training import building
-from kiti.training.schedules import WarmupCosine
 
 OVERRIDES = ["experiment=condensation_fc", "scale=smoke"]
 WARMUP = {"epochs": 10, "warmup_epochs": 3, "warmup_lr": 0.01, "min_lr": 0.0, "under_warmup": False, "each": "step"}

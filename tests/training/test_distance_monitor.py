@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
-from test_chain import SMALL
+from chain_cases import SMALL
 
 from kiti.data.sine_sum import SineSumData
 from kiti.ko import KO

@@ -1,20 +1,18 @@
 """A run can be stopped at any moment and goes on as if it had not been; no two runs share a directory."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from safetensors.torch import load_file
+from pytorch_lightning import Callback, Trainer
+from run_cases import Killed, SaveAndKill, add_callback, same_result
 
 from kiti.cli.train_command import train
 from kiti.configuration.config import Composed, compose
 from kiti.storage import records
 from kiti.storage import run_dirs as runs
-from kiti.training import building
 from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
 
 # 5 steps an epoch, 3 epochs; KO's directions and KITI's are both random, dropout is not needed.
@@ -25,36 +23,6 @@ STEPS = 15
 
 def configured(place: Path, *overrides: str) -> Composed:
     return compose([*RUN, NEVER, f"runs_dir={place}/runs", f"data_dir={place.parent}/data", *overrides])
-
-
-class Killed(Exception):
-    """Stands for SIGKILL: nothing of the trainer's clean-up may matter, for what it writes is not read."""
-
-
-class SaveAndKill(Callback):
-    """Saves before step `save` (None: never) as Checkpointing does, and dies within step `kill`, after its backward."""
-
-    def __init__(self, save: int | None, kill: int) -> None:
-        self.save, self.kill = save, kill
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.save:
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / Checkpointing.FILE)
-
-    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step == self.kill:
-            raise Killed
-
-
-def add_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
-    plain: Callable[[Composed], Trainer] = building.trainer
-
-    def with_callback(composed: Composed) -> Trainer:
-        trainer = plain(composed)
-        trainer.callbacks.append(callback)
-        return trainer
-
-    monkeypatch.setattr(building, "trainer", with_callback)
 
 
 SWITCHES = [
@@ -74,17 +42,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...
         train(composed)
         directories[switches] = composed.run_dir
     return directories
-
-
-def same_result(one: Path, other: Path) -> None:
-    weights, others = load_file(one / "weights.safetensors"), load_file(other / "weights.safetensors")
-    assert weights.keys() == others.keys()
-    for name, tensor in weights.items():
-        assert torch.equal(tensor, others[name]), name
-    first, second = records.read(one / "record.json"), records.read(other / "record.json")
-    assert first.metrics == second.metrics
-    assert first.collisions == second.collisions
-    assert first.ko == second.ko
 
 
 # Before the first step, within an epoch, at its end, at the next one's start, at the last step; saved then or earlier.
@@ -214,13 +171,13 @@ def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixt
     import subprocess
     import sys
 
-    with runs.held(tmp_path / "seed-0"):
-        code = "from kiti.storage.run_dirs import held\nfrom pathlib import Path\n"
-        code += f"with held(Path('{tmp_path}/seed-0')): pass"
+    with runs.locked_run_dir(tmp_path / "seed-0"):
+        code = "from kiti.storage.run_dirs import locked_run_dir\nfrom pathlib import Path\n"
+        code += f"with locked_run_dir(Path('{tmp_path}/seed-0')): pass"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert other.returncode == runs.LOCKED
-    assert "another process is running this very run" in other.stderr
-    with runs.held(tmp_path / "seed-0"):
+    assert "another process is running this run" in other.stderr
+    with runs.locked_run_dir(tmp_path / "seed-0"):
         pass
 
 

@@ -3,8 +3,8 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from chain_cases import SMALL
 from pytorch_lightning.loggers.logger import DummyLogger
-from test_chain import SMALL
 
 from kiti.data.sine_sum import SineSumData
 from kiti.models.chain import Chain
@@ -52,7 +52,7 @@ def test_snapshots_are_of_their_epochs():
     monitor = SimilarityMonitor(["layers.0"], snapshots=[3, 1], each_epoch=False)
     learner, copies, _ = run(monitor)
     for replica in range(2):
-        maps = monitor.maps(replica)
+        maps = monitor.heatmaps(replica)
         assert list(maps) == ["layers.0@1", "layers.0@3"]
         for epoch in (1, 3):
             rows = copies.neurons[epoch - 1][replica]
@@ -60,17 +60,17 @@ def test_snapshots_are_of_their_epochs():
             expected = summary(rows.unsqueeze(0))[0]
             found = learner.of_replica[replica]
             assert {name: found[f"{name}/layers.0@{epoch}"] for name in expected} == expected
-    assert not torch.equal(monitor.maps(0)["layers.0@1"], monitor.maps(0)["layers.0@3"])
+    assert not torch.equal(monitor.heatmaps(0)["layers.0@1"], monitor.heatmaps(0)["layers.0@3"])
 
 
 def test_curves_are_kept_and_logged_each_epoch():
     learner, copies, trainer = run(SimilarityMonitor(["layers.0"], snapshots=[], each_epoch=True))
     logged = trainer.logger.metrics
     assert [step for step, _ in logged] == [1, 2, 3]
-    for epoch, (_, told) in enumerate(logged, start=1):
+    for epoch, (_, metrics) in enumerate(logged, start=1):
         for what in ("most_alike", "rho"):
             wanted = [one[what] for one in summary(copies.neurons[epoch - 1])]
-            assert told[f"{what}/layers.0"] == pytest.approx(sum(wanted) / 2, rel=1e-5)
+            assert metrics[f"{what}/layers.0"] == pytest.approx(sum(wanted) / 2, rel=1e-5)
             found = [metrics[f"{what}/layers.0@{epoch}"] for metrics in learner.of_replica]
             assert found == pytest.approx(wanted, rel=1e-5)
     learner, _, trainer = run(SimilarityMonitor(["layers.0"], snapshots=[2], each_epoch=False))
@@ -86,7 +86,7 @@ def test_what_was_kept_goes_through_a_checkpoint():
     assert again.state_dict()["curves"].keys() == {
         f"{w}/layers.0@{e}" for w in ("rho", "most_alike") for e in (1, 2, 3)
     }
-    assert torch.equal(again.maps(1)["layers.0@1"], monitor.maps(1)["layers.0@1"])
+    assert torch.equal(again.heatmaps(1)["layers.0@1"], monitor.heatmaps(1)["layers.0@1"])
 
 
 def test_a_layer_that_is_none_is_named():

@@ -195,7 +195,7 @@ def _form(n: int, heads: int, dtype: torch.dtype) -> dict[str, Any]:
         "COLS": i,
         "GROUP": min(4, _power_of_2(-(-n // i))),
         "C": c,
-        "K": min(32, max(8, _power_of_2(heads))),  # tensor cores take 8 at least
+        "K": min(32, max(16, _power_of_2(heads))),  # Triton 3.6 and 3.7 take 16 at least, later versions 8
         # What tensor cores lose in operands, unless these are halves, and in sums; half as much again allowed for.
         "OFF": 0.0 if heads <= 4 else 1.5 * ((0.0 if dtype.itemsize == 2 else 2.0**-9) + (heads + 8) * 2.0**-20),
     }

@@ -138,13 +138,14 @@ def some(words):
 @no_type_check
 def take(words, i, j_0, COLS: tl.constexpr):
     """Each row's lowest candidate j (ROWS,), whether it had one (ROWS,), else j = i, and the words without it."""
-    lowest = (words & (~words + 1)).to(tl.float32)  # a power of two, so its exponent is the bit's number
+    rest = words & (words - 1)  # neither ~words nor -words: some versions of Triton refuse them of unsigned words
+    lowest = (words ^ rest).to(tl.float32)  # a power of two, so its exponent is the bit's number
     bit = (lowest.to(tl.int32, bitcast=True) >> 23) - 127
     j = j_0 + COLS * tl.arange(0, words.shape[1])[None, :] + bit
     j = tl.where(words != 0, j, 2147483647)
     first = tl.min(j, 1)
     listed = first < 2147483647
-    words = tl.where(j == first[:, None], words & (words - 1), words)
+    words = tl.where(j == first[:, None], rest, words)
     return tl.where(listed, first, i), listed, words
 
 

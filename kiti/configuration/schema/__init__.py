@@ -22,7 +22,7 @@ from kiti.configuration.schema.nodes import TAGS, Absent, Fraction, Nothing, Str
 
 # Records hashed these classes under the import paths that they had.
 _HASHED_AS = {
-    "kiti.training.schedules.WarmupCosine": "kiti.schedules.WarmupCosine",
+    "kiti.tasks.schedules.WarmupCosine": "kiti.schedules.WarmupCosine",
     "kiti.training.averaging.ExponentialAverage": "kiti.averaging.ExponentialAverage",
 }
 

@@ -121,7 +121,7 @@ class OneCycleLR(Factory):
 
 
 class WarmupCosine(Factory):
-    target: Literal["kiti.training.schedules.WarmupCosine"] = Field(alias="_target_")
+    target: Literal["kiti.tasks.schedules.WarmupCosine"] = Field(alias="_target_")
     epochs: PositiveInt
     warmup_epochs: NonNegativeInt
     warmup_lr: NonNegativeFloat

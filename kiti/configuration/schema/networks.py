@@ -84,6 +84,16 @@ class ResNet(Target):
     channels_last: bool = False
     kind: ClassVar[Kind] = "images"
 
+    @model_validator(mode="after")
+    def _channels_are_enough_for_onednn(self) -> "ResNet":
+        # torch 2.14.1 on a processor with AVX2: the backward of a 1x1 convolution of stride 2 corrupts memory.
+        if self.channels_last and 64 * self.width < 8:
+            raise ValueError(
+                f"width={self.width} leaves {64 * self.width:g} channels, of which fewer than 8 crash torch's "
+                "convolutions with channels_last=true; choose width=0.125 or more, or channels_last=false"
+            )
+        return self
+
 
 class ConvNeXt(Target):
     target: Literal["kiti.models.convnext.build_convnext"] = Field(alias="_target_")

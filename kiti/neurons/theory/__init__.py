@@ -1,4 +1,4 @@
-"""What both papers' theorems say, simulated.
+"""Simulations of both papers' theorems.
 
 May import `collision` and `ko`.
 """

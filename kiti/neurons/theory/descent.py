@@ -1,9 +1,10 @@
-"""KO's Theorem 3.3 on quadratics: does descent with collisions still reach small gradients?
+"""KO's Theorem 3.3 on quadratics: whether descent with collisions still reaches small gradients.
 
     L(W) = ½ Σ_i (w_i − w*_i)ᵀ H (w_i − w*_i),   W ← W − η (g + δ)                        (16)
 
-H has eigenvalues from `least` to 1, so that L is 1-smooth. The theorem asks E[δ] = 0 and E|δ|² ≤ σ² of hard collisions,
-|δ| ≤ D of soft ones, and promises that the mean of |g|² along the way falls below any ε for a small enough constant η.
+H has eigenvalues from `least` to 1, so that L is 1-smooth. The theorem assumes E[δ] = 0 and E|δ|² ≤ σ² for hard
+collisions and |δ| ≤ D for soft ones, and states that the mean of |g|² over the steps falls below any ε for a small
+enough constant η.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,12 @@ from jaxtyping import Float64
 from torch import Tensor
 
 Collision = Callable[[Tensor, Tensor], Tensor]
-"""(weight, grad) -> g + δ, as `soft_collision` and `hard_collision` are called."""
+"""(weight, grad) -> g + δ, like `soft_collision` and `hard_collision`."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """A descent step by step: |g|², |δ|², and the loss L, before each step and (loss alone) after the last."""
+    """|g|², |δ|² and the loss L before each step; the loss also after the last one."""
 
     gradient: Float64[Tensor, " T"]
     collision: Float64[Tensor, " T"]
@@ -27,7 +28,7 @@ class Descent:
 
 
 def quadratic(d: int, least: float) -> Float64[Tensor, "d d"]:
-    """A diagonal H whose eigenvalues lie evenly between `least` and 1 on a logarithmic scale."""
+    """A diagonal H with logarithmically spaced eigenvalues from `least` to 1."""
     return torch.diag(torch.logspace(torch.tensor(least).log10().item(), 0, d, dtype=torch.float64))
 
 
@@ -39,7 +40,7 @@ def descend(
     steps: int,
     collide: Collision,
 ) -> Descent:
-    """Constant steps of length η along g + δ."""
+    """Descend along g + δ with constant η."""
     weight = start.clone()
     gradients, collisions, losses = [], [], []
 

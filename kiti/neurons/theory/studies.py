@@ -1,4 +1,4 @@
-"""The simulations of the theory: what the statements promise, measured, as plain values for a record."""
+"""The studies of the theory: measures what the theorems state, and returns plain values for a record."""
 
 import functools
 import statistics
@@ -16,7 +16,7 @@ from kiti.neurons.theory.thermal_equilibrium import networks, process
 
 LAGS = 5
 WINDOW = 100  # steps over which kicks are correlated
-# eta, m, trajectories. The paper names none; 0.1 with 200 neurons is one that its equations do not survive.
+# eta, m, trajectories. The paper gives none; with 0.1 and 200 neurons its equations diverge.
 EQUILIBRIA = [(0.1, 200, 500), (0.1, 50, 2000), (0.05, 200, 2000), (0.02, 200, 500), (0.01, 200, 200)]
 DIMENSION = 5
 PAIR_TRIALS = 500
@@ -25,7 +25,7 @@ DESCENT = {"neurons": 10, "dimension": 4, "least": 0.1, "eta": 0.1, "steps": 200
 
 
 def equilibrium(eta: float, m: int, trajectories: int, *, steps: int | None = None) -> dict[str, Any]:
-    """Appendix J's process up to t = 1/eta^2: the law of a, the correlation of its kicks, θ, and mean |w|²."""
+    """Appendix J's process up to t = 1/eta^2: the distribution of a, the correlation of its kicks, θ, and mean |w|²."""
     draw = torch.Generator().manual_seed(0)
     last = steps or round(eta**-2)
     shown = sorted({round(last ** (k / 60)) for k in range(61)} | {0})
@@ -48,7 +48,7 @@ def equilibrium(eta: float, m: int, trajectories: int, *, steps: int | None = No
         before = now.outer
         if not square.isfinite().all() or (square > 1e12).any():
             break
-    assert before is not None  # at least one state came
+    assert before is not None  # the process has at least one state
     level = (before / eta**0.25).round()
     mean_theta = theta / (t + 1)
     reached = first[first.isfinite()]
@@ -66,13 +66,13 @@ def equilibrium(eta: float, m: int, trajectories: int, *, steps: int | None = No
         "median_first": float(reached.median()) if len(reached) else None,
         "latest_first": float(reached.max()) if len(reached) else None,
         "share_below": len(reached) / trajectories,
-        "diverged": float(square.median()) > 1.5,  # of the 1 it starts from
+        "diverged": float(square.median()) > 1.5,  # it starts from 1
         "curve": curve,
     }
 
 
 def pair(trial: int, lean: float, alike: float) -> tuple[Tensor, Tensor]:
-    """Two neurons whose cosine has the sign `alike`, and gradients that lean to them by `lean`."""
+    """Two neurons whose cosine has the sign `alike`, and gradients with a component `lean` along them."""
     draw = torch.Generator().manual_seed(trial)
     weight = 1 + 0.5 * torch.randn(2, 20, generator=draw, dtype=torch.float64)
     weight[1] *= alike
@@ -88,7 +88,7 @@ def soft(weight: Tensor, grad: Tensor, seed: int = 0) -> Tensor:
 
 
 def cosine_changes() -> dict[str, Any]:
-    """Theorem 3.2: the sign of what collisions add to d|cos|/dη, and how near the first order is to a real step."""
+    """Theorem 3.2: the sign of the collisions' part of d|cos|/dη, and the error of the first-order formula."""
     signs = []
     for name, collide in (("soft", soft), ("hard", hard)):
         for lean, alike in ((-1, 1), (1, 1), (-1, -1), (1, -1), (0, 1)):
@@ -119,10 +119,10 @@ def alignment(weight: Tensor) -> float:
 
 
 def descents() -> list[dict[str, Any]]:
-    """Theorem 3.3: the mean of |g|² along descents on a quadratic, beside the right side of (19)."""
+    """Theorem 3.3: the mean of |g|² in descents on a quadratic, and the right-hand side of (19)."""
     n, d, eta, steps = DESCENT["neurons"], DESCENT["dimension"], DESCENT["eta"], DESCENT["steps"]
     curvature = quadratic(int(d), DESCENT["least"])
-    told = []
+    results = []
     variants: list[tuple[str, bool, Callable[[Tensor, Tensor, torch.Generator], Tensor]]] = [
         ("none", False, lambda w, g, s: g),
         ("hard, coll_coef 0.7", False, lambda w, g, s: hard_collision(w, g, 0.7, generator=s)),
@@ -148,7 +148,7 @@ def descents() -> list[dict[str, Any]]:
             curves.append(found.gradient)
         curve = torch.stack(curves).median(0).values
         some = sorted({round(steps ** (k / 40)) - 1 for k in range(41)})
-        told.append(
+        results.append(
             {
                 "collision": name,
                 "mean_square": finite(statistics.median(means)),
@@ -158,7 +158,7 @@ def descents() -> list[dict[str, Any]]:
                 "curve": [[t, finite(float(curve[t]))] for t in some],
             }
         )
-    return told
+    return results
 
 
 def _with(collide: Callable[..., Tensor], draw: torch.Generator, weight: Tensor, grad: Tensor) -> Tensor:

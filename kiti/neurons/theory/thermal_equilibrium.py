@@ -1,11 +1,11 @@
-"""KITINet's Appendix J, simulated: a linear network y = aᵀWx whose outer weights a are kicked at random at every step.
+"""Simulates KITINet's Appendix J: a linear network y = aᵀWx whose outer weights a get a random kick at every step.
 
     w_i(t+1) = w_i(t) − η a_i(t) (1/n) Σ_j (a(t)ᵀW(t) x_j − y_j) x_j                               (30)
     a_i(t+1) = a_i(t) + δ_i(t)                                                                    (31)
     δ_i(t)   = −a_i(t) where a_i(t) ≠ 0, else ±η^¼, each with probability ½                       (32)
     a_i(0)   = ±η^¼ with probability ¼ each, else 0                                               (33)
 
-The "algorithm 2" that the appendix cites is not printed; these are the equations it must have had.
+The appendix cites an "algorithm 2" that is not printed; these equations are presumably what it contains.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from torch import Tensor
 
 @dataclass
 class Networks:
-    """Many independent networks at one step of the process. All float64.
+    """Many independent networks at one step of the process, in float64.
 
-    outer: a(t). inner: W(t), a neuron w_i a row. target: k, the regression's own weights. covariance: (1/n) Σ x xᵀ.
+    outer: a(t). inner: W(t), with neurons w_i as rows. target: k, the true weights. covariance: (1/n) Σ x xᵀ.
     """
 
     outer: Float64[Tensor, "R m"]
@@ -30,7 +30,7 @@ class Networks:
 
     @property
     def theta(self) -> Float64[Tensor, "R d"]:
-        """θ(t) = a(t)ᵀ W(t): what the network multiplies its input by."""
+        """θ(t) = a(t)ᵀ W(t): the linear map of the network."""
         return torch.einsum("rm,rmd->rd", self.outer, self.inner)
 
     @property
@@ -44,7 +44,7 @@ def networks(
 ) -> Networks:
     """Networks at t = 0: w_i ~ N(0, I/d), so that (1/m) Σ|w_i|² is 1 on average; a by (33); k of length 1.
 
-    `samples` training inputs x ~ N(0, I) each, or with None their limit, for which (1/n) Σ x xᵀ is the identity.
+    Each has `samples` training inputs x ~ N(0, I); None is the limit where (1/n) Σ x xᵀ is the identity.
     """
     inner = _normal((trajectories, m, d), generator) / d**0.5
     target = torch.nn.functional.normalize(_normal((trajectories, d), generator), dim=1)
@@ -58,7 +58,7 @@ def networks(
 
 
 def process(start: Networks, eta: float, steps: int, generator: torch.Generator) -> Iterator[Networks]:
-    """The networks at t = 0, 1, …, `steps`; each is made from the one before and shares nothing that is changed."""
+    """The networks at t = 0, 1, …, `steps`; the yielded values are never modified afterwards."""
     now = start
     yield now
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""Draws a sweep: mean and sample standard deviation over seeds at each point, the baseline's level dashed."""
+"""Draws a sweep: mean and sample standard deviation over seeds at each point, and the baseline as a dashed line."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
         axes.set(xlabel=spec.x.label, ylabel=spec.y_label, title=f"{spec.title} (scale {table.scale})")
         axes.grid(alpha=0.3, linewidth=0.5)
         if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center", ncols=2)  # never over the curves
+            figure.legend(loc="outside lower center", ncols=2)  # outside, so that it hides no curve
 
     return rendered((5.2, 4.0), draw_curves)
 
@@ -61,7 +61,7 @@ def _draw_curve(
         )
     diverged = [value for value, summary in summaries.items() if summary.diverged]
     if diverged:
-        # At the top edge, whatever the scale of the y axis: a diverged run has no height.
+        # A diverged run has no value, so it is marked at the top edge.
         axes.plot(
             diverged,
             [0.97] * len(diverged),
@@ -92,8 +92,8 @@ def _mark_points_not_run(axes: Any, spec: FigureSpec, lines: dict[tuple[str, str
 
 def _seeds(summaries: list[Summary]) -> str:
     counts = sorted({summary.n for summary in summaries})
-    few = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-    return f"{few} seed{'' if counts[-1] == 1 else 's'}"
+    count = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    return f"{count} seed{'' if counts[-1] == 1 else 's'}"
 
 
 def _spread(summary: Summary) -> float:

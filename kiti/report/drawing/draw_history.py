@@ -1,4 +1,4 @@
-"""Draws quantities through the training: means over seeds with their 95 % intervals, a panel a quantity."""
+"""Draws quantities over the training: means over seeds with 95 % intervals, one panel per quantity."""
 
 import itertools
 import math
@@ -34,9 +34,9 @@ def draw(spec: HistorySpec, table: Table) -> dict[str, bytes]:
             )
 
     def draw_panels(figure: Any) -> None:
-        every = figure.subplots(len(spec.panels) if spec.by_group else 1, columns, squeeze=False).flatten()
-        which = itertools.product(spec.panels, groups)
-        for axes, (panel, group) in zip(every, which, strict=True):
+        panels = figure.subplots(len(spec.panels) if spec.by_group else 1, columns, squeeze=False).flatten()
+        shown = itertools.product(spec.panels, groups)
+        for axes, (panel, group) in zip(panels, shown, strict=True):
             for row in spec.rows:
                 if group in (None, row.group):
                     curve(axes, row, panel)
@@ -50,7 +50,7 @@ def draw(spec: HistorySpec, table: Table) -> dict[str, bytes]:
                 axes.set_xticks(epochs, [str(epoch) for epoch in epochs])
             axes.tick_params(axis="x", which="minor", bottom=False)
             axes.grid(alpha=0.3, linewidth=0.5)
-        handles, labels = every[0].get_legend_handles_labels()
+        handles, labels = panels[0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)))
         figure.suptitle(f"{spec.title} (scale {table.scale})")

@@ -1,31 +1,33 @@
-"""Draws what networks told of one test sample: truth, predictions, and where they were wrong."""
+"""Draws one test sample: the truth, the predictions, and their errors."""
 
 from typing import Any
 
 import numpy as np
 
+from kiti.report import shown_examples
 from kiti.report.drawing.rendering import rendered
 from kiti.report.sheets import PictureSpec
 from kiti.report.tables import Table, shown
-from kiti.storage import examples
 from kiti.storage.records import RecordError
 
 _PANEL_INCHES = 2.1
 
 
 def draw(spec: PictureSpec, table: Table) -> dict[str, bytes]:
-    """The picture as PNG and SVG: predictions on one colour scale, absolute errors on another."""
+    """The figure as PNG and SVG: all fields on one colour scale, all absolute errors on another."""
     found = shown(table)
     labels = [row.label for row in spec.rows]
     if len(found) < len(labels):
         return {}
-    told = [examples.read(one) for one in found.values()]
-    truth = told[0]["target"]
-    # To the last bits only: the same recipe on another processor.
-    if any(one["target"].shape != truth.shape or not np.allclose(one["target"], truth, 1e-3, 1e-3) for one in told):
-        raise RecordError(f"{table.name} at scale {table.scale}: its runs show different samples; run them together")
-    fields = [truth, *(one["prediction"] for one in told)]
-    errors = [np.abs(one["prediction"] - truth) for one in told]
+    examples = [shown_examples.read(one) for one in found.values()]
+    truth = examples[0]["target"]
+    # Not exactly equal: on another processor the same recipe differs in the last bits.
+    if any(one["target"].shape != truth.shape or not np.allclose(one["target"], truth, 1e-3, 1e-3) for one in examples):
+        raise RecordError(
+            f"{table.name} at scale {table.scale}: its runs show different samples; run them on the same machine"
+        )
+    fields = [truth, *(one["prediction"] for one in examples)]
+    errors = [np.abs(one["prediction"] - truth) for one in examples]
     largest = max(float(np.abs(field).max()) for field in fields)
     worst = max(float(error.max()) for error in errors)
     seed = table.spec.scales[table.scale].seeds[0]

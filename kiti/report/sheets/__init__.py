@@ -1,19 +1,19 @@
-"""What experiments/<paper>/<name>.yaml may say: a table's rows or a figure's points, which run fills each.
+"""The schema of experiments/<paper>/<name>.yaml: a table's rows or a figure's points, and the run behind each.
 
-A figure's numbers are a table too, one row a point, so everything but the drawing
-(`kiti.report.drawing`) is shared. A file for each `kind`.
+The numbers behind a figure are a table as well, one row per point. So tables and figures share everything but the
+drawing (`kiti.report.drawing`). There is one module for each `kind`.
 """
 
+from kiti.configuration.locations import EXPERIMENTS
 from kiti.report.sheets.figure_sheet import Axis, Curve, FigureSpec
-from kiti.report.sheets.heatmap_sheet import Map, MapsSpec
+from kiti.report.sheets.heatmap_sheet import Heatmap, HeatmapSpec
 from kiti.report.sheets.history_sheet import HistorySpec, Panel, Trace
 from kiti.report.sheets.picture_sheet import PictureSpec
 from kiti.report.sheets.rows import Metric, Row, Scale, SheetError
 from kiti.report.sheets.sheet_files import (
-    EXPERIMENTS,
     Sheet,
     committed,
-    everyday_scale,
+    default_scale,
     load,
     names,
     outputs_stem,
@@ -26,9 +26,9 @@ __all__ = [
     "Axis",
     "Curve",
     "FigureSpec",
+    "Heatmap",
+    "HeatmapSpec",
     "HistorySpec",
-    "Map",
-    "MapsSpec",
     "Metric",
     "Panel",
     "PictureSpec",
@@ -39,7 +39,7 @@ __all__ = [
     "TableSpec",
     "Trace",
     "committed",
-    "everyday_scale",
+    "default_scale",
     "load",
     "names",
     "outputs_stem",

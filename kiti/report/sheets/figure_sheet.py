@@ -1,15 +1,15 @@
-"""A figure that sweeps one key of the configuration."""
+"""`kind: figure`: sweeps one key of the configuration."""
 
 from typing import Literal
 
 import pydantic
 
-from kiti.report.sheets.rows import Closed, Metric, Row, Scale
+from kiti.report.sheets.rows import Metric, Row, Scale, StrictModel
 from kiti.report.sheets.table_sheet import TableSpec
 
 
-class Curve(Closed):
-    """One curve of a figure: a metric by its `key`, drawn in `color`, the baseline's dashed in the same."""
+class Curve(StrictModel):
+    """One curve: the metric `key`, drawn in `color`; the baseline is dashed in the same color."""
 
     key: str
     label: str
@@ -17,8 +17,8 @@ class Curve(Closed):
     higher_is_better: bool = False
 
 
-class Axis(Closed):
-    """The key of the configuration that is swept, and its values."""
+class Axis(StrictModel):
+    """The swept configuration key and its values."""
 
     key: str
     label: str
@@ -26,8 +26,8 @@ class Axis(Closed):
     log_base: int | None = None
 
 
-class FigureSpec(Closed):
-    """A figure of a paper: `run` over the values of `x`, and `baseline` as a level to compare each with."""
+class FigureSpec(StrictModel):
+    """A figure of a paper: `run` over the values of `x`, each compared with `baseline`."""
 
     kind: Literal["figure"]
     title: str
@@ -43,11 +43,11 @@ class FigureSpec(Closed):
     baseline: list[str]
 
     def point(self, value: int | float) -> str:
-        """The row of the table that holds the point at `value`."""
+        """The label of the table row for the point at `value`."""
         return f"{value:g}"
 
     def table(self, scale: str) -> TableSpec:
-        """The numbers behind the figure: the baseline's row, then one row a point, against the baseline."""
+        """The numbers behind the figure: the row of the baseline, then one row per point, compared with it."""
         points = [
             Row(
                 group=self.group,

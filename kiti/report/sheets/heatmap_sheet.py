@@ -1,37 +1,38 @@
-"""A figure that shows cosines of neurons."""
+"""`kind: heatmaps`: shows cosines between the neurons of a layer."""
 
 from typing import Literal
 
 import pydantic
 
-from kiti.report.sheets.rows import Closed, Metric, Row, Scale
+from kiti.report.sheets.rows import Metric, Row, Scale, StrictModel
 from kiti.report.sheets.table_sheet import TableSpec
 
 
-class Map(Closed):
-    """Cosines of a layer's neurons that a run kept, by their `key` `<layer>@<epoch>`."""
+class Heatmap(StrictModel):
+    """Cosines that a run stored under `key`, `<layer>@<epoch>`."""
 
     key: str
     label: str
 
 
-class MapsSpec(Closed):
-    """A figure of a paper that shows how alike neurons are, and numbers that say it of all seeds.
+class HeatmapSpec(StrictModel):
+    """A figure of a paper that shows how alike neurons are for one seed, and metrics over all seeds.
 
-    `groups` stand side by side, the rows of each one below the other; or one below the other, their rows side by side.
+    With groups=beside each group is a column and its rows run down; with groups=below each group is a line and its rows
+    run across.
     """
 
-    kind: Literal["maps"]
+    kind: Literal["heatmaps"]
     title: str
     note: str = ""
     scales: dict[str, Scale]
     metrics: list[Metric] = pydantic.Field(min_length=1)
     groups: Literal["beside", "below"] = "beside"
-    maps: list[Map] = pydantic.Field(min_length=1)
+    heatmaps: list[Heatmap] = pydantic.Field(min_length=1)
     rows: list[Row] = pydantic.Field(min_length=1)
 
     def table(self, scale: str) -> TableSpec:
-        """What the pictures cannot say, over all seeds."""
+        """The metrics over all seeds."""
         return TableSpec(
             kind="table", title=self.title, note=self.note, scales=self.scales, metrics=self.metrics, rows=self.rows
         )

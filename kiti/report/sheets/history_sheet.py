@@ -1,25 +1,25 @@
-"""A figure that follows quantities through the training."""
+"""`kind: history`: quantities over the course of the training."""
 
 from typing import Annotated, Literal
 
 import pydantic
 
-from kiti.report.sheets.rows import Closed, Metric, Row, Scale
+from kiti.report.sheets.rows import Metric, Row, Scale, StrictModel
 from kiti.report.sheets.table_sheet import TableSpec
 
 Epochs = Annotated[list[Annotated[int, pydantic.Field(ge=1)]], pydantic.Field(min_length=1)]
 
 
 class Trace(Row):
-    """A curve of a history: a run, and the name under which its record keeps what is followed."""
+    """A curve: a run, and the layer or module `of` which its record stores the quantities."""
 
     of: str
 
 
-class Panel(Closed):
-    """One quantity of a history, kept as `<what>/<of>@<epoch>`; `level` is drawn across as `level_label`.
+class Panel(StrictModel):
+    """One quantity, stored as `<what>/<of>@<epoch>`; `level` is drawn as a horizontal line labelled `level_label`.
 
-    `of` takes the place of the rows' own.
+    `of` overrides that of the rows.
     """
 
     what: str
@@ -30,10 +30,10 @@ class Panel(Closed):
     level_label: str = ""
 
 
-class HistorySpec(Closed):
-    """A figure that follows quantities through the training: a panel each, a curve a run.
+class HistorySpec(StrictModel):
+    """A figure of quantities over the training: one panel per quantity, one curve per run.
 
-    `epochs` are given for all scales or by scale. With `by_group` each group has a column of panels of its own.
+    `epochs` is one list for all scales or one per scale. With `by_group` each group has its own column of panels.
     """
 
     kind: Literal["history"]
@@ -53,12 +53,12 @@ class HistorySpec(Closed):
         return self
 
     def epochs_at(self, scale: str) -> list[int]:
-        """After which epochs the quantities are looked at."""
+        """The epochs after which the quantities are shown."""
         return self.epochs[scale] if isinstance(self.epochs, dict) else self.epochs
 
     @staticmethod
     def key(panel: Panel, of: str, epoch: int) -> str:
-        """Where a record keeps the quantity."""
+        """The metric key of the quantity."""
         return f"{panel.what}/{of}@{epoch}"
 
     def table(self, scale: str) -> TableSpec:

@@ -1,15 +1,15 @@
-"""A figure that shows one test sample."""
+"""`kind: picture`: shows one test sample."""
 
 from typing import Literal
 
 import pydantic
 
-from kiti.report.sheets.rows import Closed, Metric, Row, Scale
+from kiti.report.sheets.rows import Metric, Row, Scale, StrictModel
 from kiti.report.sheets.table_sheet import TableSpec
 
 
-class PictureSpec(Closed):
-    """A figure of a paper that shows what networks told of one test sample, and where they were wrong."""
+class PictureSpec(StrictModel):
+    """A figure of a paper that shows the predictions for one test sample, and their errors."""
 
     kind: Literal["picture"]
     title: str
@@ -20,7 +20,7 @@ class PictureSpec(Closed):
     rows: list[Row] = pydantic.Field(min_length=1)
 
     def table(self, scale: str) -> TableSpec:
-        """How the networks that are shown do on the whole test set, over all seeds."""
+        """The metric of these networks on the whole test set, over all seeds."""
         return TableSpec(
             kind="table", title=self.title, note=self.note, scales=self.scales, metrics=[self.metric], rows=self.rows
         )

@@ -1,4 +1,4 @@
-"""What every kind of sheet is made of: seeds at a scale, metrics, rows."""
+"""The parts common to all kinds of sheet: scales with their seeds, metrics, rows."""
 
 from typing import Annotated, Any
 
@@ -6,39 +6,39 @@ import pydantic
 
 
 class SheetError(ValueError):
-    """A table or figure that does not exist or is not well described; one line."""
+    """A table or figure that does not exist or has an invalid description; one line."""
 
 
-class Closed(pydantic.BaseModel):
-    """A part of a sheet: nothing it does not know may be said, and nothing changed."""
+class StrictModel(pydantic.BaseModel):
+    """A part of a sheet: immutable, and without unknown keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class Scale(Closed):
-    """The seeds a table is made of at one scale, listed or as how many from 0 on; overrides that scale needs here."""
+class Scale(StrictModel):
+    """The seeds of a table at one scale, as a list or as a count from 0, and overrides specific to that scale."""
 
     seeds: list[Annotated[int, pydantic.Field(ge=0)]] = pydantic.Field(min_length=1)
     overrides: list[str] = []
 
     @pydantic.field_validator("seeds", mode="before")
     @classmethod
-    def _so_many(cls, seeds: Any) -> Any:
+    def _count_as_list(cls, seeds: Any) -> Any:
         return list(range(seeds)) if isinstance(seeds, int) else seeds
 
     @pydantic.field_validator("seeds")
     @classmethod
-    def _once_each(cls, seeds: list[int]) -> list[int]:
+    def _no_duplicates(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) != len(seeds):
-            raise ValueError(f"a seed stands twice in {seeds}")
+            raise ValueError(f"duplicate seed in {seeds}")
         return seeds
 
 
-class Metric(Closed):
-    """A metric of the records by its `key`; `published` marks those that printed numbers stand against.
+class Metric(StrictModel):
+    """The metric `key` of the records; `published` marks those that are compared with printed numbers.
 
-    `higher_is_better` is null for a quantity that is neither good nor bad. Where problems are measured differently,
-    `of` names those that have this metric; empty for all.
+    `higher_is_better` is null for a quantity that is neither good nor bad. `of` lists the problems that have this
+    metric; empty means all.
     """
 
     key: str
@@ -48,14 +48,13 @@ class Metric(Closed):
     of: list[str] = []
 
 
-class Row(Closed):
-    """A row: the overrides of its `run`, the digits the paper prints, the rows it is `against`.
+class Row(StrictModel):
+    """A row: the overrides of its `run`, the `published` digits, and the rows it is compared with (`against`).
 
-    Where a row has several published metrics the digits are given by the metric's label. Where scales differ in more
-    than size, as by another data set, `run` is given by scale. A row that shows something else of a run than its
-    network, as what a trivial forecast would do, says by `keys` under which key of the record it finds a metric. Where
-    the paper prints no value but a change relative to another row, `published_relative` is that, as a fraction of the
-    first row it is `against`.
+    `published` is given by metric label if the row has several published metrics. `run` is given by scale if scales
+    differ in more than size, for example in the data set. `keys` maps a metric to the key of the record that this row
+    shows instead, for example the error of a trivial forecast. If the paper prints only a change relative to another
+    row, `published_relative` is that change, as a fraction of the first row in `against`.
     """
 
     group: str
@@ -65,12 +64,12 @@ class Row(Closed):
     published_relative: float | None = None
     against: list[str] = []
     keys: dict[str, str] = {}
-    # Some points of a sweep do not exist at a small scale: they are shown, with the reason, as not run.
+    # Some points of a sweep do not exist at a small scale; they are shown as not run, with the reason.
     may_not_compose: bool = False
 
     @pydantic.field_validator("against", mode="before")
     @classmethod
-    def _one_or_several(cls, against: Any) -> Any:
+    def _as_list(cls, against: Any) -> Any:
         return [against] if isinstance(against, str) else against
 
     @pydantic.field_validator("published")
@@ -82,24 +81,24 @@ class Row(Closed):
         return published
 
     def run_at(self, scale: str) -> list[str]:
-        """The overrides of its run at `scale`, but for the scale itself."""
+        """The overrides of its run at `scale`, without the scale itself."""
         return self.run if isinstance(self.run, list) else self.run[scale]
 
     @property
     def is_printed(self) -> bool:
-        """Whether the paper prints anything of it."""
+        """Whether the paper prints a number for this row."""
         return bool(self.published) or self.published_relative is not None
 
     def has(self, metric: Metric) -> bool:
-        """Whether its problem is measured by this metric."""
+        """Whether the metric applies to the problem of this row."""
         return not metric.of or self.group in metric.of
 
     def key(self, metric: Metric) -> str:
-        """Where in a record this row finds the metric."""
+        """The key of the metric in the records of this row."""
         return self.keys.get(metric.key, metric.key)
 
     def printed(self, metric: Metric) -> str | None:
-        """The digits the paper prints for this metric of this row."""
+        """The digits that the paper prints for this metric in this row."""
         if not metric.published or not self.has(metric):
             return None
         return self.published.get(metric.label) if isinstance(self.published, dict) else self.published

@@ -1,4 +1,4 @@
-"""The sheets there are below a folder, read from their YAML."""
+"""Finds and reads the YAML files of the sheets."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,16 +8,14 @@ import pydantic
 import yaml
 
 from kiti.report.sheets.figure_sheet import FigureSpec
-from kiti.report.sheets.heatmap_sheet import MapsSpec
+from kiti.report.sheets.heatmap_sheet import HeatmapSpec
 from kiti.report.sheets.history_sheet import HistorySpec
 from kiti.report.sheets.picture_sheet import PictureSpec
 from kiti.report.sheets.rows import Scale, SheetError
 from kiti.report.sheets.table_sheet import TableSpec
 from kiti.storage.records import validation_line
 
-EXPERIMENTS = Path(__file__).resolve().parents[3] / "experiments"
-
-Sheet = TableSpec | FigureSpec | PictureSpec | MapsSpec | HistorySpec
+Sheet = TableSpec | FigureSpec | PictureSpec | HeatmapSpec | HistorySpec
 _SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
 
 
@@ -27,7 +25,7 @@ def names(experiments: Path) -> list[str]:
 
 
 def load(name: str, experiments: Path) -> Sheet:
-    """The table or figure `name`. SheetError when there is none or it is not well described."""
+    """The table or figure `name`. SheetError when it does not exist or its description is invalid."""
     known = names(experiments)
     if name not in known:
         raise SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
@@ -41,24 +39,24 @@ def load(name: str, experiments: Path) -> Sheet:
 
 
 def scale_of(sheet: Sheet, name: str, scale: str) -> Scale:
-    """What `scale` means for this sheet; SheetError when it has no such scale."""
+    """The settings of this sheet for `scale`; SheetError for an unknown scale."""
     if scale not in sheet.scales:
         raise SheetError(f"{name} has no scale {scale!r}; it has: {', '.join(sheet.scales)}")
     return sheet.scales[scale]
 
 
-def everyday_scale(sheet: Sheet) -> str:
-    """`laptop`, or `paper` for what a laptop does at the paper's own scale."""
+def default_scale(sheet: Sheet) -> str:
+    """`laptop`, or `paper` for a sheet without a laptop scale."""
     return "laptop" if "laptop" in sheet.scales else "paper"
 
 
 def outputs_stem(name: str, experiments: Path) -> Path:
-    """Where the outputs of <paper>/<name> are: below <paper>/outputs, to be followed by .<scale>.<ending>."""
+    """The output path of <paper>/<name>, <paper>/outputs/<name>, without .<scale>.<extension>."""
     return (experiments / name).parent / "outputs" / Path(name).name
 
 
 def committed(experiments: Path, wanted: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """(name, scale) of each output that stands beside its YAML, of the names `wanted` or of all."""
+    """(name, scale) of each committed output, for the names `wanted` or for all."""
     chosen = set(wanted)
     found = []
     for name in names(experiments):

@@ -1,14 +1,14 @@
-"""A table of a paper, and what must agree in it."""
+"""`kind: table`, with its consistency checks."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import pydantic
 
-from kiti.report.sheets.rows import Closed, Metric, Row, Scale, SheetError
+from kiti.report.sheets.rows import Metric, Row, Scale, SheetError, StrictModel
 
 
-class TableSpec(Closed):
+class TableSpec(StrictModel):
     """A table of a paper."""
 
     kind: Literal["table"]
@@ -24,47 +24,47 @@ class TableSpec(Closed):
         names = [(row.group, row.label) for row in self.rows]
         for row in self.rows:
             if names.count((row.group, row.label)) > 1:
-                raise ValueError(f"row {row.group}/{row.label} stands twice")
+                raise ValueError(f"duplicate row {row.group}/{row.label}")
             for other in row.against:
                 if (row.group, other) not in names or other == row.label:
                     raise ValueError(
-                        f"row {row.group}/{row.label}: against {other!r}, which is no other row of its group"
+                        f"row {row.group}/{row.label}: against {other!r}, which is not another row of its group"
                     )
         for metric in self.metrics:
             if unknown := set(metric.of) - {row.group for row in self.rows}:
-                raise ValueError(f"metric {metric.label}: of {', '.join(sorted(unknown))}, which no row is of")
+                raise ValueError(f"metric {metric.label}: of {', '.join(sorted(unknown))}, which no row belongs to")
         if any(m.published for m in self.metrics) != any(row.is_printed for row in self.rows):
-            raise ValueError("printed numbers and metrics with `published: true` need each other")
+            raise ValueError("printed numbers require a metric with `published: true`, and vice versa")
         for row in self.rows:
             self._check(row)
         return self
 
     def _check(self, row: Row) -> None:
-        """ValueError unless its printed digits belong to one metric each and its runs to one scale each."""
+        """ValueError unless each printed number belongs to one metric and each run to one scale."""
         name = f"row {row.group}/{row.label}"
         labels = {metric.label for metric in self.metrics if metric.published and row.has(metric)}
         if row.published_relative is not None and not (row.against and len(labels) == 1):
             raise ValueError(
-                f"{name}: published_relative needs a row it is against and exactly one metric with `published: true`"
+                f"{name}: published_relative requires a row in `against` and exactly one metric with `published: true`"
             )
         if isinstance(row.published, str) and len(labels) != 1:
             raise ValueError(
-                f"{name}: published digits need exactly one metric with `published: true`, or to be given by metric"
+                f"{name}: published digits require exactly one metric with `published: true`, or to be given by metric"
             )
         if isinstance(row.published, dict) and (unknown := set(row.published) - labels):
-            raise ValueError(f"{name}: published names {', '.join(sorted(unknown))}, no metric with `published: true`")
+            raise ValueError(f"{name}: published: {', '.join(sorted(unknown))} is not a metric with `published: true`")
         if unknown := set(row.keys) - {metric.key for metric in self.metrics if row.has(metric)}:
-            raise ValueError(f"{name}: keys names {', '.join(sorted(unknown))}, no metric of this row")
+            raise ValueError(f"{name}: keys: {', '.join(sorted(unknown))} is not a metric of this row")
         if isinstance(row.run, dict) and set(row.run) != set(self.scales):
             raise ValueError(f"{name}: run is given for {', '.join(row.run)}; the scales are {', '.join(self.scales)}")
 
     def only(self, groups: Sequence[str]) -> "TableSpec":
-        """Its rows of these problems. SheetError where it has none of one of them."""
+        """The rows of these problems only. SheetError for a problem without rows."""
         known = list(dict.fromkeys(row.group for row in self.rows))
         if unknown := [group for group in groups if group not in known]:
             raise SheetError(f"no rows of {', '.join(unknown)} in {self.title!r}; it has {', '.join(known)}")
         return self.model_copy(update={"rows": [row for row in self.rows if row.group in groups]})
 
     def table(self, scale: str) -> "TableSpec":
-        """The table itself, as a figure's `table(scale)` is the table of its points."""
+        """The table itself; a figure's `table(scale)` is the table of its points."""
         return self

@@ -1,4 +1,4 @@
-"""From a table's description and the records to its lines: each row's metric, against each of its baselines."""
+"""Builds the lines of a table: each metric of each row, compared with each of its baselines."""
 
 import math
 from collections.abc import Sequence
@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 
 from kiti.report.sheets import Metric, Row, TableSpec
 from kiti.report.significance import Comparison, Summary, paired, summarize
-from kiti.report.table_runs import Archive, Cell, Found, Plan, aggregate, require_same_data, row_overrides
+from kiti.report.table_runs import Archive, Plan, StoredRecord, TableRun, aggregate, require_same_data, row_overrides
 from kiti.report.tables.notes import notes
 
 
 @dataclass(frozen=True)
-class Filled:
-    """A row with the records that fill it; `reason` says why it has no configuration at this scale."""
+class FilledRow:
+    """A row with its records; `reason` says why it has no configuration at this scale."""
 
     row: Row
-    records: dict[int, Found] = field(default_factory=dict)
+    records: dict[int, StoredRecord] = field(default_factory=dict)
     config_hash: str = ""
     reason: str = ""
 
     @property
     def stand_in(self) -> str:
-        """What replaces the paper's data in these records, in words; empty when nothing does."""
+        """What replaces the paper's data in these records, in words; empty for the paper's own data."""
         return "; ".join(sorted({found.record.data.stand_in or "" for found in self.records.values()} - {""}))
 
     def values(self, metric: Metric) -> dict[int, float]:
@@ -31,20 +31,20 @@ class Filled:
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one row, against one baseline or none."""
+    """One metric of one row, compared with one baseline or none."""
 
-    filled: Filled
+    filled: FilledRow
     metric: Metric
     summary: Summary
     against: str = ""
     comparison: Comparison | None = None
     published_relative: float = math.nan
-    repeats: bool = False  # the same row and metric as the line above, against another baseline
+    repeats: bool = False  # same row and metric as the line above, but another baseline
 
 
 @dataclass(frozen=True)
 class Table:
-    """The lines of a table at one scale, and the sentences that belong under it."""
+    """The lines of a table at one scale, and the notes below it."""
 
     name: str
     spec: TableSpec
@@ -53,12 +53,12 @@ class Table:
     notes: list[str]
 
 
-def build(name: str, spec: TableSpec, scale: str, cells: Plan, archive: Archive) -> Table:
-    """Fill the table's rows with records and compare them.
+def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -> Table:
+    """Find the records of the table's rows and compare them.
 
-    Raises RecordError where records disagree about configuration or data, or lack a metric.
+    Raises RecordError if records disagree in configuration or data, or lack a metric.
     """
-    rows = [_fill(row, spec, scale, cells, archive) for row in spec.rows]
+    rows = [_fill(row, spec, scale, plan, archive) for row in spec.rows]
     _require_same_data(rows, name, scale)
     lines = [
         line
@@ -68,35 +68,35 @@ def build(name: str, spec: TableSpec, scale: str, cells: Plan, archive: Archive)
         for line in _lines(filled, rows, metric)
     ]
     found = [one for row in rows for one in row.records.values()]
-    return Table(name, spec, scale, lines, notes(spec, scale, cells, found))
+    return Table(name, spec, scale, lines, notes(spec, scale, plan, found))
 
 
-def shown(table: Table) -> dict[tuple[str, str], Found]:
-    """Of each row, by group and label, the record of the table's first seed: what a picture of single runs shows."""
+def shown(table: Table) -> dict[tuple[str, str], StoredRecord]:
+    """The record of the table's first seed by (group, label) of its row, for pictures of single runs."""
     first = table.spec.scales[table.scale].seeds[0]
     rows = {(line.filled.row.group, line.filled.row.label): line.filled for line in table.lines}
     return {row: filled.records[first] for row, filled in rows.items() if first in filled.records}
 
 
-def _fill(row: Row, spec: TableSpec, scale: str, cells: Plan, archive: Archive) -> Filled:
+def _fill(row: Row, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -> FilledRow:
     settings = spec.scales[scale]
-    cell = cells[row_overrides(row.run_at(scale), scale, settings)]
-    if not isinstance(cell, Cell):
-        return Filled(row, reason=str(cell))
-    return Filled(row, archive.records(cell, settings.seeds), cell.composed.hash)
+    run = plan[row_overrides(row.run_at(scale), scale, settings)]
+    if not isinstance(run, TableRun):
+        return FilledRow(row, reason=str(run))
+    return FilledRow(row, archive.records(run, settings.seeds), run.composed.hash)
 
 
-def _require_same_data(rows: Sequence[Filled], name: str, scale: str) -> None:
-    """Rows of one group are compared with each other, so they must have seen the same data."""
-    groups: dict[str, list[Found]] = {}
+def _require_same_data(rows: Sequence[FilledRow], name: str, scale: str) -> None:
+    """Rows of one group are compared with each other, so they must have used the same data."""
+    groups: dict[str, list[StoredRecord]] = {}
     for filled in rows:
         groups.setdefault(filled.row.group, []).extend(filled.records.values())
     for found in groups.values():
-        remedy = f"`kiti-table {name} --scale {scale} --run` makes the missing ones here"
+        remedy = f"`kiti-table {name} --scale {scale} --run` creates the missing ones here"
         require_same_data([one.record for one in found], remedy)
 
 
-def _lines(filled: Filled, rows: Sequence[Filled], metric: Metric) -> list[Line]:
+def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric) -> list[Line]:
     ours = filled.values(metric)
     summary = summarize(ours.values())
     lines: list[Line] = []
@@ -104,9 +104,9 @@ def _lines(filled: Filled, rows: Sequence[Filled], metric: Metric) -> list[Line]
         baseline = next(row for row in rows if (row.row.group, row.row.label) == (filled.row.group, against))
         comparison = paired(ours, baseline.values(metric), metric.higher_is_better)
         printed = math.nan
-        digits, others = filled.row.printed(metric), baseline.row.printed(metric)
-        if digits and others:
-            printed = float(digits) / float(others) - 1
+        printed_digits, baseline_digits = filled.row.printed(metric), baseline.row.printed(metric)
+        if printed_digits and baseline_digits:
+            printed = float(printed_digits) / float(baseline_digits) - 1
         elif filled.row.published_relative is not None and metric.published and not lines:
             printed = filled.row.published_relative
         lines.append(Line(filled, metric, summary, against, comparison, printed, repeats=bool(lines)))

@@ -1,29 +1,29 @@
-"""The sentences that belong under a table: what its numbers are, and of which runs."""
+"""The notes below a table: what its numbers are, and which runs they come from."""
 
 from collections.abc import Sequence
 
 from kiti.configuration.config import Composed, compose
 from kiti.report import formats
 from kiti.report.sheets import TableSpec
-from kiti.report.table_runs import Cell, Found, Overrides, Plan, differences, row_overrides
+from kiti.report.table_runs import Overrides, Plan, StoredRecord, TableRun, differences, row_overrides
 
 PAPER = "paper"
 
 
-def notes(spec: TableSpec, scale: str, cells: Plan, found: Sequence[Found]) -> list[str]:
-    """What the note of its YAML says, what the scale and the seeds are, where the records come from."""
-    said = [
+def notes(spec: TableSpec, scale: str, plan: Plan, found: Sequence[StoredRecord]) -> list[str]:
+    """The note of the YAML file, the scale, the seeds and statistics, and the origin of the records."""
+    sentences = [
         *([spec.note.strip()] if spec.note else []),
-        _scale_note(spec, scale, cells),
-        f"Seeds {_ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds; "
-        "Δ is ours minus the baseline, seed by seed, with the 95 % t interval of its mean; p is that of the "
+        _scale_note(spec, scale, plan),
+        f"Seeds {_ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
+        "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
         "two-sided paired t-test, not corrected for the number of rows.",
         _records_note(found),
     ]
     if any(row.is_printed for row in spec.rows):
         warning = "" if scale == PAPER else f" and are not comparable with numbers at scale {scale}"
-        said.insert(-2, f"Published numbers come from the paper's own protocol{warning}.")
-    return [" ".join(note.split()) for note in said]
+        sentences.insert(-2, f"Published numbers come from the paper's own protocol{warning}.")
+    return [" ".join(note.split()) for note in sentences]
 
 
 def _ranges(seeds: Sequence[int]) -> str:
@@ -37,15 +37,15 @@ def _ranges(seeds: Sequence[int]) -> str:
     return ", ".join(runs)
 
 
-def _scale_note(spec: TableSpec, scale: str, cells: Plan) -> str:
-    """What the scale is: the keys in which its configurations differ from the paper's."""
+def _scale_note(spec: TableSpec, scale: str, plan: Plan) -> str:
+    """The scale, with the keys in which its configurations differ from the paper's."""
     if scale == PAPER:
         return "Scale paper: the paper's protocol."
     known: dict[str, tuple[Overrides, Composed]] = {}
     for row in spec.rows:
-        cell = cells[row_overrides(row.run_at(scale), scale, spec.scales[scale])]
-        if isinstance(cell, Cell):
-            known.setdefault(cell.composed.experiment, (tuple(row.run_at(scale)), cell.composed))
+        table_run = plan[row_overrides(row.run_at(scale), scale, spec.scales[scale])]
+        if isinstance(table_run, TableRun):
+            known.setdefault(table_run.composed.experiment, (tuple(row.run_at(scale)), table_run.composed))
     differing = []
     for experiment, (run, composed) in known.items():
         paper = compose([*run, f"scale={PAPER}"])
@@ -58,10 +58,10 @@ def _scale_note(spec: TableSpec, scale: str, cells: Plan) -> str:
     return f"Scale {scale}: {'; '.join(differing)}."
 
 
-def _records_note(found: Sequence[Found]) -> str:
+def _records_note(found: Sequence[StoredRecord]) -> str:
     if not found:
-        return "No records: nothing here was run."
-    # Rows may share a run, so count runs, not cells.
+        return "No records: none of these runs was made."
+    # Rows may share a run, so count runs, not rows.
     runs = {(one.record.config_hash, one.record.seed): one for one in found}
     records = [one.record for one in runs.values()]
     committed = sum(one.committed for one in runs.values())
@@ -70,7 +70,7 @@ def _records_note(found: Sequence[Found]) -> str:
     torch = sorted({record.versions["torch"] for record in records if "torch" in record.versions})
     seconds = sum(record.wall_seconds for record in records)
     return (
-        f"Runs: {len(runs)} ({len(runs) - committed} of this machine, {committed} committed), "
-        f"{formats.duration(seconds)} in all; commit {', '.join(commits)}; on {', '.join(devices)}"
+        f"Runs: {len(runs)} ({len(runs) - committed} local, {committed} committed), "
+        f"{formats.duration(seconds)} in total; commit {', '.join(commits)}; on {', '.join(devices)}"
         + (f"; torch {', '.join(torch)}." if torch else ".")
     )

@@ -1,4 +1,4 @@
-"""A table as text, published | ours | difference | verdict, and as numbers for a program."""
+"""Writes a table as text, published | ours | difference | verdict, and as CSV."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ _CSV_HEADER = (
 
 
 def grid(table: Table) -> Grid:
-    """The table as text, for every format but CSV."""
+    """The table as text, for all formats except CSV."""
     printed = any(row.is_printed for row in table.spec.rows)
     header = ["problem", table.spec.row_header, "metric"]
     header += [
@@ -39,7 +39,7 @@ def grid(table: Table) -> Grid:
 
 
 def to_csv(table: Table) -> str:
-    """The table's numbers for a program: eight significant digits, empty where there is none."""
+    """The table as CSV: numbers with eight significant digits, empty if unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_HEADER)
@@ -70,7 +70,7 @@ def to_csv(table: Table) -> str:
 
 
 def outputs(table: Table) -> dict[str, bytes]:
-    """The table in each format it is kept in, by file ending."""
+    """The table in all its file formats, by file extension."""
     text = grid(table)
     formatted = {"md": formats.markdown(text), "csv": to_csv(table), "tex": formats.latex(text)}
     return {ending: content.encode() for ending, content in formatted.items()}
@@ -120,5 +120,5 @@ def _verdict(line: Line) -> str:
 
 
 def _raw(number: float) -> str:
-    # Eight digits: the last bits may change with the version of a library, and a rebuilt file must not.
+    # Eight digits, since the last bits may depend on library versions and a rebuilt file must not change.
     return "" if math.isnan(number) else f"{number:.8g}"

@@ -1,4 +1,4 @@
-"""What Lightning calls while a run trains: checkpoints, costs, monitors.
+"""Lightning callbacks: checkpoints, costs, monitors.
 
 May import everything but `report`, `launching` and `cli`.
 """

@@ -1,6 +1,6 @@
-"""What a run needs to be stopped at any moment and to go on as if it had not been.
+"""Stopping a run at any time and resuming it exactly.
 
-Checkpoints hold tensors and plain values only, are written whole or not at all, and always stand between two steps.
+Checkpoints contain tensors and plain values only, are written atomically, and are always taken between two steps.
 """
 
 import os
@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """torch.save beside the target, flushed to disk, then renamed over it."""
+    """Writes to a temporary file, flushes it to disk, and renames it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
@@ -43,12 +43,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpointing(Callback):
-    """Saves `<default_root_dir>/last.ckpt` every so often, at the end, and on SIGTERM, SIGUSR1 or Ctrl-C, which stop.
+    """Saves `<default_root_dir>/last.ckpt` regularly, at the end, and before stopping on SIGTERM, SIGUSR1 or Ctrl-C.
 
-    It acts at the start of a batch, where Lightning's counters say exactly which batches are done.
+    It saves at the start of a batch, when Lightning's counters say exactly which batches are done.
 
     Args:
-        every_seconds: of training, between two saves.
+        every_seconds: time between two saves.
     """
 
     FILE = "last.ckpt"
@@ -82,7 +82,7 @@ class Checkpointing(Callback):
             self._save(trainer)
         if stop:
             where = f"step {trainer.global_step}"
-            raise Stopped(f"stopped at {where} and saved; the same command goes on from there", self._asked_to_stop)
+            raise Stopped(f"stopped at {where} and saved; the same command resumes from there", self._asked_to_stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)

@@ -1,4 +1,4 @@
-"""Is the gas dilute? What the collisions of a training were like, module by module (A7)."""
+"""Monitors the number of collisions and their energy, module by module (A7)."""
 
 import warnings
 from typing import Any
@@ -12,14 +12,14 @@ from kiti.residual import Colliding, Residual
 
 
 class CollisionMonitor(Callback):
-    """Logs what collisions are like, as means over each epoch, and sums them up over the training.
+    """Logs statistics of the collisions as means over each epoch, and keeps their means over the training.
 
-    - `collision/<module>/partners`: accepted partners a particle, for each module that collides features;
-    - `collision/<module>/energy_ratio`: its |v'|² / |v|². Warns once when one passes `warn_above`: the literal sum over
-      many partners adds energy as their number squared, and training then no longer resembles inference;
+    - `collision/<module>/partners`: accepted partners per particle, for each module that collides features;
+    - `collision/<module>/energy_ratio`: its |v'|² / |v|². Warns once if a ratio exceeds `warn_above`: with the literal
+      sum energy grows with the number of partners squared, and training no longer resembles inference;
     - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides.
 
-    The sums go through checkpoints.
+    The sums are saved in checkpoints.
     """
 
     def __init__(self, warn_above: float) -> None:
@@ -62,7 +62,7 @@ class CollisionMonitor(Callback):
             )
 
     def collisions(self) -> dict[str, dict[str, float]] | None:
-        """{module: {"partners", "energy_ratio"}}, means over the training; None where no features collide."""
+        """{module: {"partners", "energy_ratio"}}, means over the training; None if no features collide."""
         found: dict[str, dict[str, float]] = {}
         for metric, mean in _means(self._before).items():
             kind, module, what = metric.split("/")
@@ -71,11 +71,11 @@ class CollisionMonitor(Callback):
         return found or None
 
     def implementations(self) -> dict[str, str] | None:
-        """{module: which implementation of the collision ran}; None where no features collide."""
+        """{module: which implementation of the collision ran}; None if no features collide."""
         return self._picked or None
 
     def ko(self) -> dict[str, float] | None:
-        """{parameter: |Δg| / |g|}, means over the training; None where no gradients collide."""
+        """{parameter: |Δg| / |g|}, means over the training; None if no gradients collide."""
         means = {m.split("/")[1]: mean for m, mean in _means(self._before).items() if m.startswith("ko/")}
         return means or None
 
@@ -93,7 +93,7 @@ class CollisionMonitor(Callback):
 
 
 def _add(sums: dict[str, Tensor], metric: str, value: Tensor) -> None:
-    """Without waiting for the device."""
+    """Add without synchronising with the device."""
     row = torch.stack([value.double(), torch.ones_like(value, dtype=torch.float64)])
     sums[metric] = sums[metric].to(row.device) + row if metric in sums else row
 

@@ -1,4 +1,4 @@
-"""ρ of chosen layers, in the metrics of every run that asks for it."""
+"""Logs ρ of chosen layers."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,7 @@ class CondensationMonitor(Callback):
     """Logs `rho/<layer>`, Eqs 17 and 18 of KITINet, when the trained model is tested.
 
     Args:
-        layers: names within the model. A name that is none, or of a layer without weights, is a ValueError before
-            training.
+        layers: names within the model. An unknown name, or a layer without weights, is a ValueError before training.
     """
 
     def __init__(self, layers: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a training costs: seconds, samples, memory, operations."""
+"""The cost of a training: seconds, samples, memory, operations."""
 
 import platform
 import resource
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Cost(Callback):
-    """When a training began, and its seconds and samples (over all ranks), summed over its continuations."""
+    """When a training started, and its seconds and samples (over all ranks), summed over resumed runs."""
 
     def __init__(self) -> None:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -55,7 +55,7 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Of the device where there is one, of the process (resident, data and libraries included) on a CPU."""
+    """Peak memory of the GPU, or on a CPU of the process (resident, with data and libraries)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

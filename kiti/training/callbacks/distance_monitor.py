@@ -1,8 +1,7 @@
-"""Is the gas dilute? Distances between particles that may collide, through the training (KITINet 2.1's Knudsen number).
+"""Monitors distances between particles and the Knudsen number of KITINet 2.1 during the training.
 
-Equation 2 lets a pair collide with a weight exp(−|x_i − x_j|): in the units of the features the mean free path is 1,
-whatever they are. The paper takes the 90th percentile of distances as the length L of the system, 3.29 after a
-normalisation, and with it Kn = 1/L = 0.30.
+Equation 2 weights a pair by exp(−|x_i − x_j|), so the mean free path is 1 in the units of the features. The paper takes
+the 90th percentile of distances as the length L of the system, 3.29 after a normalisation, so that Kn = 1/L = 0.30.
 """
 
 from collections.abc import Sequence
@@ -18,14 +17,14 @@ from kiti.residual import Colliding
 
 MEAN_FREE_PATH = 1.0
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
-_SYSTEMS = 128  # looked at of each replica: their pairs are thousands
+_SYSTEMS = 128  # systems measured per replica: they have thousands of pairs
 
 
 class DistanceMonitor(Callback):
-    """At chosen epochs, distances of pairs of particles at the seams that collide, and of neurons whose gradients do.
+    """Measures distances between particles where features collide, and between neurons whose gradients collide.
 
     For each replica the metrics `distance_<q10|q50|q90>/<name>@<epoch>` and `knudsen/<name>@<epoch>` = 1 / q90, of the
-    features x of the first batch of that epoch, and of the weights before its first step. They go through checkpoints.
+    features x of the first batch of that epoch, and of the weights before its first step. Checkpoints contain them.
 
     Args:
         snapshots: epochs, from 1 on.
@@ -36,7 +35,7 @@ class DistanceMonitor(Callback):
         self._kept: dict[str, Float[Tensor, "R 3"]] = {}  # quantiles by <name>@<epoch>
         self._hooks: list[Any] = []
 
-    # Not at the start of an epoch: a run that was stopped inside one has no such moment when it goes on.
+    # Not at the start of an epoch: a run resumed within an epoch would miss it.
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         epoch = trainer.current_epoch + 1
         if epoch not in self.snapshots:
@@ -51,7 +50,7 @@ class DistanceMonitor(Callback):
             self._kept[f"{name}@{epoch}"] = torch.stack([quantiles(one.unsqueeze(0)) for one in rows])
         for name, module in pl_module.get_submodule("model").named_modules():
             if isinstance(module, Colliding) and f"{name}@{epoch}" not in self._kept:
-                self._hooks.append(module.register_forward_pre_hook(self._look(f"{name}@{epoch}", replicas)))
+                self._hooks.append(module.register_forward_pre_hook(self._measure_once(f"{name}@{epoch}", replicas)))
 
     def on_train_batch_end(self, *args: Any) -> None:
         for hook in self._hooks:
@@ -65,16 +64,16 @@ class DistanceMonitor(Callback):
                 metrics |= {f"distance_{q}/{name}": value for q, value in zip(QUANTILES, values, strict=True)}
                 metrics[f"knudsen/{name}"] = MEAN_FREE_PATH / values[-1] if values[-1] else float("inf")
 
-    def _look(self, key: str, replicas: int | None) -> Any:
-        def look(module: Colliding, arguments: tuple[Tensor, ...]) -> None:
-            if key in self._kept:  # a module that is called several times is looked at once
+    def _measure_once(self, key: str, replicas: int | None) -> Any:
+        def measure(module: Colliding, arguments: tuple[Tensor, ...]) -> None:
+            if key in self._kept:  # measure a module only once even if it is called several times
                 return
             x = arguments[0].detach().movedim(module.system_axis, -1)
             each = [x] if replicas is None else x.unbind(1)
             systems = [to_particles(_some(one), module.rules.collision_heads, module.rules.layout) for one in each]
             self._kept[key] = torch.stack([quantiles(particles) for particles in systems])
 
-        return look
+        return measure
 
     def state_dict(self) -> dict[str, Any]:
         return {"kept": self._kept}

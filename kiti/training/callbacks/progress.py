@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line now and then elsewhere, and `status.json` for whoever launched it."""
+"""Progress of a run: a bar on a terminal, occasional lines elsewhere, and `status.json` for the launcher."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 
 
 class Status:
-    """`status.json`: {"state", "step", "total", "loss"}, replaced whole at most once a second."""
+    """`status.json`: {"state", "step", "total", "loss"}, replaced atomically, at most once a second."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -22,7 +22,7 @@ class Status:
 
     @property
     def due(self) -> bool:
-        """Whether the last word is a second old."""
+        """Whether the last update is at least a second old."""
         return time.monotonic() - self._written >= 1.0
 
     def write(self, state: str, step: int = 0, total: int = 0, loss: float | None = None, force: bool = False) -> None:
@@ -37,7 +37,7 @@ class Status:
 class Progress(Callback):
     """One bar over all steps of the training."""
 
-    LINES = 10  # without a terminal: so many lines for the whole training
+    LINES = 10  # without a terminal: number of lines for the whole training
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
@@ -63,7 +63,7 @@ class Progress(Callback):
         if not trainer.is_global_zero:
             return
         step, total = trainer.global_step, self._total(trainer)
-        if self._status.due:  # reading the loss waits for the device
+        if self._status.due:  # reading the loss synchronises with the device
             self._status.write("training", step, total, float(outputs["loss"]))
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=f"epoch {trainer.current_epoch}")

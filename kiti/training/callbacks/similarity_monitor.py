@@ -1,4 +1,4 @@
-"""How alike the neurons of chosen layers are while they learn: snapshots for pictures, curves for KO's Figure 3."""
+"""Monitors the cosines between the neurons of chosen layers: snapshots for heatmaps, curves for KO's Figure 3."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,14 @@ from torch import Tensor
 from kiti.neurons.condensation import named_layers
 from kiti.neurons.similarity import cosine_matrix, mean_cosine, most_alike, neurons, reordered, summary, thumbnail
 
-_CLOSE_ENOUGH = torch.float16  # of a cosine that is looked at
+_PICTURE_DTYPE = torch.float16  # precise enough for a picture
 
 
 class SimilarityMonitor(Callback):
-    """Follows the cosines of neurons, their biases appended (A40). They go through checkpoints.
+    """Records the cosines of neurons with their biases appended (A40), and saves them in checkpoints.
 
     Args:
-        layers: names within the model. A name that is none, or of a layer without weights, is a ValueError before
-            training.
+        layers: names within the model. An unknown name, or a layer without weights, is a ValueError before training.
         snapshots: epochs after which all cosines are kept, and for each replica the metrics `<what>/<layer>@<epoch>`
             with what: rho, share_alike, clusters, effective_rank, most_alike (`kiti.neurons.similarity.summary`).
         each_epoch: log `rho/<layer>` and `most_alike/<layer>` after every epoch, averaged over replicas, and keep the
@@ -41,7 +40,7 @@ class SimilarityMonitor(Callback):
         epoch = trainer.current_epoch + 1
         if not (self.each_epoch or epoch in self.snapshots):
             return
-        told: dict[str, float] = {}
+        logged: dict[str, float] = {}
         for name in self.layers:
             rows = neurons(pl_module.get_submodule(f"model.{name}"))
             if epoch in self.snapshots:
@@ -51,10 +50,10 @@ class SimilarityMonitor(Callback):
                 for what, measure in (("rho", mean_cosine), ("most_alike", most_alike)):
                     each = measure(cosines).cpu()
                     self._curves[f"{what}/{name}@{epoch}"] = each
-                    told[f"{what}/{name}"] = float(each.mean())
-        if told:
-            for logger in trainer.loggers:  # straight there: `pl_module.log` takes longer than all the cosines
-                logger.log_metrics(told, step=trainer.global_step)
+                    logged[f"{what}/{name}"] = float(each.mean())
+        if logged:
+            for logger in trainer.loggers:  # `pl_module.log` takes longer than computing all the cosines
+                logger.log_metrics(logged, step=trainer.global_step)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         of_replica: list[dict[str, float]] = pl_module.of_replica  # type: ignore[assignment]  # of kiti.tasks.task.Task
@@ -65,10 +64,10 @@ class SimilarityMonitor(Callback):
             for metrics, each in zip(of_replica, summary(rows), strict=True):
                 metrics |= {f"{what}/{name}": value for what, value in each.items()}
 
-    def maps(self, replica: int) -> dict[str, Tensor]:
-        """Cosines of one replica's neurons as they are drawn, in the order of KO B.1, by <layer>@<epoch>."""
+    def heatmaps(self, replica: int) -> dict[str, Tensor]:
+        """The cosines of one replica's neurons for drawing, in the order of KO B.1, by <layer>@<epoch>."""
         kept = ((name, cosine_matrix(rows[replica])) for name, rows in self._kept.items())
-        return {name: thumbnail(reordered(cosines)).to(_CLOSE_ENOUGH) for name, cosines in kept}
+        return {name: thumbnail(reordered(cosines)).to(_PICTURE_DTYPE) for name, cosines in kept}
 
     def state_dict(self) -> dict[str, Any]:
         return {"kept": self._kept, "curves": self._curves}

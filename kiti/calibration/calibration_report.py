@@ -4,7 +4,7 @@ import csv
 import io
 from statistics import median
 
-from kiti.training.calibration import Acceptance
+from kiti.calibration.acceptance import Acceptance
 
 Measured = dict[str, list[Acceptance]]
 
@@ -25,7 +25,7 @@ def markdown(measured: Measured, setting: str) -> str:
     lines = [
         f"# Accepted pairs a system: {setting}",
         "",
-        "About one pair a system is what KITINet's mean collision probability 2/(N(N-1)) says. It takes",
+        "KITINet's mean collision probability 2/(N(N-1)) means about one pair a system. This requires",
         ", ".join(f"`collision_heads={h} coll_coef={c:.3g}`" for h, c in recommended(measured).items())
         + " (median over modules).",
         "",
@@ -53,7 +53,7 @@ def comma_separated(measured: Measured) -> str:
 
 
 def draw(measured: Measured, setting: str) -> dict[str, bytes]:
-    """One panel a module: pairs a system against coll_coef, a line for each collision_heads, one pair dashed."""
+    """One panel per module: pairs a system against coll_coef, one line per collision_heads; one pair is dashed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(measured), 3.0), layout="constrained")

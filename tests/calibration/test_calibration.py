@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from kiti.calibration.acceptance import Tap, acceptance
+from kiti.calibration.calibration_report import comma_separated, draw, markdown, recommended
 from kiti.collision.dispatch import collide_with_statistics
-from kiti.report.calibration_report import comma_separated, draw, markdown, recommended
-from kiti.training.calibration import Tap, acceptance
 
 COEFFICIENTS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
 

@@ -1,4 +1,4 @@
-"""How many pairs would collide: acceptance against coll_coef and collision_heads on given features (A7)."""
+"""Counts how many pairs would collide for each coll_coef and collision_heads (A7)."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from kiti.residual import Residual
 
 Systems = tuple[Float[Tensor, "S D"], Float[Tensor, "S D"]]
 
-# Scores of a module are all held at once: so many systems that they stay below about 64 MB.
+# Scores of a module in memory at once, about 64 MB.
 _SCORES = 2**24
 
 
 class Tap(Residual):
-    """A seam that adds, and keeps what passes: `systems` holds a pair (x, v), each (S, D), for every training call."""
+    """A residual connection x + v that stores its inputs while `open`: `systems` has (x, v), each (S, D), per call."""
 
     def __init__(self, system_axis: int = -1) -> None:
         super().__init__()
@@ -32,9 +32,9 @@ class Tap(Residual):
 
 @dataclass(frozen=True)
 class Acceptance:
-    """Pairs that collide in a system of `particles` particles of dimension `collision_heads`.
+    """Colliding pairs in a system of `particles` particles of dimension `collision_heads`.
 
-    pairs_per_system: for each coll_coef asked for. one_pair: the coll_coef at which the mean is one pair a system.
+    pairs_per_system: by coll_coef. one_pair: the coll_coef at which the mean is one pair a system.
     """
 
     collision_heads: int
@@ -43,12 +43,12 @@ class Acceptance:
     one_pair: float
 
     def partners(self, coll_coef: float) -> float:
-        """Accepted partners a particle."""
+        """Accepted partners per particle."""
         return 2 * self.pairs_per_system[coll_coef] / self.particles
 
 
 def pair_scores(x: Float[Tensor, "S D"], v: Float[Tensor, "S D"], collision_heads: int) -> Float[Tensor, "S P"]:
-    """V_r exp(-X_r) / max V_r of every pair (eq. 4, contiguous layout), to collide where it exceeds 1 - coll_coef."""
+    """V_r exp(-X_r) / max V_r of every pair (eq. 4, contiguous layout); it collides if this exceeds 1 - coll_coef."""
     particles = x.shape[-1] // collision_heads
     first, second = torch.triu_indices(particles, particles, offset=1)
 
@@ -62,7 +62,7 @@ def pair_scores(x: Float[Tensor, "S D"], v: Float[Tensor, "S D"], collision_head
 
 
 def acceptance(systems: Systems, collision_heads: int, coefficients: list[float], seed: int = 0) -> Acceptance:
-    """Measure it on a random subset of `systems`, as large as memory allows; there must be two particles at least."""
+    """Measured on a random subset of `systems` that fits into memory; at least two particles are required."""
     x, v = systems
     particles = x.shape[-1] // collision_heads
     most = max(1, _SCORES // particles**2)

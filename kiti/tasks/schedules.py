@@ -1,4 +1,4 @@
-"""Learning rates over a training."""
+"""Learning rate schedules."""
 
 import math
 
@@ -7,22 +7,21 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmupCosine(LambdaLR):
-    """A line up to the optimizer's learning rate, then half a cosine down.
+    """Linear warmup to the optimizer's learning rate, then half a cosine down.
 
-    With t the epochs done, w = warmup_epochs and T = epochs:
+    With t the number of finished epochs, w = warmup_epochs and T = epochs:
 
         t < w:   warmup_lr + (lr - warmup_lr) t / w
-        t >= w:  min_lr + (lr - min_lr) (1 + cos(pi s)) / 2,   s = (t - w) / (T - w), or t / T where the cosine runs
-                 under the warmup
+        t >= w:  min_lr + (lr - min_lr) (1 + cos(pi s)) / 2,   s = (t - w) / (T - w), or t / T with under_warmup
 
-    Every group of parameters follows in proportion to its own learning rate.
+    Each parameter group is scaled in proportion to its own learning rate.
 
     Args:
-        total_steps: of the training; what its `step` is called after.
-        epochs: the same in epochs.
-        warmup_lr, min_lr: of a group that has the optimizer's own learning rate.
-        under_warmup: the cosine begins with the training, as in timm, not after the warmup.
-        each: whether t grows each "epoch", as in timm, or with each "step".
+        total_steps: number of training steps; `step` is called after each of them.
+        epochs: number of training epochs.
+        warmup_lr, min_lr: for a group with the optimizer's own learning rate.
+        under_warmup: the cosine starts at the beginning of the training, as in timm, not after the warmup.
+        each: whether t is updated each "epoch", as in timm, or each "step".
     """
 
     def __init__(

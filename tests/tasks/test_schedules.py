@@ -9,8 +9,8 @@ import pytest
 import torch
 from timm.scheduler import CosineLRScheduler
 
+from kiti.tasks.schedules import WarmupCosine
 from kiti.tasks.task import BY_STEPS
-from kiti.training.schedules import WarmupCosine
 
 A2 = {"epochs": 30, "warmup_epochs": 5, "warmup_lr": 1e-4, "min_lr": 1e-6}
 

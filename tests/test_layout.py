@@ -1,0 +1,85 @@
+"""The house: few loose files, no name twice, imports one way only, each room saying what it holds."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KITI = ROOT / "kiti"
+
+# From the bottom up. A room imports from those of its own line and of the lines above it only.
+FLOORS = (
+    {"collision", "pde", "storage"},
+    {"residual", "ko"},
+    {"neurons", "models", "data"},
+    {"tasks"},
+    {"configuration"},
+    {"training", "report", "calibration"},
+    {"launching"},
+    {"cli"},
+    {"train", "evaluate", "table", "calibrate"},
+)
+# What a room may not import although it stands no higher: rooms on one floor do not know each other, and training
+# makes records whatever tables are made of them.
+TOGETHER = {("models", "neurons"), ("data", "models")}
+# These answer a wrong command line within a second.
+NO_TORCH = ("configuration", "storage")
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of kiti that a file imports, as dotted names, those under TYPE_CHECKING too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "kiti" else {node.module}
+    return {name for name in found if name.startswith("kiti.")}
+
+
+def files() -> list[Path]:
+    return sorted(path for path in KITI.rglob("*.py") if path != KITI / "__init__.py")
+
+
+def test_few_files_lie_loose() -> None:
+    assert len(list(KITI.glob("*.py"))) <= 8
+
+
+def test_no_file_name_occurs_twice() -> None:
+    names = Counter(path.name for path in KITI.rglob("*.py") if path.name != "__init__.py")
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(KITI)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = path.relative_to(KITI).parts[0].removesuffix(".py")
+    floor = {name: level for level, names in enumerate(FLOORS) for name in names}
+    for module in imports(path):
+        other = room(module)
+        assert other in floor, f"{path}: imports {module}, a room that tests/test_layout.py does not know"
+        if other != own:
+            lower = floor[other] < floor[own]
+            assert lower or (own, other) in TOGETHER, f"{path}: {own} may not import {module}"
+
+
+def test_every_room_says_what_lives_there() -> None:
+    for package in sorted(KITI.rglob("__init__.py")):
+        described = ast.get_docstring(ast.parse(package.read_text()))
+        assert described, package
+        if package.parent.parent == KITI:
+            assert "mport" in described, f"{package}: what may it import?"
+
+
+@pytest.mark.parametrize("name", NO_TORCH)
+def test_what_answers_at_once_imports_no_torch(name: str) -> None:
+    for path in (KITI / name).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [one for one in names if one.split(".")[0] in {"torch", "pytorch_lightning"}], path
