@@ -1,4 +1,4 @@
-"""`Rules`: every setting of a collision, with its choices, default and range. Imports no torch, so that YAML is held to it.
+"""`Rules`: every setting of a collision, with its choices, default and range. Imports no torch, as YAML is held to it.
 
 A setting is named and defaulted here; what it means stands in `kiti.collide`.
 """
