@@ -1,5 +1,6 @@
 """`collide`: the collision of features, by whichever implementation."""
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -40,8 +41,8 @@ def pick(implementation: str, x: Tensor) -> str:
 def _by_rules(function: Callable[..., Result]) -> Callable[..., Result]:
     """Let a function of `Rules` be given them, or their fields by name."""
 
-    @names_settings
     @wraps(function)
+    @names_settings
     def called(
         x: Shaped[Tensor, "..."],
         v: Shaped[Tensor, "..."],
@@ -57,6 +58,8 @@ def _by_rules(function: Callable[..., Result]) -> Callable[..., Result]:
             raise TypeError(f"{', '.join(settings)}: the rules are given, and say it")
         return function(x, v, rules, directions, generator)
 
+    given = inspect.signature(called)
+    called.__signature__ = given.replace(return_annotation=inspect.signature(function).return_annotation)  # type: ignore[attr-defined]
     return called
 
 

@@ -74,7 +74,7 @@ class Rules:
 
 def names_settings(function: Function) -> Function:
     """In the signature of a function that passes **settings on to `Rules`, put its fields, defaults included."""
-    own = inspect.signature(function, follow_wrapped=False)
+    own = inspect.signature(function)
     given = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
     settings = [
         inspect.Parameter(

@@ -106,6 +106,29 @@ def test_compiled_without_a_graph_break_and_to_the_same(backend):
     subprocess.run([sys.executable, "-c", COMPILED.format(backend=backend)], check=True)
 
 
+ANOTHER = """
+import torch
+from kiti import collide
+
+x, v = 0.3 * torch.randn(4, 12), torch.randn(4, 12)
+
+def total(coll_coef, dt):
+    return collide(x, v, collision_heads=2, coll_coef=coll_coef, dt=dt).sum()
+
+compiled = torch.compile(total, fullgraph=True, backend="aot_eager")
+for numbers in ((0.9, 1.0), (0.8, 1.0), (0.7, 0.5)):  # traced as symbols from the second on
+    torch.manual_seed(5)
+    expected = total(*numbers)
+    torch.manual_seed(5)
+    torch.testing.assert_close(compiled(*numbers), expected)
+"""
+
+
+@pytest.mark.slow
+def test_compiled_once_more_for_another_coefficient():
+    subprocess.run([sys.executable, "-c", ANOTHER], check=True)
+
+
 @every_backend
 def test_autocast(backend):
     """The branch comes in bfloat16, the shortcut in float32: what torch.add would make of them."""

@@ -170,3 +170,25 @@ def test_every_kind_survives_backward_and_deepcopy(kind: str) -> None:
     for gradient in (x.grad, v.grad):
         assert gradient is not None
         assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("kind", [KITIResidual, MatchedNoise, AccelerationChain])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"collision_heads": 0}, "collision_heads=0: a positive int"),
+        ({"coll_coef": 1.5}, r"coll_coef=1.5: a number in \[0, 1\]"),
+        ({"dt": float("inf")}, "dt=inf: a finite number"),
+        ({"layout": "rows"}, "layout='rows': one of 'contiguous', 'strided'"),
+        ({"implementation": "fast"}, "implementation='fast': one of 'auto'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_where_the_module_is_made(kind, settings, said):
+    with pytest.raises(ValueError, match=said):
+        kind(**{"collision_heads": 2, "coll_coef": 0.5} | settings)
+
+
+@pytest.mark.parametrize("kind", [KITIResidual, MatchedNoise, AccelerationChain])
+def test_an_unknown_setting_is_refused_where_the_module_is_made(kind):
+    with pytest.raises(TypeError, match="coll_cof"):
+        kind(2, 0.5, coll_cof=0.5)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from kiti.collision.rules import Implementation, Layout, MaxOver, Reduction
+from kiti.collision.rules import Implementation, Layout, MaxOver, Reduction, Rules
 from kiti.configuration.schema.nodes import Factory, Finite, Fraction, Strict, Target
 
 
@@ -32,8 +32,8 @@ class Colliding(Strict):
     system_axis: int
     position_update: bool
     reduction: Reduction
-    max_over: MaxOver = "system"
-    implementation: Implementation = "auto"
+    max_over: MaxOver = Field(default=Rules.max_over)
+    implementation: Implementation = Field(default=Rules.implementation)
 
 
 class KITIResidual(Factory, Colliding):
