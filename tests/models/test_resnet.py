@@ -222,7 +222,7 @@ def test_one_layer_may_be_drawn_small_too() -> None:
 def test_the_shipped_configuration_builds_and_knows_its_seam(depth: int, width: float, channels: int) -> None:
     node = OmegaConf.create({"data": {"classes": 10}, "model": OmegaConf.load(CONF / "model" / "resnet.yaml")})
     node.model.update(depth=depth, width=width)
-    checked = schema.models.ResNet.model_validate(OmegaConf.to_container(node.model, resolve=True))
+    checked = schema.networks.ResNet.model_validate(OmegaConf.to_container(node.model, resolve=True))
     with torch.device("meta"):
         model = instantiate(node.model, residual=Add)
     assert model.fc.in_features == channels
