@@ -226,7 +226,7 @@ def test_the_shipped_configuration_builds_and_knows_its_seam(depth: int, width: 
     with torch.device("meta"):
         model = instantiate(node.model, residual=Add)
     assert model.fc.in_features == channels
-    assert [checked.seam_size(axis, schema.data.CIFARData.model_construct()) for axis in (1, -3, 0, -1)] == [
+    assert [checked.seam_size(axis, schema.datasets.CIFARData.model_construct()) for axis in (1, -3, 0, -1)] == [
         channels,
         channels,
         None,
