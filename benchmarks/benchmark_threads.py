@@ -24,22 +24,23 @@ from benchmarks.benchmark_models import MODELS
 from benchmarks.benchmark_step import Seam, kiti_variants
 from benchmarks.benchmarking import Mark, Unusable, judge, timing_text
 from kiti.collision.cpu import numba_backend, numba_loops, numba_threads
-from kiti.collision.cpu.jit import compiled
 from kiti.report.formats import NOTHING, Grid, percent
 
 CASES = {"fno1d, 8 heads": ("fno1d", 8), "fno1d, 32 heads": ("fno1d", 32), "bert-base, 8 heads": ("bert-base", 8)}
 _forward, _backward = numba_loops.forward, numba_loops.backward
+# Not kept on disk: numba cannot load a parallel function of another process's again.
+_parallel = numba.njit(parallel=True, nogil=True, error_model="numpy")
 
 
 @no_type_check
-@compiled(parallel=True)
+@_parallel
 def forward(x, v, heads, physics, mutual, seed, given, own, v_max, whole, out, k, kept, energy, begins, ends):
     for p in numba.prange(len(begins)):
         _forward(x, v, heads, physics, mutual, seed, given, own, v_max, whole, out, k, kept, energy, begins[p], ends[p])
 
 
 @no_type_check
-@compiled(parallel=True)
+@_parallel
 def backward(grad, x, v, heads, physics, seed, given, v_max, k, kept, grad_x, grad_v, begins, ends):
     for p in numba.prange(len(begins)):
         _backward(grad, x, v, heads, physics, seed, given, v_max, k, kept, grad_x, grad_v, begins[p], ends[p])

@@ -32,8 +32,8 @@ class Colliding(Strict):
     system_axis: int
     position_update: bool
     reduction: Reduction
-    max_over: MaxOver = Field(default=Rules.max_over)
-    implementation: Implementation = Field(default=Rules.implementation)
+    max_over: MaxOver = Rules.max_over  # type: ignore[assignment]
+    implementation: Implementation = Rules.implementation  # type: ignore[assignment]
 
 
 class KITIResidual(Factory, Colliding):
