@@ -21,7 +21,7 @@ from rich.console import Console
 
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
-from kiti.report.table_runs import Cell, Plan
+from kiti.report.table_runs import Plan, TableRun
 from kiti.storage.run_dirs import LOCKED, finished
 
 _POLL_SECONDS = 0.2
@@ -83,22 +83,22 @@ def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
 
     Where one process can train many seeds side by side, consecutive ones are one run.
     """
-    cells: dict[Path, Cell] = {}
+    configured: dict[Path, TableRun] = {}
     lacking: dict[Path, dict[int, tuple[int, int]]] = {}  # by configuration and seed, where in the order it comes
     for number, (plan, seeds) in enumerate(wanted):
-        for cell in plan.values():
-            if isinstance(cell, Cell):
-                folder = cell.composed.run_dir.parent
-                cells.setdefault(folder, cell)
+        for run in plan.values():
+            if isinstance(run, TableRun) and not run.misfit:
+                folder = run.composed.run_dir.parent
+                configured.setdefault(folder, run)
                 for position, seed in enumerate(seeds):
-                    if not finished(cell.run_dir(seed)):
+                    if not finished(run.run_dir(seed)):
                         lacking.setdefault(folder, {}).setdefault(seed, (number, position))
-    found: list[tuple[tuple[int, int], range, Cell]] = []
+    found: list[tuple[tuple[int, int], range, TableRun]] = []
     for folder, places in lacking.items():
-        together = cells[folder].composed.checked.replicable
+        together = configured[folder].composed.checked.replicable
         for stretch in _stretches(sorted(places)) if together else [range(seed, seed + 1) for seed in places]:
-            found.append((min(places[seed] for seed in stretch), stretch, cells[folder]))
-    return [_run(cell, stretch) for _, stretch, cell in sorted(found, key=lambda one: one[0])]
+            found.append((min(places[seed] for seed in stretch), stretch, configured[folder]))
+    return [_run(run, stretch) for _, stretch, run in sorted(found, key=lambda one: one[0])]
 
 
 def _stretches(numbers: Sequence[int]) -> list[range]:
@@ -158,15 +158,15 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
     return Launch(outcomes, interruption.signal)
 
 
-def _run(cell: Cell, seeds: range) -> Run:
-    composed = cell.composed
+def _run(configured: TableRun, seeds: range) -> Run:
+    composed = configured.composed
     name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
     together = []
     if len(seeds) > 1:
         name += f"-to-{seeds[-1]}"
         together = [f"replicas={len(seeds)}"]
-    command = ("-m", "kiti.train", *cell.overrides, f"seed={seeds.start}", *together)
-    run_dirs = tuple(cell.run_dir(seed) for seed in seeds)
+    command = ("-m", "kiti.train", *configured.overrides, f"seed={seeds.start}", *together)
+    run_dirs = tuple(configured.run_dir(seed) for seed in seeds)
     return Run(name, command, run_dirs, composed.runs_dir / "logs" / f"{name}.log")
 
 

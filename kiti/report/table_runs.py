@@ -6,6 +6,7 @@ takes precedence over a committed one of the same run.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,28 @@ Overrides = tuple[str, ...]
 
 @dataclass(frozen=True)
 class TableRun:
-    """A composed configuration and the overrides (without seed) that start its runs."""
+    """A composed configuration and the overrides (without seed) that start its runs.
+
+    A row that `may_not_compose` may also not fit: only the model knows whether its features can collide that way.
+    """
 
     overrides: Overrides
     composed: Composed
+    may_not_fit: bool = False
+
+    @cached_property
+    def misfit(self) -> str:
+        """Why the model has no place for the residual, empty if it has. Imports torch where that is not known."""
+        if not self.may_not_fit or not hasattr(self.composed.checked.residual, "collision_heads"):
+            return ""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                build_model(self.composed)
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def run_dir(self, seed: int) -> Path:
         """The directory of the run with `seed`."""
@@ -36,9 +55,6 @@ class StoredRecord:
     committed: bool
     folder: Path
 
-
-# The launcher still imports the old name.
-Cell = TableRun
 
 # A configuration that cannot be composed at this scale is represented by its ConfigError.
 Plan = Mapping[Overrides, TableRun | ConfigError]
@@ -58,24 +74,12 @@ def plan(spec: TableSpec, scale: str) -> Plan:
         if overrides not in runs:
             try:
                 composed = compose([*overrides, f"seed={settings.seeds[0]}"])
-                if row.may_not_compose:
-                    _require_a_seam(composed)
-                runs[overrides] = TableRun(overrides, composed)
+                runs[overrides] = TableRun(overrides, composed, row.may_not_compose)
             except ConfigError as error:
                 if not row.may_not_compose:
                     raise ConfigError(f"row {row.group}/{row.label}: {error}") from error
                 runs[overrides] = error
     return runs
-
-
-def _require_a_seam(composed: Composed) -> None:
-    """ConfigError if the model has no place for the residual, which only the model knows; built without its weights."""
-    if not hasattr(composed.checked.residual, "collision_heads"):
-        return
-    import torch
-
-    with torch.device("meta"):
-        build_model(composed)
 
 
 def runs_dir(plan: Plan) -> Path:

@@ -25,8 +25,8 @@ def unit_vectors(systems, n, heads, dtype=torch.float64):
 def by_literal(x, v, weight, rules, directions):
     """x', k summed over all particles, and the gradients."""
     x, v = x.clone().requires_grad_(), v.clone().requires_grad_()
-    settings = dataclasses.asdict(rules)
-    out, statistics = collide_with_statistics(x, v, implementation="literal", directions=directions, **settings)
+    literal = dataclasses.replace(rules, implementation="literal")
+    out, statistics = collide_with_statistics(x, v, literal, directions=directions)
     gradients = torch.autograd.grad(out, (x, v), weight)
     n = x.shape[1] // rules.collision_heads
     return out.detach(), round(statistics.partners.item() * len(x) * n), *gradients

@@ -38,7 +38,8 @@ def test_unknown_names_list_the_known_ones(command):
     assert "it has: smoke" in command("paper/t", "--scale", "paper")[2]
 
 
-def test_the_command_never_imports_torch(runs_dir, experiments):
+def test_a_table_never_imports_torch(runs_dir, experiments):
+    """A sweep does for a point that was not run: whether it exists at its scale only the model knows."""
     for overrides in (VANILLA, KITI):
         for seed in range(2):
             save(recorded(overrides, seed, 0.1), runs_dir)
@@ -47,14 +48,13 @@ def test_the_command_never_imports_torch(runs_dir, experiments):
         "try:\n    table_command.main()\n"
         "finally:\n    print(sorted({'torch', 'lightning', 'pytorch_lightning'} & set(sys.modules)), file=sys.stderr)"
     )
-    for name in ("paper/t", "paper/f"):
-        done = subprocess.run(
-            [sys.executable, "-c", watched, name, "--scale", "smoke", "--publish", "--experiments", str(experiments)],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0
-        assert done.stderr.splitlines()[-1] == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", watched, "paper/t", "--scale", "smoke", "--publish", "--experiments", str(experiments)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):

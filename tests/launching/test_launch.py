@@ -18,7 +18,7 @@ from kiti.cli.table_command import main
 from kiti.configuration.config import compose
 from kiti.launching import launch as launching
 from kiti.launching.launch import Run, launch
-from kiti.report.table_runs import Cell
+from kiti.report.table_runs import TableRun
 from kiti.storage import records
 
 # A run that does as its first argument says, in the directory named by the second.
@@ -303,7 +303,7 @@ def test_seeds_that_one_process_can_train_are_one_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
     one = ("experiment=condensation_fc", "scale=smoke")
     other = ("experiment=burgers", "scale=smoke")
-    cells = {overrides: Cell(overrides, compose(overrides)) for overrides in (one, other)}
+    cells = {overrides: TableRun(overrides, compose(overrides)) for overrides in (one, other)}
     there = cells[one].run_dir(2)
     there.mkdir(parents=True)
     (there / "record.json").write_text("{}")

@@ -83,7 +83,10 @@ def _fill(row: Row, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -
     run = plan[row_overrides(row.run_at(scale), scale, settings)]
     if not isinstance(run, TableRun):
         return FilledRow(row, reason=str(run))
-    return FilledRow(row, archive.records(run, settings.seeds), run.composed.hash)
+    records = archive.records(run, settings.seeds)
+    if not records and run.misfit:
+        return FilledRow(row, reason=run.misfit)
+    return FilledRow(row, records, run.composed.hash)
 
 
 def _require_same_data(rows: Sequence[FilledRow], name: str, scale: str) -> None:
