@@ -19,7 +19,7 @@ from pytorch_lightning.profilers import SimpleProfiler
 
 from benchmarks import benchmarking
 from benchmarks.benchmarking import Mark, Unusable, judge, timing_text
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.data import DataError
 from kiti.report.formats import Grid, plain
 from kiti.training import building

@@ -25,7 +25,7 @@ from torch.nn import functional
 from benchmarks import benchmarking
 from benchmarks.benchmarking import Mark, judge, timing_text
 from benchmarks.measuring import Timing, ratio
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.data.loading import Batch, ResumableLoader
 from kiti.data.small_images import Images, Labels, SmallImages
 from kiti.report.formats import NOTHING, Grid, percent

@@ -11,8 +11,9 @@ KITI = ROOT / "kiti"
 
 # From the bottom up. A room imports from those of its own line and of the lines above it only.
 FLOORS = (
-    {"collision", "pde", "storage"},
-    {"residual", "ko"},
+    {"units", "storage", "pde"},
+    {"collision"},
+    {"residual", "ko", "residual_keys"},
     {"neurons", "models", "data"},
     {"tasks"},
     {"configuration"},
@@ -25,7 +26,7 @@ FLOORS = (
 # makes records whatever tables are made of them.
 TOGETHER = {("models", "neurons"), ("data", "models")}
 # These answer a wrong command line within a second.
-NO_TORCH = ("configuration", "storage")
+NO_TORCH = ("configuration", "storage", "units")
 
 
 def room(module: str) -> str:

@@ -11,7 +11,9 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from kiti.configuration.config import CONF, ConfigError, compose
+from kiti.configuration.compose import compose
+from kiti.configuration.explain import ConfigError
+from kiti.configuration.locations import CONF
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "readings.md"

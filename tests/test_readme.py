@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.report import sheets
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kiti.configuration.config import Composed, command
+from kiti.configuration.command import command
+from kiti.configuration.compose import Composed
 from kiti.storage.run_dirs import locked_run_dir
 
 if TYPE_CHECKING:

@@ -7,8 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from kiti.configuration.config import Composed, ConfigError, compose
+from kiti.configuration.compose import Composed, compose
+from kiti.configuration.explain import ConfigError
 from kiti.storage.records import FILE_NAME, RecordError, read
+from kiti.units import plugins
 
 
 def main() -> None:
@@ -16,12 +18,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="kiti-eval", description=__doc__, formatter_class=shape)
     parser.add_argument("run_dir", type=Path, help="the directory of a finished run")
     parser.add_argument("overrides", nargs="*", help="changes to its configuration, as for kiti-train")
+    parser.add_argument("--plugin", action="append", default=[], metavar="PATH", help="a Python file or package")
     arguments = parser.parse_args()
     try:
+        plugins.enable(arguments.plugin)
         record = read(arguments.run_dir / FILE_NAME)
         kept = [o for o in record.overrides if o.split("=")[0] not in {_key(new) for new in arguments.overrides}]
         metrics = evaluate(compose([*kept, *arguments.overrides]), arguments.run_dir)
-    except (ConfigError, RecordError) as error:
+    except (ConfigError, RecordError, plugins.PluginError) as error:
         sys.exit(f"kiti-eval: {error}")
     for name, value in sorted(metrics.items()):
         recorded = f"  (recorded: {record.metrics[name]:.6g})" if name in record.metrics else ""

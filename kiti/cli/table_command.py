@@ -30,14 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     if arguments is None and not options.run:
         gc.disable()  # saves a tenth of the time of a short process with many small objects
-    from kiti.configuration.config import ConfigError
+    from kiti.configuration.explain import ConfigError
     from kiti.report.sheets import SheetError
     from kiti.storage.records import RecordError
+    from kiti.units import plugins
 
     try:
-        _check_destination(options)
+        plugins.enable(options.plugin)
         status = _rebuild(options) if options.rebuild else _show_tables(options)
-    except (ConfigError, RecordError, SheetError) as error:
+    except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
@@ -66,7 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rebuild", action="store_true", help="rewrite committed outputs (of NAMEs, or all)")
     parser.add_argument("--into", type=Path, metavar="DIR", help="with --rebuild: write below DIR instead of in place")
-    parser.add_argument("--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: kiti's own")
+    parser.add_argument(
+        "--experiments", type=Path, metavar="DIR", help="where the YAMLs are; default: kiti's own and the plug-ins'"
+    )
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a Python file or package outside kiti; repeatable",
+    )
     return parser
 
 
@@ -77,17 +87,32 @@ def _positive(text: str) -> int:
     return number
 
 
-def _check_destination(options: argparse.Namespace) -> None:
-    """SheetError, before anything is run, where outputs would go into an installed package."""
-    from kiti.configuration.locations import CHECKOUT
-    from kiti.report.sheets import SheetError
+def _roots(options: argparse.Namespace) -> list[Path]:
+    """The folders of sheets."""
+    from kiti.report import sheets
+    from kiti.units import plugins
 
-    if CHECKOUT or options.experiments:
-        return
-    if options.rebuild and not options.into:
-        raise SheetError("--rebuild would write into the installed package; give --into or --experiments")
-    if options.publish and not options.rebuild:
-        raise SheetError("--publish would write into the installed package; give --experiments")
+    if options.experiments:
+        return [options.experiments]
+    return [sheets.EXPERIMENTS, *plugins.folders("experiments")]
+
+
+def _root(name: str, options: argparse.Namespace) -> Path:
+    """The folder of the sheet `name`. SheetError, before anything is run, where there is none or no output may go."""
+    from kiti.configuration.locations import CHECKOUT
+    from kiti.report import sheets
+
+    roots = _roots(options)
+    known = [one for root in roots for one in sheets.names(root)]
+    found = [root for root in roots if name in sheets.names(root)]
+    if not found:
+        raise sheets.SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
+    if CHECKOUT is None and found[0] == sheets.EXPERIMENTS:
+        if options.rebuild and not options.into:
+            raise sheets.SheetError("--rebuild would write into the installed package; give --into or --experiments")
+        if options.publish and not options.rebuild:
+            raise sheets.SheetError("--publish would write into the installed package; give --experiments")
+    return found[0]
 
 
 def _show_tables(options: argparse.Namespace) -> int:
@@ -99,10 +124,10 @@ def _show_tables(options: argparse.Namespace) -> int:
     from kiti.report.table_runs import Archive, runs_dir
     from kiti.report.tables import build
 
-    experiments = options.experiments or sheets.EXPERIMENTS
     if not options.names:
-        raise sheets.SheetError(f"give a NAME; there are: {', '.join(sheets.names(experiments)) or 'none'}")
-    plans = [_Planned.of(name, options, experiments) for name in dict.fromkeys(options.names)]
+        known = [name for root in _roots(options) for name in sheets.names(root)]
+        raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
+    plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
     status = 0
     if options.run:
         errors = Console(stderr=True)
@@ -111,12 +136,12 @@ def _show_tables(options: argparse.Namespace) -> int:
         status = _report(launched, errors)
         if launched.signal:
             return status
-    archives = {paper: Archive.of_paper(paper) for paper in {(experiments / one.name).parent for one in plans}}
-    tables = [
-        build(one.name, one.spec, one.scale, one.plan, archives[(experiments / one.name).parent]) for one in plans
-    ]
+    archives = {paper: Archive.of_paper(paper) for paper in {one.paper for one in plans}}
+    tables = [build(one.name, one.spec, one.scale, one.plan, archives[one.paper]) for one in plans]
     if options.publish:
-        publish([(one.sheet, table) for one, table in zip(plans, tables, strict=True)], experiments)
+        for root in dict.fromkeys(one.root for one in plans):
+            mine = [(one.sheet, table) for one, table in zip(plans, tables, strict=True) if one.root == root]
+            publish(mine, root)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
         for one, table in zip(plans, tables, strict=True):
@@ -131,26 +156,33 @@ def _show_tables(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A table or figure with the configurations of its rows."""
+    """A table or figure with the configurations of its rows; `root` is the folder of sheets."""
 
     name: str
+    root: Path
     sheet: "Sheet"
     spec: "TableSpec"
     scale: str
     plan: "Plan"
     seeds: Sequence[int]
 
+    @property
+    def paper(self) -> Path:
+        """The folder of the sheet, its records and outputs."""
+        return (self.root / self.name).parent
+
     @classmethod
-    def of(cls, name: str, options: argparse.Namespace, experiments: Path) -> "_Planned":
+    def of(cls, name: str, options: argparse.Namespace) -> "_Planned":
         from kiti.report import sheets
         from kiti.report.table_runs import plan
 
-        sheet = sheets.load(name, experiments)
+        root = _root(name, options)
+        sheet = sheets.load(name, root)
         scale = options.scale or sheets.default_scale(sheet)
         seeds = sheets.scale_of(sheet, name, scale).seeds
         spec = sheet.table(scale)
         spec = spec.only(options.only) if options.only else spec
-        return cls(name, sheet, spec, scale, plan(spec, scale), seeds)
+        return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
 
 
 def _report(launched: "Launch", console: "Console") -> int:
@@ -180,11 +212,13 @@ def _rebuild(options: argparse.Namespace) -> int:
     from kiti.report import sheets
     from kiti.report.publishing import rebuild
 
-    experiments = options.experiments or sheets.EXPERIMENTS
-    for name in options.names:
-        sheets.load(name, experiments)  # an unknown name is an error
-    for path in rebuild(experiments, options.into or experiments, options.names):
-        print(path)
+    names = options.names or [name for root in _roots(options) for name in sheets.names(root)]
+    by_root: dict[Path, list[str]] = {}
+    for name in names:
+        by_root.setdefault(_root(name, options), []).append(name)
+    for root, wanted in by_root.items():
+        for path in rebuild(root, options.into or root, wanted):
+            print(path)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Train one model and write its record.
 
 kiti-train experiment=burgers residual=kiti collision=soft seed=1 scale=laptop
+kiti-train experiment=burgers --again               set a finished run aside and train anew
 kiti-train -m experiment=burgers residual=add,kiti seed=range(3) hydra/launcher=joblib
 torchrun --nproc-per-node 2 -m kiti.train experiment=burgers
 """
@@ -9,10 +10,13 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 
-from kiti.configuration.config import Composed, command
-from kiti.storage.records import FILE_NAME
+from kiti.configuration import identity
+from kiti.configuration.command import command
+from kiti.configuration.compose import Composed
+from kiti.storage.records import FILE_NAME, RecordError, read
 from kiti.storage.run_dirs import finished, locked_run_dir, rank, set_aside
 
 
@@ -30,9 +34,26 @@ def main(composed: Composed) -> None:
                 if aside := set_aside(run_dir):
                     print(f"moved the earlier run to {aside}", file=sys.stderr)
         elif all(finished(run_dir) for run_dir in run_dirs):
-            print("\n".join(f"finished already: {run_dir / FILE_NAME}" for run_dir in run_dirs))
+            print("\n".join(_finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
             return
         train(composed)
+
+
+def _finished_already(path: Path, composed: Composed) -> str:
+    """One line, which names the modules whose source changed since."""
+    said = f"finished already: {path}"
+    try:
+        earlier = read(path).sources
+    except RecordError as error:
+        return f"{said}; {error}"
+    if earlier is None:
+        return said
+    today = identity.sources(composed.checked)
+    changed = sorted(name for name in earlier.keys() | today.keys() if earlier.get(name) != today.get(name))
+    if not changed:
+        return said
+    named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+    return f"{said}; its code has changed since ({named}): --again runs it anew"
 
 
 def train(composed: Composed) -> None:

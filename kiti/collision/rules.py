@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Literal, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, get_args
 
 Layout = Literal["contiguous", "strided"]
 Reduction = Literal["sum", "mean", "max_one"]
@@ -42,6 +42,7 @@ class Rules:
     reduction: str = "sum"
     max_over: str = "system"
     implementation: str = "auto"
+    revision: ClassVar[int] = 1  # counts the changes of `collide` that moved numbers; part of a run's identity
     encoded: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -41,10 +41,10 @@ def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path) -> l
         if found:
             raise records.RecordError(f"{names}: all records are committed already")
         raise records.RecordError(f"{names}: no records on this machine; create them with --run")
-    files: dict[Path, dict[tuple[str, int], records.Record]] = {}
+    files: dict[Path, dict[tuple[str, int, str], records.Record]] = {}
     for table, record in local:
         path = (experiments / table.name).parent / "records" / f"{record.experiment}-{table.scale}.jsonl"
-        files.setdefault(path, {})[record.config_hash, record.seed] = record
+        files.setdefault(path, {})[record.key] = record
     for path, behind in files.items():
         records.publish(behind.values(), path)
     for sheet, table in shown_tables:

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kiti.configuration.config import Composed, ConfigError, build_model, compose
+from kiti.configuration import identity
+from kiti.configuration.compose import Composed, build_model, compose
+from kiti.configuration.explain import ConfigError
 from kiti.report.sheets import Scale, TableSpec
 from kiti.storage.records import FILE_NAME, Record, RecordError, read, read_lines
 
@@ -91,7 +93,7 @@ class Archive:
     """The records a table may use: its paper's committed ones and, if `local`, those on this machine."""
 
     def __init__(self, committed: Iterable[Record], local: bool, folder: Path) -> None:
-        self._committed = {(record.config_hash, record.seed): record for record in committed}
+        self._committed = {record.key[:2]: record for record in committed if record.replicate is None}
         self._local = local
         self._folder = folder
 
@@ -119,6 +121,19 @@ class Archive:
                 found[seed] = StoredRecord(record, committed=True, folder=self._folder)
         return found
 
+    def outdated(self, run: TableRun | ConfigError) -> list[Record]:
+        """Committed records of the same configuration but of other revisions."""
+        if not isinstance(run, TableRun):
+            return []
+        composed, today = run.composed, identity.revisions(run.composed.checked)
+        return [
+            record
+            for record in self._committed.values()
+            if (record.experiment, record.scale) == (composed.experiment, composed.scale)
+            and record.revisions != today
+            and record.config == composed.config
+        ]
+
 
 def aggregate(records: Sequence[Record], key: str) -> dict[int, float]:
     """The metric `key` by seed. RecordError when the records have different configurations or lack the metric."""
@@ -143,7 +158,7 @@ def require_same_configuration(records: Sequence[Record], config_hash: str, conf
             keys = "; ".join(f"{key}: {ours} and {theirs}" for key, (ours, theirs) in differing.items())
             raise RecordError(
                 f"configurations {config_hash} and {record.config_hash} (seed {record.seed}) differ"
-                f" and cannot be averaged ({keys or 'the same keys, another version of the code'})"
+                f" and cannot be averaged ({keys or 'the same keys, other revisions'})"
             )
 
 

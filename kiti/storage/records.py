@@ -20,14 +20,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 FILE_NAME = "record.json"
 
 # Beside the package where kiti runs from its repository; an installed wheel does not carry it.
 LOCK = Path(__file__).parents[2] / "requirements.lock"
-
-# Where things lie on a machine says nothing about the result, and is nobody else's business once committed.
-PLACES = ("data_dir", "runs_dir", "path")
 
 Number = Annotated[
     float,
@@ -70,23 +67,47 @@ class DataState:
         return self.recipe or self.content
 
 
+@dataclass(frozen=True, config=_CLOSED)
+class Curve:
+    """A metric during training: its values after these steps, at most 50 of them."""
+
+    steps: list[int]
+    values: list[Number]
+
+
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class Record:
     """One finished run. `config` leaves out the seed and the places; `started` is UTC in ISO 8601.
 
-    `implementations` says by module which form of the collision ran. Of `replicas` seeds that one process trained side
-    by side each has its record: seconds and samples are its share, memory, collisions and ko those of all together.
+    Of `replicas` seeds that one process trained side by side each has its record: seconds and samples are its share,
+    memory, collisions and ko those of all together.
+
+    Attributes:
+        revisions: of the run's units, part of the hash; a plug-in's is the digest of its sources.
+        fingerprint: by unit, a digest of the source files behind it; None: unknown.
+        sources: the digest of every one of these files, only where the run was made.
+        lock: which lock file `make setup` installed from (see `lock_digest`).
+        weights: sha256 of the weights' file.
+        state: `diverged` if a metric is not finite.
+        implementations: by module, which form of the collision ran.
+        counts: of data rows that were dropped, of items that were truncated, and the like.
+        items: name of a file beside the record with a result for each item of the test set.
+        replicate: names this run where it repeats another of the same hash and seed, on another machine say.
     """
 
-    schema: Literal[1] = SCHEMA
+    schema: Literal[2] = SCHEMA
     experiment: str
     scale: str
     seed: int
     config_hash: str
     config: dict[str, Any]
     overrides: list[str]
+    revisions: dict[str, int | str]
+    fingerprint: dict[str, str] | None = None
+    sources: dict[str, str] | None = None
     git: GitState
     versions: dict[str, str]
+    lock: str | None = None
     data: DataState
     device: str
     device_name: str
@@ -98,11 +119,22 @@ class Record:
     peak_memory_mib: Number | None
     parameters: int
     flops_per_sample: Number | None
+    state: Literal["finished", "diverged"] = "finished"
     metrics: dict[str, Number]
+    curves: dict[str, Curve] | None = None
     collisions: dict[str, dict[str, Number]] | None = None
     implementations: dict[str, str] | None = None
     ko: dict[str, Number] | None = None
     replicas: int = 1
+    weights: str | None = None
+    counts: dict[str, int] | None = None
+    items: str | None = None
+    replicate: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What there is one record of."""
+        return self.config_hash, self.seed, self.replicate or ""
 
 
 _RECORD = pydantic.TypeAdapter(Record)
@@ -125,17 +157,12 @@ def read(path: Path) -> Record:
 
 
 def compact(record: Record) -> str:
-    """The record as one JSON line fit to commit: the diff as its sha256, no folder of a host."""
+    """The record as one JSON line fit to commit: the diff as its sha256, the sources as their fingerprint alone."""
     diff = record.git.diff
     if diff and not diff.startswith("sha256:"):
         diff = "sha256:" + hashlib.sha256(diff.encode()).hexdigest()
-    portable = replace(
-        record,
-        git=replace(record.git, diff=diff),
-        config=_without_places(record.config),
-        overrides=[text for text in record.overrides if _last_key(text) not in PLACES],
-    )
-    plain = _RECORD.dump_python(portable, mode="json")
+    portable = replace(record, git=replace(record.git, diff=diff), sources=None)
+    plain = _RECORD.dump_python(portable, mode="json", exclude_defaults=True) | {"schema": SCHEMA}
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -148,12 +175,12 @@ def read_lines(path: Path) -> list[Record]:
 
 
 def publish(records: Iterable[Record], path: Path) -> None:
-    """Merge `records` into the committed file at `path`, a line each: one a (config_hash, seed), the newer wins.
+    """Merge `records` into the committed file at `path`, a line each: one a key, the newer wins.
 
     Lines of one configuration are much alike; git packs them ten to one, so that they need no packing here.
     """
-    merged = {(record.config_hash, record.seed): record for record in (read_lines(path) if path.exists() else [])}
-    merged |= {(record.config_hash, record.seed): record for record in records}
+    merged = {record.key: record for record in (read_lines(path) if path.exists() else [])}
+    merged |= {record.key: record for record in records}
     write_whole(path, "".join(compact(merged[key]) + "\n" for key in sorted(merged)).encode())
 
 
@@ -229,23 +256,11 @@ def _parse(content: bytes, where: str, remedy: str) -> Record:
     with contextlib.suppress(ValueError):
         plain = json.loads(content)
         if isinstance(plain, dict) and plain.get("schema", SCHEMA) != SCHEMA:
-            complaint, remedy = (
-                f"schema {plain['schema']!r}, this kiti reads {SCHEMA}",
-                "use the kiti that wrote it",
-            )
+            complaint = f"schema {plain['schema']!r}, this kiti reads {SCHEMA}"
+            remedy = "use the kiti that wrote it"
+            if plain["schema"] == 1:
+                remedy = "scripts/migrate_records.py brings it up to date"
     raise RecordError(f"{where}: {complaint}; {remedy}")
-
-
-def _last_key(override: str) -> str:
-    return override.split("=", 1)[0].lstrip("+~").split(".")[-1]
-
-
-def _without_places(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _without_places(value) for key, value in node.items() if key not in PLACES}
-    if isinstance(node, list):
-        return [_without_places(value) for value in node]
-    return node
 
 
 def _git(repo: Path, *arguments: str) -> str | None:

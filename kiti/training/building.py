@@ -14,13 +14,15 @@ from pytorch_lightning.plugins.environments import (
 )
 from torch import nn
 
-from kiti.configuration.config import Composed, ConfigError, build_model
+from kiti.configuration.compose import Composed, build_model
+from kiti.configuration.explain import ConfigError
 from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
 from kiti.storage.run_dirs import local_world_size, world_size
 from kiti.tasks.task import Task
 from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost
+from kiti.training.callbacks.curves import Curves
 
 
 def data(composed: Composed) -> Data:
@@ -62,7 +64,8 @@ def trainer(composed: Composed) -> pl.Trainer:
             f"and is not divisible by {processes}; choose a multiple"
         )
     name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
-    logger = instantiate(node.logger, run_dir=composed.run_dir, name=name) if "_target_" in node.logger else False
+    loggers = [instantiate(node.logger, run_dir=composed.run_dir, name=name)] if "_target_" in node.logger else []
+    curves = Curves()
     # Before checkpointing, so that the last checkpoint contains the averaged network, as the record does.
     averaging = [instantiate(node.averaging)] if "_target_" in node.averaging else []
     return instantiate(
@@ -70,8 +73,8 @@ def trainer(composed: Composed) -> pl.Trainer:
         devices=local_world_size(),
         num_nodes=processes // local_world_size(),
         strategy="ddp" if processes > 1 else "auto",
-        logger=logger,
-        callbacks=[Cost(), *averaging, *instantiate(node.callbacks).values()],
+        logger=[*loggers, curves.logger],
+        callbacks=[Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
         plugins=[_environment(), AtomicCheckpointIO()],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding

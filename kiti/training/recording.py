@@ -1,12 +1,16 @@
 """Writes the record and the weights of a finished run."""
 
+import hashlib
+import math
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning import Callback, Trainer
 from safetensors.torch import save_file
 
-from kiti.configuration.config import Composed
+from kiti.configuration import identity
+from kiti.configuration.compose import Composed
 from kiti.configuration.locations import CHECKOUT
 from kiti.data.data_module import Data
 from kiti.storage import examples, records
@@ -14,6 +18,7 @@ from kiti.storage.run_dirs import finished
 from kiti.tasks.task import Task
 from kiti.training.callbacks import cost
 from kiti.training.callbacks.collision_monitor import CollisionMonitor
+from kiti.training.callbacks.curves import Curves
 from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
 
 WEIGHTS = "weights.safetensors"
@@ -41,6 +46,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
     [clock] = [c for c in callbacks if isinstance(c, cost.Cost)]
     [monitor] = [c for c in callbacks if isinstance(c, CollisionMonitor)]
     [similarity] = [c for c in callbacks if isinstance(c, SimilarityMonitor)]
+    [curves] = [c for c in callbacks if isinstance(c, Curves)]
     device = task.device
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
     sample = trainer.precision_plugin.convert_input(sample)
@@ -52,6 +58,10 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         "scale": composed.scale,
         "config_hash": composed.hash,
         "config": composed.config,
+        "revisions": identity.revisions(composed.checked),
+        "fingerprint": identity.fingerprint(composed.checked),
+        "sources": identity.sources(composed.checked),
+        "lock": records.lock_digest(),
         "git": records.git_state(CHECKOUT),
         "versions": records.package_versions(PACKAGES),
         "device": device.type,
@@ -67,6 +77,8 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         "collisions": monitor.collisions(),
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
+        # What is logged of replicas is the mean of all of them, and no curve of one.
+        "curves": curves.curves() if together == 1 else None,
         "replicas": together,
     }
     logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
@@ -79,25 +91,33 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         own = weights if task.replicas is None else {name: w[replica : replica + 1] for name, w in weights.items()}
         run_dir.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
+        metrics = logged | task.of_replica[replica]
         if example := {**task.example, **similarity.heatmaps(replica)}:
             examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
         fingerprint = data.fingerprint_of(replica)
         made.append(
             records.Record(
                 seed=seed,
-                overrides=_overrides(seed, together),
+                overrides=identity.without_places(composed.checked, _overrides(seed, together)),
                 data=records.DataState(
                     content=fingerprint["content"],
                     recipe=fingerprint.get("recipe"),
                     split=split,
                     stand_in=data.stand_in,
                 ),
-                metrics=logged | task.of_replica[replica],
+                metrics=metrics,
+                state="finished" if all(map(math.isfinite, metrics.values())) else "diverged",
+                weights=_sha256(run_dir / WEIGHTS),
                 **common,
             )
         )
         records.write(made[-1], run_dir)
     return made
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _overrides(seed: int, together: int) -> list[str]:

@@ -11,6 +11,7 @@ def make_record(seed=0, **changes):
         "config_hash": "0123456789ab",
         "config": {"data": {"n_train": 40}, "trainer": {"max_epochs": 2}},
         "overrides": ["experiment=burgers"],
+        "revisions": {"data": 1, "model": 1},
         "git": GitState(commit="c" * 40, dirty=False, diff=""),
         "versions": {"torch": "2.11.0"},
         "data": DataState(content="d1", split="s1"),

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 
-from kiti.configuration.config import Composed
+from kiti.configuration.compose import Composed
 from kiti.storage import records
 from kiti.training import building
 from kiti.training.callbacks.checkpointing import Checkpointing

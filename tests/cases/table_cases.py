@@ -3,7 +3,7 @@
 import yaml
 from record_cases import make_record
 
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.report import sheets, tables
 from kiti.report.table_runs import Archive, plan
 from kiti.storage import records

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.storage import records
 from kiti.storage.run_dirs import LOCKED
 

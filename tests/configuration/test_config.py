@@ -2,13 +2,11 @@
 
 import inspect
 import itertools
-import pkgutil
 import subprocess
 import sys
 import tempfile
 import typing
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,12 +14,16 @@ import torch
 from hydra.utils import get_class, get_object
 
 from kiti.collision.rules import CHOICES
-from kiti.configuration import schema
-from kiti.configuration.config import CONF, ConfigError, compose
-from kiti.configuration.schema import collisions
-from kiti.configuration.schema.nodes import Target
+from kiti.configuration.compose import compose
+from kiti.configuration.explain import ConfigError
+from kiti.configuration.locations import CONF
+from kiti.configuration.schema import CollisionDefaults
+from kiti.configuration.schema.ko_keys import KOKeys
 from kiti.ko import select
+from kiti.residual_keys import CollidingKeys
 from kiti.training import building
+from kiti.units.keys import DECLARED, UnitKeys
+from kiti.units.registry import import_declarations
 
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(p.stem for p in (CONF / "scale").glob("*.yaml"))
@@ -81,26 +83,22 @@ def test_every_option_of_every_group_composes(group: str) -> None:
         compose([f"experiment={experiment}", f"{group}={option.stem}", *needed(experiment)])
 
 
-def targets() -> list[type[Target]]:
-    modules = [
-        import_module(f"kiti.configuration.schema.{part.name}") for part in pkgutil.iter_modules(schema.__path__)
-    ]
-    named = {id(c): c for module in modules for c in vars(module).values() if isinstance(c, type)}
-    kinds = [c for c in named.values() if issubclass(c, Target)]
-    return [kind for kind in kinds if typing.get_origin(kind.model_fields["target"].annotation) is typing.Literal]
+def declarations() -> list[type[UnitKeys]]:
+    import_declarations()
+    return [keys for keys in DECLARED.values() if keys.__module__.startswith("kiti.")]
 
 
-@pytest.mark.parametrize("kind", targets(), ids=lambda kind: kind.__name__)
-def test_no_key_that_nothing_reads(kind: type[Target]) -> None:
-    """Every field of a target's schema is a parameter of that target, its bases' keyword arguments included."""
-    [name] = typing.get_args(kind.model_fields["target"].annotation)
+@pytest.mark.parametrize("kind", declarations(), ids=lambda kind: kind.__name__)
+def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
+    """Every field of a declaration is a parameter of what it builds, its bases' keyword arguments included."""
+    name = kind.builds
     target = get_object(name)
     parameters = dict(inspect.signature(target).parameters)
     if inspect.isclass(target) and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for base in get_class(name).__mro__[1:]:
             parameters |= inspect.signature(base.__init__).parameters
     keys = set(kind.model_fields) - {"target", "partial"}
-    if kind is schema.KO:
+    if kind is KOKeys:
         keys.remove("neurons")  # name patterns; the task selects the parameters they name
     assert keys <= set(parameters), f"{name} reads none of {keys - set(parameters)}"
 
@@ -174,13 +172,13 @@ def test_the_model_says_which_residual_fits(overrides: list[str], said: str, res
     assert "\n" not in str(error.value)
 
 
-COLLIDING = [kind for kind in targets() if issubclass(kind, collisions.Colliding)]
+COLLIDING = [kind for kind in declarations() if issubclass(kind, CollidingKeys)]
 
 
 @pytest.mark.parametrize("kind", COLLIDING, ids=lambda kind: kind.__name__)
-def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[Target]) -> None:
+def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[UnitKeys]) -> None:
     """The same keys; the same defaults, but for those that an experiment has of its own; the same choices."""
-    [name] = typing.get_args(kind.model_fields["target"].annotation)
+    name = kind.builds
     parameters = inspect.signature(get_object(name)).parameters
     [node] = [
         node
@@ -191,7 +189,7 @@ def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[Target]) 
     assert set(kind.model_fields) - {"target", "partial"} == set(parameters)
     for key, parameter in parameters.items():
         field = kind.model_fields[key]
-        if key not in schema.CollisionDefaults.model_fields:
+        if key not in CollisionDefaults.model_fields:
             assert node[key] == parameter.default, key
         assert field.is_required() or field.default == parameter.default, key
         if typing.get_origin(field.annotation) is typing.Literal:

@@ -9,7 +9,7 @@ from run_cases import Killed, SaveAndKill, add_callback, same_result
 
 from kiti.cli.evaluate_command import evaluate
 from kiti.cli.train_command import train
-from kiti.configuration.config import Composed, compose
+from kiti.configuration.compose import Composed, compose
 from kiti.storage import examples, records
 
 # Burgers is what tests/test_runs.py runs.

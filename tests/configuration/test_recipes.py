@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from kiti.configuration.config import Composed, compose
+from kiti.configuration.compose import Composed, compose
 
 # Wightman, Touvron, Jégou: ResNet strikes back. arXiv:2110.00476, Table 2, column A2. No command of its authors
 # was found: the values were held against those who trained by A2, and against timm v0.5.4, the first release after it.

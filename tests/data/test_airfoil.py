@@ -7,7 +7,8 @@ import pytest
 import torch
 from meshgraphnets_cases import META, trajectory, write
 
-from kiti.configuration.config import ConfigError, compose
+from kiti.configuration.compose import compose
+from kiti.configuration.explain import ConfigError
 from kiti.data.airfoil import AirfoilData
 from kiti.data.airfoil_euler import AirfoilEulerData
 from kiti.pde.airfoil_flow import airfoil_flows

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from kiti.cli.evaluate_command import evaluate
 from kiti.cli.train_command import train
-from kiti.configuration.config import Composed, compose
+from kiti.configuration.compose import Composed, compose
 from kiti.data import DataError
 from kiti.data.imagenet import ImageNetData
 from kiti.models.convnext import build_convnext

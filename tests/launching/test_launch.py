@@ -15,7 +15,7 @@ from record_cases import make_record
 from rich.console import Console
 
 from kiti.cli.table_command import main
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.launching import launch as launching
 from kiti.launching.launch import Run, launch
 from kiti.report.table_runs import TableRun

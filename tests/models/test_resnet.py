@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
-from kiti.configuration.config import CONF
+from kiti.configuration.locations import CONF
 from kiti.models.resnet import build_resnet, open_seam
 from kiti.residual import Add, KITIResidual
 

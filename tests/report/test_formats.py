@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from table_cases import KITI, TABLE, VANILLA, build, recorded, save
 
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.report import formats, tables
 from kiti.storage import records
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from table_cases import KITI, TABLE, VANILLA, build, lines_of, recorded, save
 
-from kiti.configuration.config import ConfigError, compose
+from kiti.configuration.compose import compose
+from kiti.configuration.explain import ConfigError
 from kiti.report import formats, tables
 from kiti.report.table_runs import aggregate
 from kiti.storage import records

@@ -11,7 +11,7 @@ import pytest
 from record_cases import make_record
 
 from kiti.storage import records
-from kiti.storage.records import GitState, RecordError
+from kiti.storage.records import Curve, GitState, RecordError
 
 
 def test_round_trip(tmp_path):
@@ -76,7 +76,8 @@ def change(content, **changes):
         (lambda content: "", "Invalid JSON"),
         (lambda content: "[]", "record"),
         (lambda content: change(content, metrics=...), "metrics: Field required"),
-        (lambda content: change(content, schema=2), "schema 2, this kiti reads 1; use the kiti that wrote it"),
+        (lambda content: change(content, schema=3), "schema 3, this kiti reads 2; use the kiti that wrote it"),
+        (lambda content: change(content, schema=1), "schema 1, this kiti reads 2; scripts/migrate_records.py"),
         (lambda content: change(content, seed="first"), "seed: Input should be a valid integer"),
         (lambda content: change(content, extra=1), "extra"),
     ],
@@ -96,23 +97,27 @@ def test_a_missing_record_is_named(tmp_path):
         records.read(tmp_path / "gone" / "record.json")
 
 
-def test_compact_names_no_folder_and_hashes_the_diff():
+def test_compact_hashes_the_diff_and_leaves_out_the_sources():
     record = make_record(
-        config={
-            "data": {"n_train": 1, "data_dir": "/home/me/data"},
-            "runs_dir": "/home/me/runs",
-            "list": [{"data_dir": 1}],
-        },
-        overrides=["experiment=burgers", "data_dir=/home/me/data", "+runs_dir=/home/me/runs"],
         git=GitState(commit="c" * 40, dirty=True, diff="--- /home/me/x"),
+        fingerprint={"data": "0123456789ab"},
+        sources={"kiti.data.burgers": "ba9876543210"},
+        curves={"train/loss": Curve([1, 2], [0.5, math.nan])},
     )
     line = records.compact(record)
     assert "/home/me" not in line
     assert "\n" not in line
     plain = json.loads(line)
     assert plain["git"]["diff"].startswith("sha256:")
-    assert plain["config"] == {"data": {"n_train": 1}, "list": [{}]}
-    assert plain["overrides"] == ["experiment=burgers"]
+    assert plain["fingerprint"] == {"data": "0123456789ab"}
+    assert "sources" not in plain
+    assert plain["curves"]["train/loss"]["values"] == [0.5, None]
+
+
+def test_a_repetition_of_a_run_is_kept_beside_it(tmp_path):
+    path = tmp_path / "burgers-smoke.jsonl"
+    records.publish([make_record(), make_record(replicate="other machine")], path)
+    assert [record.replicate for record in records.read_lines(path)] == [None, "other machine"]
 
 
 def test_publishing_merges_by_configuration_and_seed(tmp_path):

@@ -19,7 +19,7 @@ from run_cases import add_callback
 from torch import Tensor
 
 from kiti.cli.train_command import train
-from kiti.configuration.config import compose
+from kiti.configuration.compose import compose
 from kiti.residual import Residual
 from kiti.storage import records
 from kiti.tasks.task import Task

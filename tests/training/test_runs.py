@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, Trainer
 from run_cases import Killed, SaveAndKill, add_callback, same_result
 
 from kiti.cli.train_command import train
-from kiti.configuration.config import Composed, compose
+from kiti.configuration.compose import Composed, compose
 from kiti.storage import records
 from kiti.storage import run_dirs as runs
 from kiti.training.callbacks.checkpointing import Checkpointing, Stopped

@@ -1,30 +1,52 @@
-"""Every key of every configuration: its type, its range, and the value at which it changes nothing.
+"""`Config`, one run: every key with its type, its range and whether it belongs to the run's identity.
 
-Hydra composes, this file says what a composition may hold. It is plain pydantic, so that a typing error, a wrong
-type or a value out of range is one line within a second, before torch is even imported. One class stands for one
-`_target_`; a test holds its fields to the target's signature, so the two cannot drift apart.
-
-A field's default here is the value that leaves a result as it was before the field existed. It is left out of
-the configuration's hash; so a later key does not orphan the records of earlier runs, and a default, once shipped,
-is never changed.
+Hydra composes, this says what a composition may hold. It is plain pydantic, so that a typing error, a wrong type or a
+value out of range is one line within a second, before torch is even imported. The nodes that build something are
+described by `kiti.units.keys` and the declarations beside each unit.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, Tag, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, create_model, model_validator
 
-from kiti.configuration.schema.callbacks_and_loggers import Callbacks, Log
-from kiti.configuration.schema.collisions import KO, Residual
-from kiti.configuration.schema.datasets import Data
-from kiti.configuration.schema.learning import ExponentialAverage, Optimizer, Scheduler, Task, Trainer
-from kiti.configuration.schema.networks import Model
-from kiti.configuration.schema.nodes import TAGS, Absent, Fraction, Nothing, Strict, given_or_none
+from kiti.configuration.schema.callback_keys import Callbacks, LoggerKeys
+from kiti.configuration.schema.optimizer_keys import AveragingKeys, OptimizerKeys, SchedulerKeys, TrainerKeys
+from kiti.units.keys import (
+    Absent,
+    CollisionKeys,
+    DataKeys,
+    Fraction,
+    ModelKeys,
+    NotHashed,
+    NotRecorded,
+    Place,
+    ResidualKeys,
+    Strict,
+    TaskKeys,
+    UnitKeys,
+)
+from kiti.units.registry import keys_of
 
-# Records hashed these classes under the import paths that they had.
-_HASHED_AS = {
-    "kiti.tasks.schedules.WarmupCosine": "kiti.schedules.WarmupCosine",
-    "kiti.training.averaging.ExponentialAverage": "kiti.averaging.ExponentialAverage",
+GROUPS: dict[str, type[UnitKeys]] = {
+    "data": DataKeys,
+    "model": ModelKeys,
+    "task": TaskKeys,
+    "residual": ResidualKeys,
+    "collision": CollisionKeys,
+    "optimizer": OptimizerKeys,
+    "scheduler": SchedulerKeys,
+    "averaging": AveragingKeys,
+    "trainer": TrainerKeys,
+    "logger": LoggerKeys,
 }
+"""What the option of a group is declared as."""
+OPTIONAL = {"collision", "scheduler", "averaging", "logger"}
+
+
+class GroupError(ValueError):
+    """What is wrong with the option of a group, in one line."""
 
 
 class Calibration(Strict):
@@ -47,27 +69,27 @@ class CollisionDefaults(Strict):
 class Config(Strict):
     """One run."""
 
-    experiment: str
-    scale: Literal["paper", "laptop", "smoke"]
-    seed: NonNegativeInt
-    replicas: PositiveInt
-    resume: Literal["auto", "never"]
-    collision_defaults: CollisionDefaults
-    neurons: list[str]
-    runs_dir: str
-    data_dir: str
-    data: Data
-    model: Model
-    task: Task
-    residual: Residual
-    collision: Annotated[Annotated[KO, Tag(TAGS[0])] | Nothing, given_or_none]
-    optimizer: Optimizer
-    scheduler: Annotated[Annotated[Scheduler, Tag(TAGS[0])] | Nothing, given_or_none]
-    averaging: Annotated[Annotated[ExponentialAverage, Tag(TAGS[0])] | Nothing, given_or_none] = Absent()
-    trainer: Trainer
-    logger: Annotated[Annotated[Log, Tag(TAGS[0])] | Nothing, given_or_none]
-    callbacks: Callbacks
-    calibration: Calibration | None = None
+    experiment: NotHashed[str]
+    scale: NotHashed[Literal["paper", "laptop", "smoke"]]
+    seed: NotRecorded[NonNegativeInt]
+    replicas: NotRecorded[PositiveInt]
+    resume: NotHashed[Literal["auto", "never"]]
+    collision_defaults: NotHashed[CollisionDefaults]
+    neurons: NotHashed[list[str]]
+    runs_dir: Place[str]
+    data_dir: Place[str]
+    data: DataKeys
+    model: ModelKeys
+    task: TaskKeys
+    residual: ResidualKeys
+    collision: CollisionKeys | Absent
+    optimizer: OptimizerKeys
+    scheduler: SchedulerKeys | Absent
+    averaging: AveragingKeys | Absent
+    trainer: TrainerKeys
+    logger: NotHashed[LoggerKeys | Absent]
+    callbacks: NotHashed[Callbacks]
+    calibration: NotHashed[Calibration | None] = None
 
     @model_validator(mode="after")
     def _data_model_and_task_mean_the_same(self) -> "Config":
@@ -93,23 +115,41 @@ class Config(Strict):
         """Whether one process can train many seeds side by side."""
         return hasattr(self.model, "replicas")
 
-    def identity(self) -> dict:
-        """What determines the result, seed aside: the part of the configuration that is hashed.
+    def units(self) -> dict[str, UnitKeys]:
+        """The chosen option of each group that has one."""
+        nodes = {group: getattr(self, group) for group in GROUPS}
+        return {group: node for group, node in nodes.items() if isinstance(node, UnitKeys)}
 
-        Places, loggers, progress and the kind of machine are left out, and so is every key at its neutral default.
-        """
-        learning = {"data", "model", "task", "residual", "collision", "optimizer", "scheduler", "averaging", "trainer"}
-        elsewhere = {
-            "data": {"data_dir", "seed", "path", "replicas", "workers", "eval_batch_size"},
-            "model": {"seed", "replicas", "resolution"},
-            "collision": {"seed"},
-            "trainer": {"accelerator"},
-            "residual": {"implementation"},
-        }
-        found = self.model_dump(mode="json", by_alias=True, include=learning, exclude=elsewhere, exclude_defaults=True)
-        for node in found.values():
-            if node.get("_target_") in _HASHED_AS:
-                node["_target_"] = _HASHED_AS[node["_target_"]]
-        if "neurons" in found["collision"]:
-            found["collision"]["params"] = found["collision"].pop("neurons")  # its name until records are migrated
-        return found
+
+def validated(plain: Mapping[str, Any]) -> Config:
+    """`plain` as a Config whose groups are what their `_target_` declares.
+
+    Raises:
+        GroupError: a group has no option, or one that is not declared or of another group.
+        pydantic.ValidationError: anything else that is wrong.
+    """
+    return _config(tuple(_declared(group, plain.get(group)) for group in GROUPS)).model_validate(plain)
+
+
+@cache
+def _config(options: tuple[type[Strict], ...]) -> type[Config]:
+    fields: dict[str, Any] = {}
+    for group, option in zip(GROUPS, options, strict=True):
+        roles = Config.model_fields[group].metadata
+        fields[group] = (Annotated[option, *roles] if roles else option, ...)
+    return create_model("Config", __base__=Config, **fields)
+
+
+def _declared(group: str, node: Any) -> type[Strict]:
+    if node == {} and group in OPTIONAL:
+        return Absent
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise GroupError(f"{group}: no _target_; choose one with {group}=<option>, options stand in conf/{group}/")
+    try:
+        keys = keys_of(node["_target_"])
+    except ValueError as error:
+        raise GroupError(f"{group}._target_: {error}") from error
+    if not issubclass(keys, GROUPS[group]):
+        of = next((name for name, base in GROUPS.items() if issubclass(keys, base)), "another group")
+        raise GroupError(f"{group}._target_={node['_target_']}: belongs to {of}; choose one with {group}=<option>")
+    return keys

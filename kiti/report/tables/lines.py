@@ -68,7 +68,13 @@ def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) 
         for line in _lines(filled, rows, metric)
     ]
     found = [one for row in rows for one in row.records.values()]
-    return Table(name, spec, scale, lines, notes(spec, scale, plan, found))
+    outdated = {
+        record.key: record
+        for row in rows
+        if not row.records
+        for record in archive.outdated(plan[row_overrides(row.row.run_at(scale), scale, spec.scales[scale])])
+    }
+    return Table(name, spec, scale, lines, notes(spec, scale, plan, found, list(outdated.values())))
 
 
 def shown(table: Table) -> dict[tuple[str, str], StoredRecord]:

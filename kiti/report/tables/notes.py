@@ -1,28 +1,37 @@
 """The notes below a table: what its numbers are, and which runs they come from."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from kiti.configuration.config import Composed, compose
+from kiti.configuration.compose import Composed, compose
 from kiti.report import formats
 from kiti.report.sheets import TableSpec
 from kiti.report.table_runs import Overrides, Plan, StoredRecord, TableRun, differences, row_overrides
+from kiti.storage.records import Record
 
 PAPER = "paper"
 
 
-def notes(spec: TableSpec, scale: str, plan: Plan, found: Sequence[StoredRecord]) -> list[str]:
-    """The note of the YAML file, the scale, the seeds and statistics, and the origin of the records."""
+def notes(
+    spec: TableSpec, scale: str, plan: Plan, found: Sequence[StoredRecord], outdated: Sequence[Record]
+) -> list[str]:
+    """The note of the YAML file, the scale, the seeds and statistics, and the origin of the records.
+
+    `outdated` are records of the same configurations that are not used, as a unit's revision has changed since.
+    """
+    printed = any(row.is_printed for row in spec.rows)
+    warning = "" if scale == PAPER else f" and are not comparable with numbers at scale {scale}"
     sentences = [
         *([spec.note.strip()] if spec.note else []),
         _scale_note(spec, scale, plan),
+        *([f"Published numbers come from the paper's own protocol{warning}."] if printed else []),
         f"Seeds {_ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
         "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
         "two-sided paired t-test, not corrected for the number of rows.",
         _records_note(found),
+        *_code_notes([one.record for one in found]),
+        *_outdated_notes(outdated),
     ]
-    if any(row.is_printed for row in spec.rows):
-        warning = "" if scale == PAPER else f" and are not comparable with numbers at scale {scale}"
-        sentences.insert(-2, f"Published numbers come from the paper's own protocol{warning}.")
     return [" ".join(note.split()) for note in sentences]
 
 
@@ -56,6 +65,31 @@ def _scale_note(spec: TableSpec, scale: str, plan: Plan) -> str:
         ]
         differing.append(f"{experiment} differs from scale paper (in brackets) in {', '.join(keys) or 'nothing'}")
     return f"Scale {scale}: {'; '.join(differing)}."
+
+
+def _code_notes(records: Sequence[Record]) -> list[str]:
+    """Which units' source differs among records that are averaged or compared; `unknown` is that of old records."""
+    versions: dict[tuple[str, str], Counter[str]] = {}
+    for record in records:
+        for group in record.config:
+            unit = record.config[group].get("unit") if isinstance(record.config[group], Mapping) else None
+            if unit and group in record.revisions:
+                known = (record.fingerprint or {}).get(group, "unknown")
+                versions.setdefault((group, unit), Counter())[known] += 1
+    return [
+        f"Code: the records of {group}={unit} come from {len(counted)} versions of its source, of one revision: "
+        + ", ".join(f"{version} ({number})" for version, number in sorted(counted.items()))
+        + "."
+        for (group, unit), counted in versions.items()
+        if len(counted) > 1
+    ]
+
+
+def _outdated_notes(records: Sequence[Record]) -> list[str]:
+    if not records:
+        return []
+    of = sorted({f"{group} {revision}" for record in records for group, revision in record.revisions.items()})
+    return [f"Not used: {len(records)} records of other revisions ({', '.join(of)}); --run makes these runs anew."]
 
 
 def _records_note(found: Sequence[StoredRecord]) -> str:

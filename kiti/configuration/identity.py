@@ -1,0 +1,97 @@
+"""Which run a configuration is: what is hashed, what a record keeps, which revisions and which sources stand behind it.
+
+Each field says by its `Role` what it is to the identity; `kiti.units.keys` has the roles.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from kiti.configuration.schema import Config
+from kiti.units.keys import Role, Strict, UnitKeys
+from kiti.units.registry import plugin_of
+from kiti.units.sources import digest, file_digest, files_of
+
+Revisions = dict[str, int | str]
+
+
+def config_hash(config: Config) -> str:
+    """12 hex digits over everything that determines the result but the seed.
+
+    A target enters by its name, and with its revisions. A key at its neutral default is left out.
+    """
+    hashed = _plain(config, set(Role), defaults=False) | {"revisions": revisions(config)}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """The configuration as a record keeps it: without the seed and the places of this machine."""
+    return _plain(config, {Role.NOT_RECORDED, Role.PLACE}, defaults=True)
+
+
+def without_places(config: Config, overrides: Iterable[str]) -> list[str]:
+    """The overrides but those that say where things are on this machine."""
+    places = {f"{path}" for path in _places(config)}
+    return [text for text in overrides if text.split("=", 1)[0].lstrip("+~") not in places]
+
+
+def revisions(config: Config) -> Revisions:
+    """The revisions of the units that were declared with one; of a plug-in's, the digest of its sources.
+
+    By group, and by group and name for what is counted within one: `residual`, `residual.collide`.
+    """
+    found: Revisions = {}
+    for group, unit in _hashed_units(config).items():
+        if plugin_of(unit.target):
+            found[group] = digest(files_of(unit.target))
+            continue
+        for name, number in unit.revisions().items():
+            found[group if name == "revision" else f"{group}.{name}"] = number
+    return dict(sorted(found.items()))
+
+
+def fingerprint(config: Config) -> dict[str, str]:
+    """By group, a digest of the source files behind its unit."""
+    files = {group: files_of(unit.target) for group, unit in _hashed_units(config).items()}
+    return {group: digest(found) for group, found in files.items() if found}
+
+
+def sources(config: Config) -> dict[str, str]:
+    """By module, the digest of every source file behind the units."""
+    files = {name: path for unit in _hashed_units(config).values() for name, path in files_of(unit.target).items()}
+    return {name: file_digest(path) for name, path in sorted(files.items())}
+
+
+def _hashed_units(config: Config) -> dict[str, UnitKeys]:
+    fields = Config.model_fields
+    return {group: unit for group, unit in config.units().items() if _role(fields[group].metadata) is None}
+
+
+def _role(metadata: list[Any]) -> Role | None:
+    return next((one for one in metadata if isinstance(one, Role)), None)
+
+
+def _plain(node: Strict, left_out: set[Role], defaults: bool) -> dict[str, Any]:
+    """The node as JSON would have it, without the fields that have one of the roles."""
+    found: dict[str, Any] = {"unit": node.name} if isinstance(node, UnitKeys) else {}
+    for key, field in type(node).model_fields.items():
+        value = getattr(node, key)
+        if key in {"target", "partial"} or _role(field.metadata) in left_out:
+            continue
+        if not defaults and value == field.get_default(call_default_factory=True):
+            continue
+        found[key] = (
+            _plain(value, left_out, defaults)
+            if isinstance(value, Strict)
+            else node.model_dump(mode="json", include={key})[key]
+        )
+    return found
+
+
+def _places(node: Strict, prefix: str = "") -> Iterable[str]:
+    for key, field in type(node).model_fields.items():
+        if _role(field.metadata) is Role.PLACE:
+            yield prefix + key
+        if isinstance(value := getattr(node, key), Strict):
+            yield from _places(value, f"{prefix}{key}.")

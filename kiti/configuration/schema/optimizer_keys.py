@@ -1,0 +1,118 @@
+"""The groups `optimizer`, `scheduler`, `averaging` and `trainer`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from kiti.units.keys import Factory, Fraction, NotHashed, UnitKeys
+
+
+class OptimizerKeys(UnitKeys):
+    """The group `optimizer`."""
+
+
+class SchedulerKeys(UnitKeys):
+    """The group `scheduler`."""
+
+
+class AveragingKeys(UnitKeys):
+    """The group `averaging`."""
+
+
+class AdamKeys(Factory, OptimizerKeys):
+    builds = "torch.optim.Adam"
+    name = "adam"
+    lr: PositiveFloat
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    weight_decay: NonNegativeFloat
+
+
+class AdamWKeys(Factory, OptimizerKeys):
+    builds = "torch.optim.AdamW"
+    name = "adamw"
+    lr: PositiveFloat
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    weight_decay: NonNegativeFloat
+
+
+class LambKeys(Factory, OptimizerKeys):
+    builds = "timm.optim.Lamb"
+    name = "lamb"
+    lr: PositiveFloat
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    eps: PositiveFloat
+    weight_decay: NonNegativeFloat
+    max_grad_norm: PositiveFloat | None
+
+
+class SGDKeys(Factory, OptimizerKeys):
+    builds = "torch.optim.SGD"
+    name = "sgd"
+    lr: PositiveFloat
+    momentum: NonNegativeFloat
+    weight_decay: NonNegativeFloat
+    nesterov: bool = False
+
+
+class StepLRKeys(Factory, SchedulerKeys):
+    builds = "torch.optim.lr_scheduler.StepLR"
+    name = "step"
+    step_size: PositiveInt
+    gamma: PositiveFloat
+
+
+class MultiStepLRKeys(Factory, SchedulerKeys):
+    builds = "torch.optim.lr_scheduler.MultiStepLR"
+    name = "multistep"
+    milestones: Annotated[list[PositiveInt], Field(min_length=1)]
+    gamma: PositiveFloat
+
+
+class CosineAnnealingLRKeys(Factory, SchedulerKeys):
+    builds = "torch.optim.lr_scheduler.CosineAnnealingLR"
+    name = "cosine"
+    T_max: PositiveInt
+    eta_min: NonNegativeFloat
+
+
+class OneCycleLRKeys(Factory, SchedulerKeys):
+    builds = "torch.optim.lr_scheduler.OneCycleLR"
+    name = "one_cycle"
+    max_lr: PositiveFloat
+    pct_start: Fraction
+    div_factor: PositiveFloat
+    final_div_factor: PositiveFloat
+
+
+class WarmupCosineKeys(Factory, SchedulerKeys):
+    builds = "kiti.tasks.schedules.WarmupCosine"
+    name = "warmup_cosine"
+    epochs: PositiveInt
+    warmup_epochs: NonNegativeInt
+    warmup_lr: NonNegativeFloat
+    min_lr: NonNegativeFloat
+    under_warmup: bool
+    each: Literal["epoch", "step"]
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "WarmupCosineKeys":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs={self.warmup_epochs} leaves no epoch of {self.epochs} for the cosine")
+        return self
+
+
+class ExponentialAverageKeys(AveragingKeys):
+    builds = "kiti.training.averaging.ExponentialAverage"
+    name = "ema"
+    decay: Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainerKeys(UnitKeys):
+    builds = "pytorch_lightning.Trainer"
+    name = "lightning"
+    max_epochs: PositiveInt
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+    gradient_clip_val: PositiveFloat | None = None
+    accumulate_grad_batches: PositiveInt = 1
+    deterministic: bool = False
+    accelerator: NotHashed[Literal["auto", "cpu", "gpu"]]

@@ -1,0 +1,30 @@
+"""The keys of `data=airfoil_euler`."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from kiti.data.mesh_frames_keys import MeshFramesKeys
+from kiti.units.keys import Interval
+
+
+class AirfoilEulerKeys(MeshFramesKeys):
+    builds = "kiti.data.airfoil_euler.AirfoilEulerData"
+    name = "airfoil_euler"
+    spacing: PositiveFloat
+    mach: Interval
+    degrees: Interval
+    flows_per_airfoil: PositiveInt
+    surface_size: Annotated[float, Field(ge=0.002, le=0.2)]
+    growth: PositiveFloat
+    radius: Annotated[float, Field(gt=1)]
+    data_seed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _intervals_hold_flows(self) -> "AirfoilEulerKeys":
+        for name, (least, most) in {"mach": self.mach, "degrees": self.degrees}.items():
+            if not least <= most:
+                raise ValueError(f"{name}={[least, most]}: the least comes first")
+        if not self.mach[0] > 0:
+            raise ValueError(f"mach={self.mach}: a flow must move")
+        return self

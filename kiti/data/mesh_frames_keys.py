@@ -1,0 +1,13 @@
+"""What flows on irregular points have in common."""
+
+from pydantic import PositiveInt
+
+from kiti.data.in_memory_keys import InMemoryKeys
+from kiti.units.keys import Place
+
+
+class MeshFramesKeys(InMemoryKeys):
+    data_dir: Place[str]
+    frames_in: PositiveInt
+    frames_out: PositiveInt
+    kind = "flows on irregular points"

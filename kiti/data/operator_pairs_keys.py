@@ -1,0 +1,19 @@
+"""What pairs of functions on a grid have in common."""
+
+from pydantic import PositiveInt
+
+from kiti.data.in_memory_keys import InMemoryKeys
+
+
+class OperatorPairsKeys(InMemoryKeys):
+    resolution: PositiveInt
+    test_resolution: PositiveInt | None = None
+    kind = "pairs of functions"
+
+
+def check_resolutions(data: OperatorPairsKeys, grid: int) -> None:
+    """ValueError unless the resolutions divide the solver's `grid`."""
+    for name in ("resolution", "test_resolution"):
+        points = getattr(data, name)
+        if points is not None and grid % points:
+            raise ValueError(f"{name}={points} does not divide grid={grid}")

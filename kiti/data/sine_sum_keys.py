@@ -1,0 +1,23 @@
+"""The keys of `data=sine_sum`."""
+
+from pydantic import PositiveInt, model_validator
+
+from kiti.data.in_memory_keys import InMemoryKeys
+from kiti.units.keys import NotRecorded
+
+
+class SineSumKeys(InMemoryKeys):
+    builds = "kiti.data.sine_sum.SineSumData"
+    name = "sine_sum"
+    d: PositiveInt
+    replicas: NotRecorded[PositiveInt]
+    kind = "points of a function"
+
+    @model_validator(mode="after")
+    def _replicas_see_all_points(self) -> "SineSumKeys":
+        if self.replicas > 1 and self.batch_size < self.n_train:
+            raise ValueError(
+                f"replicas={self.replicas} are cut into batches alike, so that none would be what its seed makes it; "
+                f"batch_size={self.n_train} takes all points"
+            )
+        return self

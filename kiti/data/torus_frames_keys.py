@@ -1,0 +1,20 @@
+"""What frames on the torus have in common."""
+
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+
+from kiti.data.operator_pairs_keys import OperatorPairsKeys, check_resolutions
+from kiti.units.keys import Place
+
+
+class TorusFramesKeys(OperatorPairsKeys):
+    data_dir: Place[str]
+    grid: PositiveInt
+    frames_in: PositiveInt
+    frames_out: PositiveInt
+    data_seed: NonNegativeInt
+    kind = "frames on a grid"
+
+    @model_validator(mode="after")
+    def _resolutions_divide_the_grid(self) -> "TorusFramesKeys":
+        check_resolutions(self, self.grid)
+        return self

@@ -1,0 +1,60 @@
+"""The keys of the residual kinds in `kiti.residual`."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from kiti.collision.rules import Implementation, Layout, MaxOver, Reduction, Rules
+from kiti.units.keys import Factory, Finite, Fraction, NotHashed, ResidualKeys
+
+
+class AddKeys(Factory, ResidualKeys):
+    builds = "kiti.residual.Add"
+    name = "add"
+    dt: Finite
+
+
+class DropoutKeys(Factory, ResidualKeys):
+    builds = "kiti.residual.Dropout"
+    name = "dropout"
+    dt: Finite
+    p: Annotated[float, Field(ge=0, lt=1)]
+
+
+class CollidingKeys(ResidualKeys):
+    """What the residual kinds that collide have in common: `Rules`, and the axis.
+
+    Only what was added later has a default here (see `kiti.units.keys`).
+    """
+
+    collision_heads: PositiveInt
+    coll_coef: Fraction
+    dt: Finite
+    layout: Layout
+    system_axis: int
+    position_update: bool
+    reduction: Reduction
+    max_over: MaxOver = Rules.max_over  # type: ignore[assignment]
+    implementation: NotHashed[Implementation] = Rules.implementation  # type: ignore[assignment]
+
+    @classmethod
+    def revisions(cls) -> dict[str, int]:
+        return {"revision": cls.revision, "collide": Rules.revision}
+
+
+class KITIResidualKeys(Factory, CollidingKeys):
+    builds = "kiti.residual.KITIResidual"
+    name = "kiti"
+    detach_collision: bool
+
+
+class MatchedNoiseKeys(Factory, CollidingKeys):
+    builds = "kiti.residual.MatchedNoise"
+    name = "noise"
+
+
+class AccelerationChainKeys(CollidingKeys):
+    builds = "kiti.residual.AccelerationChain"
+    name = "kiti_acceleration"
+    v0_scale: NonNegativeFloat
+    drift_in_eval: bool

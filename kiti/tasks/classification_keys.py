@@ -1,0 +1,10 @@
+"""The keys of `task=classification`."""
+
+from kiti.units.keys import Fraction, TaskKeys
+
+
+class ClassificationKeys(TaskKeys):
+    builds = "kiti.tasks.classification.Classification"
+    name = "classification"
+    label_smoothing: Fraction = 0.0
+    kind = "images"

@@ -1,0 +1,78 @@
+"""Keeps every logged metric at a few dozen steps, so that a record alone can draw the training."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import Logger
+
+from kiti.storage.records import Curve
+
+POINTS = 50  # of a curve in a record
+_MOST = 20 * POINTS  # in memory
+
+
+class Curves(Callback):
+    """Collects what is logged during training; part of a checkpoint, so that a resumed run has whole curves.
+
+    Attributes:
+        logger: to be given to the trainer.
+    """
+
+    def __init__(self) -> None:
+        self.logger = _Memory()
+
+    def curves(self) -> dict[str, Curve]:
+        """By metric: at most `POINTS` points from the first to the last step, evenly spaced among the logged ones."""
+        return {name: _thinned(kept["points"]) for name, kept in sorted(self.logger.kept.items())}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.logger.closed = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": self.logger.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.logger.kept = state["kept"]
+
+
+class _Memory(Logger):
+    """By metric its points, (step, value). Every second one is dropped when there are many: no run fills memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.closed = False
+
+    @property
+    def name(self) -> str:
+        return "curves"
+
+    @property
+    def version(self) -> int:
+        return 0
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            if name != "epoch" and step is not None and not self.closed:
+                self._keep(self.kept.setdefault(name, {"points": [], "every": 1, "seen": 0}), step, float(value))
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    @staticmethod
+    def _keep(kept: dict[str, Any], step: int, value: float) -> None:
+        if kept["seen"] % kept["every"] == 0:
+            kept["points"].append((step, value))
+        kept["seen"] += 1
+        if len(kept["points"]) > _MOST:
+            kept["points"] = kept["points"][::2]
+            kept["every"] *= 2
+
+
+def _thinned(points: list[tuple[int, float]]) -> Curve:
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(POINTS, len(points))).round().astype(int))
+    # Six digits draw a curve; seventeen would make the committed records twice as large.
+    return Curve([points[at][0] for at in chosen], [float(f"{points[at][1]:.6g}") for at in chosen])

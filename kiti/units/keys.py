@@ -1,0 +1,141 @@
+"""The base classes of declarations: the keys of a configuration's node with their ranges, a name and a revision.
+
+A declaration is plain pydantic without torch, so that a wrong key or value is one line within a second. Its fields are
+the keyword arguments of what it `builds`; a test holds the two to each other.
+
+A field's default is the value that leaves a result as it was before the field existed. It is left out of the hash, so
+a later key does not orphan the records of earlier runs; a default, once shipped, is never changed.
+"""
+
+from enum import Enum
+from math import isfinite
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
+
+Value = TypeVar("Value")
+
+
+class Role(Enum):
+    """What a field is to a run's identity; a field without one determines the result, and is hashed and recorded."""
+
+    NOT_HASHED = "recorded, but without influence on the result"
+    NOT_RECORDED = "neither: the seed, what follows from other keys, how quickly data are read"
+    PLACE = "neither, and overrides of it are not recorded: where things are on one machine"
+
+
+NotHashed = Annotated[Value, Role.NOT_HASHED]
+NotRecorded = Annotated[Value, Role.NOT_RECORDED]
+Place = Annotated[Value, Role.PLACE]
+
+
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, AfterValidator(_finite)]
+Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+
+
+class Strict(BaseModel):
+    """A node in which an unknown key and a value of another type are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+
+class Absent(Strict):
+    """The option `none` of a group: an empty node."""
+
+
+class UnitKeys(Strict):
+    """A node that hydra.utils.instantiate builds. A subclass with `builds` declares that target.
+
+    Attributes:
+        builds: the dotted name that stands as `_target_` in YAML.
+        name: stands for it in hashes and records; it stays when the class moves.
+        revision: counts the changes that moved numbers. It is hashed: records of another revision are not reused.
+    """
+
+    builds: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    revision: ClassVar[int] = 1
+    target: str = Field(alias="_target_")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if "builds" in vars(cls):
+            DECLARED[cls.builds] = cls
+
+    @field_validator("target")
+    @classmethod
+    def _is_what_this_declares(cls, target: str) -> str:
+        if target != cls.builds:
+            raise ValueError(f"{cls.builds} is needed here")
+        return target
+
+    @classmethod
+    def revisions(cls) -> dict[str, int]:
+        """All that counts changes of this unit, by what it counts."""
+        return {"revision": cls.revision}
+
+
+DECLARED: dict[str, type[UnitKeys]] = {}
+"""Every declaration that was imported, by its `builds`; `kiti.units.registry` finds the others."""
+
+
+class Factory(Strict):
+    """Added to a unit whose target is called later, with further arguments."""
+
+    partial: Literal[True] = Field(alias="_partial_")
+
+
+class DataKeys(UnitKeys):
+    """The group `data`. `batch_size` is that of all processes together.
+
+    `kind` says what a sample is. Data, model and task of a run must have the same.
+    """
+
+    kind: ClassVar[str]
+    batch_size: PositiveInt
+    seed: NotRecorded[NonNegativeInt]
+
+
+class ModelKeys(UnitKeys):
+    """The group `model`; `kind` as in `DataKeys`. With a key `replicas` one process can train many seeds together."""
+
+    kind: ClassVar[str]
+
+
+class TaskKeys(UnitKeys):
+    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of its metrics."""
+
+    kind: ClassVar[str]
+    evaluation: ClassVar[int] = 1
+    lr_multipliers: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
+
+    @classmethod
+    def revisions(cls) -> dict[str, int]:
+        return {"revision": cls.revision, "evaluation": cls.evaluation}
+
+
+class ResidualKeys(UnitKeys):
+    """The group `residual`."""
+
+
+class CollisionKeys(Factory, UnitKeys):
+    """The group `collision`. `neurons` are name patterns of the weights whose gradients collide."""
+
+    neurons: Annotated[list[str], Field(min_length=1)]
+    seed: NotRecorded[NonNegativeInt]
