@@ -50,7 +50,7 @@ class Rules:
         heads = self.collision_heads
         if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1:
             raise ValueError(f"collision_heads={heads!r}: a positive int is needed, the dimension of a particle")
-        if not isinstance(self.dt, int | float) or isinstance(self.dt, bool) or not math.isfinite(self.dt):
+        if not isinstance(self.dt, int | float) or isinstance(self.dt, bool) or not -math.inf < self.dt < math.inf:
             raise ValueError(f"dt={self.dt!r}: a finite number is needed; the paper uses 1.0")
         if not isinstance(self.position_update, bool):
             raise ValueError(f"position_update={self.position_update!r}: True or False is needed")
