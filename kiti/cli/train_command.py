@@ -34,12 +34,12 @@ def main(composed: Composed) -> None:
                 if aside := set_aside(run_dir):
                     print(f"moved the earlier run to {aside}", file=sys.stderr)
         elif all(finished(run_dir) for run_dir in run_dirs):
-            print("\n".join(_finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
+            print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
             return
         train(composed)
 
 
-def _finished_already(path: Path, composed: Composed) -> str:
+def finished_already(path: Path, composed: Composed) -> str:
     """One line, which names the modules whose source changed since."""
     said = f"finished already: {path}"
     try:

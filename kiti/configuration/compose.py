@@ -154,18 +154,21 @@ def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -
 
     Raises ConfigError where the model has no place for such a residual.
     """
-    node = composed.node
-    target = hydra.utils.get_object(node.model._target_)
-    if "residual" not in inspect.signature(target).parameters:
-        raise ConfigError(
-            f"model._target_={node.model._target_}: takes no argument `residual`, a function that returns the residual "
-            "of one seam; see docs/add-a-benchmark.md"
-        )
-    try:
-        return hydra.utils.instantiate(node.model, residual=residual or hydra.utils.instantiate(node.residual))
-    except InstantiationException as error:
-        from kiti.models.seam import SeamError
+    from kiti.models.seam import SeamError
+    from kiti.residual import Residual
 
+    node, name = composed.node, composed.node.model._target_
+    if "residual" not in inspect.signature(hydra.utils.get_object(name)).parameters:
+        raise ConfigError(f"model._target_={name}: its constructor takes no `residual`; see docs/add-a-benchmark.md")
+    try:
+        model = hydra.utils.instantiate(node.model, residual=residual or hydra.utils.instantiate(node.residual))
+    except InstantiationException as error:
         if isinstance(error.__cause__, SeamError):
             raise ConfigError(str(error.__cause__)) from error
         raise
+    if composed.checked.residual.name != "add" and not any(isinstance(module, Residual) for module in model.modules()):
+        raise ConfigError(
+            f"residual={composed.checked.residual.name}: {name} has no seam; "
+            "where it adds x + v, it needs a module `residual()`; see docs/add-a-benchmark.md"
+        )
+    return model

@@ -7,6 +7,7 @@ import torch
 from scipy.io import loadmat
 from torch import Tensor
 
+from kiti.data import DataError
 from kiti.data.operator_pairs import OperatorPairs, Pair, subsample
 
 FIELDS = ("a", "u")
@@ -44,8 +45,8 @@ class BurgersMat(OperatorPairs):
         fields = _read_fields(self.path)
         rows = len(fields[0])
         if self.n_train + self.n_test > rows:
-            raise ValueError(
-                f"{self.path} has {rows} rows, fewer than n_train + n_test = {self.n_train} + {self.n_test}"
+            raise DataError(
+                f"data.n_train={self.n_train} and data.n_test={self.n_test}: {self.path} has {rows} rows in all"
             )
         a_train, u_train = (subsample(field[: self.n_train], self.resolution) for field in fields)
         a_test, u_test = (subsample(field[rows - self.n_test :], self.test_resolution) for field in fields)
@@ -58,12 +59,12 @@ def _read_fields(path: Path) -> list[Tensor]:
     try:
         contents = loadmat(path, variable_names=FIELDS)
     except NotImplementedError as hdf5:  # how scipy says v7.3
-        raise ValueError(f"{path} is a MATLAB v7.3 (HDF5) file: convert it with MATLAB's save(..., '-v7')") from hdf5
+        raise DataError(f"{path} is a MATLAB v7.3 (HDF5) file: convert it with MATLAB's save(..., '-v7')") from hdf5
     missing = [name for name in FIELDS if name not in contents]
     if missing:
-        raise ValueError(f"{path} has no field {', '.join(missing)}: expected {' and '.join(FIELDS)}")
+        raise DataError(f"{path} has no field {', '.join(missing)}: expected {' and '.join(FIELDS)}")
     fields = [torch.from_numpy(contents[name]).float() for name in FIELDS]
     if fields[0].ndim != 2 or fields[0].shape != fields[1].shape:
         shapes = " and ".join(str(tuple(field.shape)) for field in fields)
-        raise ValueError(f"{path}: a and u must be matrices of one shape, got {shapes}")
+        raise DataError(f"{path}: a and u must be matrices of one shape, got {shapes}")
     return fields

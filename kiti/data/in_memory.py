@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import Any
 
+from kiti.data import DataError
 from kiti.data.data_module import Data
 from kiti.data.loading import Batch, EvaluationLoader, ResumableLoader, evaluation_loader, training_loader
 
@@ -28,11 +29,18 @@ class InMemoryData(Data):
 
     @abstractmethod
     def load(self) -> tuple[Batch, Batch, str]:
-        """The training samples, the test samples, and the sha256 of what they were read from."""
+        """The training samples, the test samples, and the sha256 of what they were read from.
+
+        DataError is raised for it where these are not `n_train` and `n_test` samples.
+        """
 
     def setup(self, stage: str | None = None) -> None:
         if self._loaded is None:
-            self._loaded = self.load()
+            loaded = self.load()
+            for name, wanted, samples in (("n_train", self.n_train, loaded[0]), ("n_test", self.n_test, loaded[1])):
+                if len(samples[0]) != wanted:
+                    raise DataError(f"data.{name}={wanted}: the set has {len(samples[0])}; choose that many or fewer")
+            self._loaded = loaded
 
     @property
     def fingerprint(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kiti.data import DataError
 from kiti.data.tfrecord import Place, Record, parse_example, records
 
 Arrays = dict[str, np.ndarray]
@@ -70,20 +71,20 @@ def read_meta(path: Path | str) -> Meta:
         }
         return Meta(float(content["dt"]), frames, features)
     except KeyError as missing:
-        raise ValueError(f"{path} is not a meta.json of MeshGraphNets: it has no {missing}") from missing
+        raise DataError(f"{path} is not a meta.json of MeshGraphNets: it has no {missing}") from missing
     except (ValueError, TypeError) as malformed:
-        raise ValueError(f"{path} is not a meta.json of MeshGraphNets: {malformed}") from malformed
+        raise DataError(f"{path} is not a meta.json of MeshGraphNets: {malformed}") from malformed
 
 
 def _feature(name: str, entry: dict[str, Any], frames: int) -> Feature:
     if entry["type"] not in ("static", "dynamic"):
-        raise ValueError(f"{name} has the type {entry['type']!r}")
+        raise DataError(f"{name} has the type {entry['type']!r}")
     static, shape = entry["type"] == "static", tuple(entry["shape"])
     if shape[:1] != (1 if static else frames,) or shape.count(-1) > 1 or any(n < 1 and n != -1 for n in shape):
-        raise ValueError(f"{name} is {entry['type']} and has the shape {list(shape)}, in trajectories of {frames}")
+        raise DataError(f"{name} is {entry['type']} and has the shape {list(shape)}, in trajectories of {frames}")
     dtype = np.dtype(entry["dtype"])
     if dtype.kind not in "iuf":
-        raise ValueError(f"{name} is of {dtype}")
+        raise DataError(f"{name} is of {dtype}")
     return Feature(static, shape, dtype.newbyteorder("<"))
 
 
@@ -99,7 +100,7 @@ def trajectories(path: Path | str, meta: Meta, names: Sequence[str] = AIRFOIL_FI
     """
     unknown = [name for name in names if name not in meta.features]
     if unknown:
-        raise ValueError(f"{path}: its meta.json gives no shape of {', '.join(unknown)}")
+        raise DataError(f"{path}: its meta.json gives no shape of {', '.join(unknown)}")
     # No name is bound to a record here: it would keep the last one in memory while the next one is read.
     return map(partial(_arrays, meta=meta, names=names), records(_existing(path)))
 
@@ -149,12 +150,12 @@ def airfoil_trajectories(
     """
     needed = EVERY * (frames - 1) + 1
     if meta.frames < needed:
-        raise ValueError(f"{path}: {frames} frames, every {EVERY}th, take {needed} raw ones, it has {meta.frames}")
+        raise DataError(f"{path}: {frames} frames, every {EVERY}th, take {needed} raw ones, it has {meta.frames}")
     if not math.isclose(meta.dt, DT, rel_tol=1e-3):
         log.warning("%s: raw frames are %g s apart, not %g: so kept ones are %g", path, meta.dt, DT, EVERY * meta.dt)
     kept = list(starmap(partial(_kept, needed=needed), islice(trajectories(path, meta, AIRFOIL_FIELDS), limit)))
     if len(kept) < (1 if limit is None else limit):
-        raise ValueError(f"{path} has {len(kept)} trajectories, {limit or 'at least 1'} are asked for")
+        raise DataError(f"{path} has {len(kept)} trajectories, {limit or 'at least 1'} are asked for")
     counts = torch.tensor([len(arrays["positions"]) for arrays in kept])
     axes = {"fields": 1, "positions": 0, "node_type": 0, "triangles": 0}
     padded = {name: _padded(kept, name, axis, -1 if name == "triangles" else 0) for name, axis in axes.items()}

@@ -47,13 +47,12 @@ class SmallImages(InMemoryData):
         content = hashlib.sha256()
         for tensor in (*train, *test):
             content.update(tensor.contiguous().numpy().data)
-        parts = []
-        for name, wanted, (images, labels) in (("n_train", self.n_train, train), ("n_test", self.n_test, test)):
-            if wanted > len(images):
-                raise ValueError(f"data.{name}={wanted}: the set has {len(images)}")
-            parts.append((images[:wanted].contiguous(), labels[:wanted].contiguous()))
         self._moments = moments(train[0])
-        return parts[0], parts[1], content.hexdigest()
+        chosen = [
+            (images[:wanted].contiguous(), labels[:wanted].contiguous())
+            for wanted, (images, labels) in ((self.n_train, train), (self.n_test, test))
+        ]
+        return chosen[0], chosen[1], content.hexdigest()
 
     def train_dataloader(self) -> ResumableLoader:
         augmentation = CropAndFlip(PADDING) if self.augment else None

@@ -54,3 +54,4 @@ def same_result(one: Path, other: Path) -> None:
     assert first.metrics == second.metrics
     assert first.collisions == second.collisions
     assert first.ko == second.ko
+    assert first.curves == second.curves

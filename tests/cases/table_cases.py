@@ -4,6 +4,7 @@ import yaml
 from record_cases import make_record
 
 from kiti.configuration.compose import compose
+from kiti.configuration.identity import revisions
 from kiti.report import sheets, tables
 from kiti.report.table_runs import Archive, plan
 from kiti.storage import records
@@ -60,7 +61,8 @@ def recorded(overrides, seed, error, **changes):
     """A record as that run would leave it, with this relative L2 error."""
     composed = compose([*overrides, "scale=smoke", f"seed={seed}"])
     metrics = {"test/relative_l2": error, "test/mse": error**2, "train/relative_l2": error / 2}
-    return make_record(seed, config_hash=composed.hash, config=composed.config, metrics=metrics, **changes)
+    of_run = {"config_hash": composed.hash, "config": composed.config, "metrics": metrics}
+    return make_record(seed, **of_run, **{"revisions": revisions(composed.checked)} | changes)
 
 
 def save(record, runs_dir):

@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.io import savemat
 from torch import Tensor
 
+from kiti.data import DataError
 from kiti.data.burgers import BurgersData
 from kiti.data.burgers_mat import BurgersMat
 from kiti.pde.burgers_solver import DEFAULT_STEPS, INITIAL_CONDITIONS, solve_burgers
@@ -324,7 +325,7 @@ def test_published_file(mat: Path) -> None:
 
 
 def test_what_is_wrong_with_a_file_is_named(mat: Path) -> None:
-    with pytest.raises(ValueError, match=r"has 10 rows, fewer than n_train \+ n_test = 9 \+ 2"):
+    with pytest.raises(DataError, match=r"data.n_train=9 and data.n_test=2: .* has 10 rows in all"):
         BurgersMat(mat, n_train=9, n_test=2, resolution=16).setup()
     with pytest.raises(ValueError, match="grid 64 is not a multiple of resolution 48"):
         BurgersMat(mat, n_train=1, n_test=1, resolution=48).setup()

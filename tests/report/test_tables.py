@@ -11,6 +11,7 @@ from table_cases import KITI, TABLE, VANILLA, build, lines_of, recorded, save
 
 from kiti.configuration.compose import compose
 from kiti.configuration.explain import ConfigError
+from kiti.data.burgers_keys import BurgersKeys
 from kiti.report import formats, tables
 from kiti.report.table_runs import aggregate
 from kiti.storage import records
@@ -198,3 +199,34 @@ def test_a_row_that_does_not_compose_is_named(experiments):
     (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
     with pytest.raises(ConfigError, match=r"row Burgers/FNO: .*kitti"):
         build("paper/t", experiments)
+
+
+def test_records_of_other_code_get_a_footnote(runs_dir, experiments):
+    """Of one revision they are averaged; a reader sees that their sources differ."""
+    for seed, fingerprint in enumerate(({"data": "a1", "model": "m1"}, {"data": "b2", "model": "m1"}, None)):
+        save(recorded(VANILLA, seed, 0.1 + 0.01 * seed, fingerprint=fingerprint), runs_dir)
+    table = build("paper/t", experiments)
+    assert [note for note in table.notes if note.startswith("Code:")] == [
+        "Code: the records of data=burgers come from 3 versions of its source, of one revision: a1 (1), b2 (1), "
+        "unknown (1).",
+        "Code: the records of model=fno1d come from 2 versions of its source, of one revision: m1 (2), unknown (1).",
+    ]
+
+
+def test_records_of_one_code_get_none(runs_dir, experiments):
+    for fingerprint, overrides in ((None, VANILLA), ({"data": "a1"}, VANILLA)):
+        for seed in range(3):
+            save(recorded(overrides, seed, 0.1 + 0.01 * seed, fingerprint=fingerprint), runs_dir)
+        assert not [note for note in build("paper/t", experiments).notes if note.startswith("Code:")]
+
+
+def test_records_of_another_revision_are_not_averaged(runs_dir, experiments, monkeypatch):
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.1 + 0.01 * seed), runs_dir)
+    committed = [record for seed in range(3) for record in [recorded(VANILLA, seed, 0.1)]]
+    records.publish(committed, experiments / "paper" / "records" / "burgers-smoke.jsonl")
+    monkeypatch.setattr(BurgersKeys, "revision", 2)
+    table = build("paper/t", experiments)
+    assert lines_of(table)["FNO", "test/relative_l2", ""].summary.n == 0
+    [note] = [note for note in table.notes if note.startswith("Not used:")]
+    assert note.startswith("Not used: 3 records of other revisions (data 1, ")

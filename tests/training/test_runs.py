@@ -1,6 +1,8 @@
 """A run can be stopped at any moment and goes on as if it had not been; no two runs share a directory."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from run_cases import Killed, SaveAndKill, add_callback, same_result
 
-from kiti.cli.train_command import train
+from kiti.cli.train_command import finished_already, train
 from kiti.configuration.compose import Composed, compose
 from kiti.storage import records
 from kiti.storage import run_dirs as runs
@@ -206,3 +208,32 @@ def test_every_combination_of_the_two_switches_runs(residual: str, collision: st
     record = records.read(composed.run_dir / "record.json")
     assert (record.ko is None) == (collision == "none")
     assert (record.collisions is None) == (residual in {"add", "dropout"})
+
+
+def test_a_finished_run_says_which_code_changed(undisturbed: dict, tmp_path: Path) -> None:
+    composed = configured(undisturbed[SWITCHES[0]].parents[3], *SWITCHES[0])
+    path = composed.run_dir / "record.json"
+    assert finished_already(path, composed) == f"finished already: {path}"
+    record = records.read(path)
+    assert record.sources is not None
+    changed = tmp_path / "record.json"
+    records.write(replace(record, sources=record.sources | {"kiti.models.fno": "0" * 12}), tmp_path)
+    said = f"finished already: {changed}; its code has changed since (kiti.models.fno): --again runs it anew"
+    assert finished_already(changed, composed) == said
+    records.write(replace(record, sources=None), tmp_path)
+    assert finished_already(changed, composed) == f"finished already: {changed}"
+
+
+def test_the_record_names_code_lock_and_weights(undisturbed: dict) -> None:
+    run_dir = undisturbed[SWITCHES[0]]
+    record = records.read(run_dir / "record.json")
+    counted = "collision data model optimizer residual residual.collide scheduler task task.evaluation trainer"
+    assert record.revisions == dict.fromkeys(counted.split(), 1)
+    assert record.fingerprint is not None
+    assert set(record.fingerprint) == {"collision", "data", "model", "residual", "task"}
+    assert record.lock == records.lock_digest()
+    assert record.weights == hashlib.sha256((run_dir / "weights.safetensors").read_bytes()).hexdigest()
+    assert record.state == "finished"
+    assert record.curves is not None
+    assert len(record.curves["train/loss"].values) == 3
+    assert not [override for override in record.overrides if override.startswith(("runs_dir", "data_dir"))]
