@@ -57,13 +57,13 @@ for wheel in sys.argv[1:]:
         print(wheel)
 PY
 }
-if [[ -d wheels ]]; then
+install_wheels() {
+  local wheels
   mapfile -t wheels < <(missing_wheels)
-  if ((${#wheels[@]})); then
-    "$python" -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-index \
-      --find-links wheels --no-deps --target "$scratch/site" "${wheels[@]}" >>"$log" 2>&1
-  fi
-fi
+  ((${#wheels[@]})) || return 0
+  "$python" -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-index \
+    --find-links wheels --no-deps --target "$scratch/site" "${wheels[@]}"
+}
 
 environment() {
   nvidia-smi || [[ -n $dry ]]
@@ -80,11 +80,11 @@ for name in names.split():
 print(torch.cuda.get_device_properties(0) if torch.cuda.is_available() else "no GPU")
 PY
 }
-export -f environment
-export python dry
+export -f environment install_wheels missing_wheels
+export python dry scratch
 
 # A part is cut off when its share of the time is spent and what the parts before it left of theirs.
-share_of_all=475 shares=0 failed=0
+share_of_all=495 shares=0 failed=0
 part() { # name, share in seconds of share_of_all, command
   local name=$1 begun=$SECONDS status said
   shares=$((shares + $2))
@@ -119,6 +119,7 @@ else
     --only '^(resnet50 cifar-stem heads=[48]|gpt2|gpt2-xl|bert-base|fno1d heads=(1|8|64|256)) ')
 fi
 
+[[ ! -d wheels ]] || part wheels 20 bash -c install_wheels
 part environment 20 bash -c environment
 part kernels 100 "$python" "${tests[@]}"
 part collision 130 "$python" -m benchmarks.benchmark_collision "${measured[@]}" "${collision[@]}" \

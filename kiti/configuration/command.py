@@ -40,7 +40,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
                 leave(error)
 
         def leave(error: BaseException) -> NoReturn:
-            print(f"kiti-{config_name}: {explain.line(error, known_keys(sys.argv[1:]))}", file=sys.stderr)
+            print(f"kiti-{config_name}: {explain.line(error, lambda: known_keys(sys.argv[1:]))}", file=sys.stderr)
             sys.exit(2)
 
         whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"

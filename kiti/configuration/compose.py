@@ -119,7 +119,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
                 break
             OmegaConf.update(node, override.key_or_group, override.value())
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain.line(error, known_keys(overrides))) from error
+        raise ConfigError(explain.line(error, lambda: known_keys(overrides))) from error
     return check(node)
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -15,8 +15,8 @@ class ConfigError(ValueError):
     """What is wrong with a configuration, where, and what would do, in one line."""
 
 
-def line(error: BaseException, known: Sequence[str]) -> str:
-    """One line for whatever composing a configuration with the keys `known` can raise."""
+def line(error: BaseException, known: Callable[[], Sequence[str]]) -> str:
+    """One line for whatever composing a configuration can raise; `known` finds the keys that there are."""
     if isinstance(error, ConfigError | DataError):
         return str(error)
     text = str(error)
@@ -24,7 +24,7 @@ def line(error: BaseException, known: Sequence[str]) -> str:
         node = re.search(r"full_key: (\S+)", text)
         return f"{node.group(1)}: {error.__cause__}" if node else str(error.__cause__)
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(unknown.group(1), known)
+        return _unknown_key(unknown.group(1), known())
     if group := re.search(r"In '[^']*': Could not find '([^']+)'", text):
         return f"{group.group(1).replace('/', '=')}: no such option; there are {_options(text)}"
     if "You must specify" in text:

@@ -148,6 +148,6 @@ def test_the_command_line_gives_patterns_and_complains_in_one_line():
     overrides = [*OVERRIDES, "task.lr_multipliers={layer.0: 10}"]
     with pytest.raises(InstantiationException) as error:
         building.task(compose(overrides))
-    said = line(error.value, [])
+    said = line(error.value, list)
     assert said.startswith("task: pattern 'layer.0' matches no parameter; names that come close: ")
     assert "\n" not in said
