@@ -6,7 +6,6 @@ A digest is of the syntax tree without docstrings: comments and layout do not ch
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,8 @@ def files_of(target: str) -> dict[str, Path]:
         if path is None or module in found or (top == "kiti" and room in _ELSEWHERE):
             continue
         found[module] = path
-        pending += [name for name in _imports(path, module) if name.split(".")[0] == top]
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        pending += [name for name in _imports(_text(path), package) if name.split(".")[0] == top]
     return dict(sorted(found.items()))
 
 
@@ -49,7 +49,7 @@ def digest(files: dict[str, Path]) -> str:
 
 def file_digest(path: Path) -> str:
     """The digest of one file."""
-    return source_digest(_text(path, path.stat().st_mtime_ns))
+    return source_digest(_text(path))
 
 
 @cache
@@ -59,8 +59,12 @@ def source_digest(source: str) -> str:
     return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()[:DIGITS]
 
 
+def _text(path: Path) -> str:
+    return _text_written(path, path.stat().st_mtime_ns)
+
+
 @cache
-def _text(path: Path, written: int) -> str:
+def _text_written(path: Path, written: int) -> str:
     return path.read_text()
 
 
@@ -93,15 +97,18 @@ def _module(name: str, root: Path) -> tuple[str, Path | None]:
     return name, None
 
 
-def _imports(path: Path, module: str) -> Iterator[str]:
-    """Dotted names of what a file imports, those inside functions too."""
-    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def _imports(source: str, package: str) -> tuple[str, ...]:
+    """Dotted names of what a source in `package` imports, those inside functions too."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
+            parts = package.split(".")
+            above = parts[: len(parts) - node.level + 1] if node.level else []
             base = ".".join([*above, *(node.module.split(".") if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found += [f"{base}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _DOTTED.fullmatch(node.value):
-            yield node.value  # for import_module
+            found.append(node.value)  # for import_module
+    return tuple(found)
