@@ -97,11 +97,13 @@ def migrated(old: dict[str, Any]) -> dict[str, Any]:
     for before, after in renamed.items():
         overrides = [after + o.removeprefix(before) if o.startswith(before) else o for o in overrides]
     finite = all(value is not None and math.isfinite(value) for value in old["metrics"].values())
+    overrides, places = identity.split_overrides(checked, overrides)
     return old | {
         "schema": 2,
         "config": identity.recorded(checked),
         "config_hash": identity.config_hash(checked),
-        "overrides": identity.without_places(checked, overrides),
+        "overrides": overrides,
+        "places": places or None,
         "revisions": identity.revisions(checked),
         "state": "finished" if finite else "diverged",
     }

@@ -23,13 +23,14 @@ def main() -> None:
     try:
         plugins.enable(arguments.plugin)
         record = read(arguments.run_dir / FILE_NAME)
-        kept = [o for o in record.overrides if o.split("=")[0] not in {_key(new) for new in arguments.overrides}]
+        recorded = [*record.overrides, *(record.places or [])]
+        kept = [o for o in recorded if o.split("=")[0] not in {_key(new) for new in arguments.overrides}]
         metrics = evaluate(compose([*kept, *arguments.overrides]), arguments.run_dir)
     except (ConfigError, RecordError, plugins.PluginError) as error:
         sys.exit(f"kiti-eval: {error}")
     for name, value in sorted(metrics.items()):
-        recorded = f"  (recorded: {record.metrics[name]:.6g})" if name in record.metrics else ""
-        print(f"{name} {value:.6g}{recorded}")
+        earlier = f"  (recorded: {record.metrics[name]:.6g})" if name in record.metrics else ""
+        print(f"{name} {value:.6g}{earlier}")
 
 
 def evaluate(composed: Composed, run_dir: Path) -> dict[str, float]:

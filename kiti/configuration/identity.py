@@ -30,10 +30,13 @@ def recorded(config: Config) -> dict[str, Any]:
     return _plain(config, {Role.NOT_RECORDED, Role.PLACE}, defaults=True)
 
 
-def without_places(config: Config, overrides: Iterable[str]) -> list[str]:
-    """The overrides but those that say where things are on this machine."""
-    places = {f"{path}" for path in _places(config)}
-    return [text for text in overrides if text.split("=", 1)[0].lstrip("+~") not in places]
+def split_overrides(config: Config, overrides: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The overrides, those apart that say where things are on this machine."""
+    places = set(_places(config))
+    kept: tuple[list[str], list[str]] = ([], [])
+    for override in overrides:
+        kept[override.split("=", 1)[0].lstrip("+~") in places].append(override)
+    return kept
 
 
 def revisions(config: Config) -> Revisions:

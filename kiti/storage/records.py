@@ -83,9 +83,10 @@ class Record:
     memory, collisions and ko those of all together.
 
     Attributes:
+        places: the overrides that say where things are, only on the machine where the run was made.
         revisions: of the run's units, part of the hash; a plug-in's is the digest of its sources.
         fingerprint: by unit, a digest of the source files behind it; None: unknown.
-        sources: the digest of every one of these files, only where the run was made.
+        sources: the digest of every one of these files, only on that machine.
         lock: which lock file `make setup` installed from (see `lock_digest`).
         weights: sha256 of the weights' file.
         state: `diverged` if a metric is not finite.
@@ -102,6 +103,7 @@ class Record:
     config_hash: str
     config: dict[str, Any]
     overrides: list[str]
+    places: list[str] | None = None
     revisions: dict[str, int | str]
     fingerprint: dict[str, str] | None = None
     sources: dict[str, str] | None = None
@@ -157,11 +159,11 @@ def read(path: Path) -> Record:
 
 
 def compact(record: Record) -> str:
-    """The record as one JSON line fit to commit: the diff as its sha256, the sources as their fingerprint alone."""
+    """The record as one JSON line fit to commit: the diff as its sha256, nothing that only this machine needs."""
     diff = record.git.diff
     if diff and not diff.startswith("sha256:"):
         diff = "sha256:" + hashlib.sha256(diff.encode()).hexdigest()
-    portable = replace(record, git=replace(record.git, diff=diff), sources=None)
+    portable = replace(record, git=replace(record.git, diff=diff), sources=None, places=None)
     plain = _RECORD.dump_python(portable, mode="json", exclude_defaults=True) | {"schema": SCHEMA}
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 

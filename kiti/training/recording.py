@@ -95,10 +95,12 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         if example := {**task.example, **similarity.heatmaps(replica)}:
             examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
         fingerprint = data.fingerprint_of(replica)
+        overrides, places = identity.split_overrides(composed.checked, _overrides(seed, together))
         made.append(
             records.Record(
                 seed=seed,
-                overrides=identity.without_places(composed.checked, _overrides(seed, together)),
+                overrides=overrides,
+                places=places,
                 data=records.DataState(
                     content=fingerprint["content"],
                     recipe=fingerprint.get("recipe"),

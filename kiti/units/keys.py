@@ -75,8 +75,14 @@ class UnitKeys(Strict):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        if "builds" in vars(cls):
-            DECLARED[cls.builds] = cls
+        if "builds" not in vars(cls):
+            return
+        if missing := [key for key in ("name", "kind") if key in _class_keys(cls) and not getattr(cls, key, "")]:
+            raise TypeError(f"{cls.__name__} declares no {' and no '.join(missing)}")
+        known = DECLARED.setdefault(cls.builds, cls)
+        if known.__module__ != cls.__module__:
+            raise TypeError(f"{cls.builds} is declared by {known.__module__} already")
+        DECLARED[cls.builds] = cls
 
     @field_validator("target")
     @classmethod
@@ -89,6 +95,10 @@ class UnitKeys(Strict):
     def revisions(cls) -> dict[str, int]:
         """All that counts changes of this unit, by what it counts."""
         return {"revision": cls.revision}
+
+
+def _class_keys(cls: type) -> set[str]:
+    return {key for base in cls.__mro__ for key in vars(base).get("__annotations__", {})}
 
 
 DECLARED: dict[str, type[UnitKeys]] = {}

@@ -82,7 +82,11 @@ def enabled() -> tuple[Plugin, ...]:
 def _located(variable: str) -> tuple[Plugin, ...]:
     installed = [point.value.split(":")[0] for point in entry_points(group=GROUP)]
     given = [name for name in variable.split(os.pathsep) if name]
-    return tuple({plugin.name: plugin for plugin in map(_locate, [*installed, *given])}.values())
+    found: dict[str, Plugin] = {}
+    for plugin in map(_locate, [*installed, *given]):
+        if found.setdefault(plugin.name, plugin) != plugin:
+            raise PluginError(f"plug-in {plugin.path}: {found[plugin.name].path} has the same name; rename one")
+    return tuple(found.values())
 
 
 def _locate(name: str) -> Plugin:

@@ -1,7 +1,5 @@
 """What the hash and a record hold: names, roles, revisions."""
 
-from pathlib import Path
-
 import pytest
 
 from kiti.collision.rules import Rules
@@ -50,7 +48,8 @@ def test_what_a_record_leaves_out() -> None:
     assert config["residual"]["implementation"] == "auto", "recorded, though it is not hashed"
 
 
-def test_overrides_of_places_are_not_recorded(tmp_path: Path) -> None:
+def test_overrides_of_places_are_kept_apart() -> None:
     checked = compose(RUN).checked
-    given = [*RUN, "data_dir=/home/me", "+runs_dir=/home/me", "data.data_dir=/home/me", "seed=2", "data.seed=1"]
-    assert identity.without_places(checked, given) == [*RUN, "seed=2", "data.seed=1"]
+    places = ["data_dir=/home/me", "+runs_dir=/home/me", "data.data_dir=/home/me"]
+    kept = identity.split_overrides(checked, [*RUN, *places, "seed=2", "data.seed=1"])
+    assert kept == ([*RUN, "seed=2", "data.seed=1"], places)

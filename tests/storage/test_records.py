@@ -97,8 +97,9 @@ def test_a_missing_record_is_named(tmp_path):
         records.read(tmp_path / "gone" / "record.json")
 
 
-def test_compact_hashes_the_diff_and_leaves_out_the_sources():
+def test_compact_hashes_the_diff_and_leaves_out_what_one_machine_needs():
     record = make_record(
+        places=["data_dir=/home/me/data"],
         git=GitState(commit="c" * 40, dirty=True, diff="--- /home/me/x"),
         fingerprint={"data": "0123456789ab"},
         sources={"kiti.data.burgers": "ba9876543210"},
@@ -110,7 +111,7 @@ def test_compact_hashes_the_diff_and_leaves_out_the_sources():
     plain = json.loads(line)
     assert plain["git"]["diff"].startswith("sha256:")
     assert plain["fingerprint"] == {"data": "0123456789ab"}
-    assert "sources" not in plain
+    assert not {"sources", "places"} & set(plain)
     assert plain["curves"]["train/loss"]["values"] == [0.5, None]
 
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from pytorch_lightning import LightningModule, Trainer
 
 from kiti.training.callbacks.curves import POINTS, Curves
 
@@ -40,7 +41,7 @@ def test_a_stopped_run_s_curve_is_an_undisturbed_one_s(stop: int) -> None:
 def test_what_is_logged_in_testing_is_no_part() -> None:
     curves = Curves()
     logged(curves, range(3))
-    curves.on_test_start(None, None)  # type: ignore[arg-type]
+    curves.on_test_start(Trainer(logger=False, enable_checkpointing=False), LightningModule())
     curves.logger.log_metrics({"test/mse": 1.0}, step=3)
     assert set(curves.curves()) == {"train/loss"}
 

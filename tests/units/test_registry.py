@@ -95,6 +95,17 @@ def test_a_plug_in_without_a_declaration_is_named(tmp_path: Path, monkeypatch: p
     [
         ("broken_plugin", "import no_such_module_here\n", "ModuleNotFoundError: No module named 'no_such_module_here'"),
         ("json", "", "has the same name 'json'; rename the plug-in"),
+        (
+            "nameless_plugin",
+            "from kiti.units.keys import DataKeys\nclass K(DataKeys):\n    builds = 'nameless_plugin.Net'\n",
+            "TypeError: K declares no name and no kind",
+        ),
+        (
+            "greedy_plugin",
+            "from kiti.units.keys import ResidualKeys\nclass K(ResidualKeys):\n"
+            "    builds, name = 'kiti.residual.Add', 'add'\n",
+            "TypeError: kiti.residual.Add is declared by kiti.residual_keys already",
+        ),
     ],
 )
 def test_a_plug_in_that_cannot_be_used_is_named(
@@ -140,3 +151,12 @@ def test_a_configuration_does_not_enable_a_plug_in(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "belongs to no enabled plug-in" in done.stderr
     assert not marker.exists()
+
+
+def test_two_plug_ins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        plugin_file(tmp_path / folder, "mine", "")
+    monkeypatch.setenv(plugins.VARIABLE, f"{tmp_path}/a/mine.py{os.pathsep}{tmp_path}/b/mine.py")
+    with pytest.raises(plugins.PluginError, match=r"b/mine.py: .*a/mine.py has the same name; rename one"):
+        plugins.enabled()
