@@ -67,6 +67,7 @@ def train(composed: Composed) -> None:
     from kiti.training.callbacks.progress import Status
 
     building.hush_lightning()
+    code = recording.Code.now(composed)
     run_dir, resuming = composed.run_dir, composed.run_dir / Checkpointing.FILE
     run_dir.mkdir(parents=True, exist_ok=True)
     status = Status(run_dir / "status.json")
@@ -82,7 +83,7 @@ def train(composed: Composed) -> None:
     status.write("testing", force=True)
     trainer.test(task, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
     if trainer.is_global_zero:
-        for record in recording.record(composed, data, task, trainer):
+        for record in recording.record(composed, data, task, trainer, code):
             for name, value in sorted(record.metrics.items()):
                 print(f"{name} {value:.6g}")
             print(composed.run_dir_of(record.seed) / FILE_NAME)

@@ -60,6 +60,10 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
                 leave(error)
             except plugins.PluginError as error:
                 leave(ConfigError(str(error)))
+            except ValueError as error:  # how Hydra says that data=null is no option
+                if whole_trace or "Config group override" not in str(error):
+                    raise
+                leave(error)
 
         return main
 

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
 from kiti.configuration import explain, identity
@@ -89,12 +89,16 @@ class Composed:
 
 def check(node: DictConfig) -> Composed:
     """Validate a composed node. Raises ConfigError naming the first key that is wrong."""
-    if missing := OmegaConf.missing_keys(node):
-        key = sorted(missing)[0]
-        raise ConfigError(f"{key}: missing; give it as {key}=<value>")
     try:
+        if missing := OmegaConf.missing_keys(node):
+            key = sorted(missing)[0]
+            raise ConfigError(f"{key}: missing; give it as {key}=<value>")
         plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
         return Composed(validated(plain), node)
+    except InterpolationKeyError as error:
+        raise ConfigError(
+            f"{error.full_key}: {explain.first_line(error)}; do data, model and task go together?"
+        ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(explain.first_line(error)) from error
     except GroupError as error:
@@ -118,7 +122,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
                 node = _composed(tuple(overrides), config_name, search_path())  # let Hydra say what is wrong with it
                 break
             OmegaConf.update(node, override.key_or_group, override.value())
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explain.line(error, lambda: known_keys(overrides))) from error
     return check(node)
 

@@ -30,6 +30,8 @@ def line(error: BaseException, known: Callable[[], Sequence[str]]) -> str:
     if "You must specify" in text:
         name = re.search(r"specify '([^']+)'", text)
         return f"{name.group(1) if name else 'a group'}=<option> is missing; there are {_options(text)}"
+    if "Config group override must be" in text:
+        return "a group=null among the overrides: give one of the group's options, or =none where there is that"
     return first_line(error)
 
 

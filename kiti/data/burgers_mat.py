@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from kiti.data import DataError
@@ -60,6 +61,8 @@ def _read_fields(path: Path) -> list[Tensor]:
         contents = loadmat(path, variable_names=FIELDS)
     except NotImplementedError as hdf5:  # how scipy says v7.3
         raise DataError(f"{path} is a MATLAB v7.3 (HDF5) file: convert it with MATLAB's save(..., '-v7')") from hdf5
+    except (ValueError, MatReadError) as error:
+        raise DataError(f"{path} is not a MATLAB file: {error}") from error
     missing = [name for name in FIELDS if name not in contents]
     if missing:
         raise DataError(f"{path} has no field {', '.join(missing)}: expected {' and '.join(FIELDS)}")

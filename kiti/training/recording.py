@@ -2,8 +2,9 @@
 
 import hashlib
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from pytorch_lightning import Callback, Trainer
@@ -22,6 +23,7 @@ from kiti.training.callbacks.curves import Curves
 from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
 
 WEIGHTS = "weights.safetensors"
+Kind = TypeVar("Kind", bound=Callback)
 PACKAGES = (
     "torch",
     "torchvision",
@@ -37,33 +39,80 @@ PACKAGES = (
 )
 
 
-def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list[records.Record]:
+@dataclass(frozen=True)
+class Code:
+    """What a process runs, read when it starts: files may change while it trains."""
+
+    git: records.GitState
+    fingerprint: dict[str, str]
+    sources: dict[str, str]
+
+    @classmethod
+    def now(cls, composed: Composed) -> "Code":
+        checked = composed.checked
+        return cls(records.git_state(CHECKOUT), identity.fingerprint(checked), identity.sources(checked))
+
+
+def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: Code) -> list[records.Record]:
     """Write `weights.safetensors`, the example and then `record.json` for every trained seed.
 
     The record comes last, so that the other files exist if it does. An existing record is left as it is.
     """
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it in a connector
-    [clock] = [c for c in callbacks if isinstance(c, cost.Cost)]
-    [monitor] = [c for c in callbacks if isinstance(c, CollisionMonitor)]
-    [similarity] = [c for c in callbacks if isinstance(c, SimilarityMonitor)]
-    [curves] = [c for c in callbacks if isinstance(c, Curves)]
-    device = task.device
-    sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
-    sample = trainer.precision_plugin.convert_input(sample)
+    similarity = _callback(trainer, SimilarityMonitor)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
-    together = len(composed.seeds)
-    seconds = clock.seconds / together
-    common: dict[str, Any] = {
+    logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
+    common = _configured(composed, code) | _measured(composed, data, task, trainer)
+    made = []
+    for replica, seed in enumerate(composed.seeds):
+        run_dir = composed.run_dir_of(seed)
+        if finished(run_dir):
+            continue
+        own = weights if task.replicas is None else {name: w[replica : replica + 1] for name, w in weights.items()}
+        run_dir.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
+        if example := {**task.example, **similarity.heatmaps(replica)}:
+            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
+        metrics = logged | task.of_replica[replica]
+        overrides, places = identity.split_overrides(composed.checked, _overrides(seed, len(composed.seeds)))
+        made.append(
+            records.Record(
+                seed=seed,
+                overrides=overrides,
+                places=places,
+                data=_data_state(data, replica),
+                metrics=metrics,
+                state="finished" if all(map(math.isfinite, metrics.values())) else "diverged",
+                weights=_sha256(run_dir / WEIGHTS),
+                **common,
+            )
+        )
+        records.write(made[-1], run_dir)
+    return made
+
+
+def _configured(composed: Composed, code: Code) -> dict[str, Any]:
+    return {
         "experiment": composed.experiment,
         "scale": composed.scale,
         "config_hash": composed.hash,
         "config": composed.config,
         "revisions": identity.revisions(composed.checked),
-        "fingerprint": identity.fingerprint(composed.checked),
-        "sources": identity.sources(composed.checked),
+        "fingerprint": code.fingerprint,
+        "sources": code.sources,
+        "git": code.git,
         "lock": records.lock_digest(),
-        "git": records.git_state(CHECKOUT),
         "versions": records.package_versions(PACKAGES),
+    }
+
+
+def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> dict[str, Any]:
+    """What all seeds that this process trained have in common; seconds and operations are those of one."""
+    clock, monitor = _callback(trainer, cost.Cost), _callback(trainer, CollisionMonitor)
+    device, together = task.device, len(composed.seeds)
+    sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
+    sample = trainer.precision_plugin.convert_input(sample)
+    seconds = clock.seconds / together
+    return {
         "device": device.type,
         "device_name": cost.device_name(device),
         "precision": str(trainer.precision),
@@ -77,44 +126,25 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer) -> list
         "collisions": monitor.collisions(),
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
-        # What is logged of replicas is the mean of all of them, and no curve of one.
-        "curves": curves.curves() if together == 1 else None,
+        # With replicas, logged values are means over all of them, and no curve of one.
+        "curves": _callback(trainer, Curves).curves() if together == 1 else None,
         "replicas": together,
     }
-    logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
-    split = ", ".join(f"{name} {size}" for name, size in data.fingerprint["split"].items())
-    made = []
-    for replica, seed in enumerate(composed.seeds):
-        run_dir = composed.run_dir_of(seed)
-        if finished(run_dir):
-            continue
-        own = weights if task.replicas is None else {name: w[replica : replica + 1] for name, w in weights.items()}
-        run_dir.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
-        metrics = logged | task.of_replica[replica]
-        if example := {**task.example, **similarity.heatmaps(replica)}:
-            examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
-        fingerprint = data.fingerprint_of(replica)
-        overrides, places = identity.split_overrides(composed.checked, _overrides(seed, together))
-        made.append(
-            records.Record(
-                seed=seed,
-                overrides=overrides,
-                places=places,
-                data=records.DataState(
-                    content=fingerprint["content"],
-                    recipe=fingerprint.get("recipe"),
-                    split=split,
-                    stand_in=data.stand_in,
-                ),
-                metrics=metrics,
-                state="finished" if all(map(math.isfinite, metrics.values())) else "diverged",
-                weights=_sha256(run_dir / WEIGHTS),
-                **common,
-            )
-        )
-        records.write(made[-1], run_dir)
-    return made
+
+
+def _data_state(data: Data, replica: int) -> records.DataState:
+    fingerprint = data.fingerprint_of(replica)
+    return records.DataState(
+        content=fingerprint["content"],
+        recipe=fingerprint.get("recipe"),
+        split=", ".join(f"{name} {size}" for name, size in data.fingerprint["split"].items()),
+        stand_in=data.stand_in,
+    )
+
+
+def _callback(trainer: Trainer, kind: type[Kind]) -> Kind:
+    [found] = [c for c in trainer.callbacks if isinstance(c, kind)]  # type: ignore[attr-defined]  # set in a connector
+    return found
 
 
 def _sha256(path: Path) -> str:

@@ -28,6 +28,9 @@ class Curves(Callback):
         """By metric: at most `POINTS` points from the first to the last step, evenly spaced among the logged ones."""
         return {name: _thinned(kept["points"]) for name, kept in sorted(self.logger.kept.items())}
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.logger.trainer = trainer
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.logger.closed = True
 
@@ -45,6 +48,7 @@ class _Memory(Logger):
         super().__init__()
         self.kept: dict[str, dict[str, Any]] = {}
         self.closed = False
+        self.trainer: Trainer | None = None
 
     @property
     def name(self) -> str:
@@ -55,6 +59,8 @@ class _Memory(Logger):
         return 0
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self.trainer is not None:
+            step = self.trainer.global_step  # Lightning's own count is one less after a stop within an epoch
         for name, value in metrics.items():
             if name != "epoch" and step is not None and not self.closed:
                 self._keep(self.kept.setdefault(name, {"points": [], "every": 1, "seen": 0}), step, float(value))
