@@ -113,7 +113,7 @@ def test_what_is_missing_or_damaged_is_one_line(tmp_path: Path, monkeypatch: pyt
 
 def test_cifar_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.CIFAR10.url", f"file://{tmp_path}/nowhere.tar.gz")
-    with pytest.raises(DataError, match=r"CIFAR-10 is not whole in .*; put cifar-10-python.tar.gz there, or take"):
+    with pytest.raises(DataError, match=r"CIFAR-10 is not complete in .*; put cifar-10-python.tar.gz there, or use"):
         cifar(tmp_path, 10).setup()
 
 
