@@ -105,7 +105,7 @@ def parse_example(record: Record) -> dict[str, Values]:
         features = {}
         for group in _delimited(memoryview(record.data), 1):
             for entry in _delimited(group, 1):
-                names = [bytes(name).decode() for name in _delimited(entry, 1)]  # the last one counts; all must be UTF-8
+                names = [bytes(name).decode() for name in _delimited(entry, 1)]  # the last counts; all must be UTF-8
                 features["".join(names[-1:])] = _values(list(_delimited(entry, 2)))
         return features
     except _Malformed as malformed:
