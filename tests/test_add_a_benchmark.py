@@ -93,7 +93,7 @@ def test_a_set_that_is_smaller_than_asked_for_is_one_line(folder: Path) -> None:
     )
     given = "experiment=advection data._target_=short.Advection data.n_train=20"
     done = run(f"kiti-train --plugin short.py --plugin advection.py {given}", folder)
-    assert done.stderr.splitlines()[-1] == "kiti-train: data.n_test=50: the set has 10; choose that many or fewer"
+    assert done.stderr.splitlines()[-1] == "kiti-train: data.n_test=50: the set has 10; choose at most that many"
     assert done.returncode == 2
 
 

@@ -1,8 +1,8 @@
-"""Data sets: computed, read or fetched, verified, split, and handed out in batches.
+"""Data sets: computed, read or downloaded, then verified, split, and served in batches.
 
 May import `pde` and `collision`.
 """
 
 
 class DataError(ValueError):
-    """Data that cannot be had; one line: what, where, what would do."""
+    """Data is not available; the message is one line: what is wrong, where, and how to fix it."""

@@ -1,4 +1,4 @@
-"""Flow round airfoils as DeepMind published it with MeshGraphNets, KITINet F.4, in the frames that OFormer takes."""
+"""DeepMind's airfoil flows, published with MeshGraphNets, in the frames that OFormer uses (KITINet F.4)."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from kiti.data.meshgraphnets import EVERY, airfoil_trajectories, read_meta
 
 
 class AirfoilData(MeshFrames, GeneratedData):
-    """Flows in SI units, 0.192 s from frame to frame; see `kiti.data.meshgraphnets.airfoil_trajectories`.
+    """Flows in SI units, 0.192 s between frames; see `kiti.data.meshgraphnets.airfoil_trajectories`.
 
-    What is kept of the files, a twenty-fourth of them, goes into the verified cache once.
+    The part of the files that is used, one twenty-fourth, is stored once in the verified cache.
 
     Args:
-        path: folder of `meta.json`, `train.tfrecord` and `test.tfrecord`, as scripts/fetch_airfoil.py leaves it.
+        path: folder with `meta.json`, `train.tfrecord` and `test.tfrecord`, as scripts/fetch_airfoil.py creates it.
         data_dir: root of the cache.
-        n_train, n_test: trajectories, the first of each file.
+        n_train, n_test: number of trajectories, taken from the start of each file.
         frames_in, frames_out, batch_size, eval_batch_size, seed: as for MeshFrames.
     """
 

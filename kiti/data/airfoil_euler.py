@@ -1,4 +1,4 @@
-"""Flow round airfoils that we compute ourselves: a stand-in for MeshGraphNets' where that is out of reach."""
+"""Airfoil flows that we compute ourselves: a stand-in if the MeshGraphNets set is not available."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,26 +15,26 @@ from kiti.data.mesh_frames import MeshFrames
 from kiti.pde.airfoil_flow import AirfoilFlows, airfoil_flows
 from kiti.pde.euler import SOLVER_VERSION
 
-# What airfoils there are: camber in percent of the chord, its place in tenths, thickness in percent.
+# Ranges of the airfoils: camber in percent of the chord, its position in tenths, thickness in percent.
 _CAMBER, _PLACE, _THICKNESS = (0, 4), (3, 5), (8, 16)
 
 
 class AirfoilEulerData(MeshFrames, GeneratedData):
-    """Inviscid compressible flows round NACA airfoils on irregular triangles, impulsively started.
+    """Impulsively started, inviscid compressible flows around NACA airfoils on irregular triangles.
 
-    In units of chord, free-stream density and speed of sound. The first frame is at time `spacing`, when waves have
-    begun to leave the airfoil: at 0 there is but the free stream. Every `flows_per_airfoil` flows share an airfoil
-    and its mesh; those of the test set are drawn for it alone.
+    Units: chord, free-stream density and speed of sound. The first frame is at time `spacing`, when waves have begun
+    to leave the airfoil; at time 0 there is only the free stream. Every `flows_per_airfoil` flows share an airfoil
+    and its mesh; the test set draws its own airfoils.
 
     Args:
         data_dir: root of the cache.
-        spacing: of frames, in chords / free-stream speed of sound.
-        mach, degrees: least and most of Mach number and angle of attack, drawn uniformly.
-        flows_per_airfoil: how many of them.
-        surface_size, growth, radius: of the mesh, see `kiti.pde.airfoil_mesh.airfoil_mesh`.
+        spacing: time between frames, in chords / free-stream speed of sound.
+        mach, degrees: range (min, max) of Mach number and angle of attack, drawn uniformly.
+        flows_per_airfoil: number of flows that share an airfoil.
+        surface_size, growth, radius: mesh parameters, see `kiti.pde.airfoil_mesh.airfoil_mesh`.
         data_seed: key of airfoils, meshes and flows; not the run's seed, so that all runs see the same flows.
         n_train, n_test, frames_in, frames_out, batch_size, eval_batch_size, seed: as for MeshFrames.
-        progress: called as progress(frames done, frames in all) while flows are computed; default: a line on stderr.
+        progress: called as progress(flows done, total flows) while flows are computed; default: a line on stderr.
     """
 
     name = "airfoil_euler"
@@ -112,7 +112,7 @@ def _flows(recipe: dict[str, Any], report: Callable[[int, int], None]) -> dict[s
 
 
 def _of_one_airfoil(recipe: dict[str, Any], number: int) -> AirfoilFlows:
-    """All its flows, also where fewer are wanted: what is drawn does not depend on how many samples there are."""
+    """All flows of one airfoil, even if fewer are needed, so that the draws do not depend on the number of samples."""
     draw = np.random.default_rng([*recipe["stream"], number])
     camber, place, thickness = (int(draw.integers(low, high + 1)) for low, high in recipe["airfoils"].values())
     code = f"{camber}{place if camber else 0}{thickness:02d}"

@@ -24,7 +24,7 @@ class AirfoilEulerKeys(MeshFramesKeys):
     def _intervals_hold_flows(self) -> "AirfoilEulerKeys":
         for name, (least, most) in {"mach": self.mach, "degrees": self.degrees}.items():
             if not least <= most:
-                raise ValueError(f"{name}={[least, most]}: the least comes first")
+                raise ValueError(f"{name}={[least, most]}: the minimum comes first")
         if not self.mach[0] > 0:
-            raise ValueError(f"mach={self.mach}: a flow must move")
+            raise ValueError(f"mach={self.mach}: the Mach number must be positive")
         return self

@@ -17,7 +17,7 @@ class AirfoilKeys(MeshFramesKeys):
     def _set_is_there(self) -> "AirfoilKeys":
         if not (Path(self.path) / "meta.json").is_file():
             raise ValueError(
-                f"path={self.path} holds no airfoil set; scripts/fetch_airfoil.py fetches it, "
-                "and experiment=airfoil_euler is a stand-in that is computed here"
+                f"path={self.path} contains no airfoil set; scripts/fetch_airfoil.py downloads it, "
+                "and experiment=airfoil_euler is a stand-in that is computed locally"
             )
         return self

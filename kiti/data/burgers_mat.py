@@ -15,17 +15,17 @@ FIELDS = ("a", "u")
 
 
 class BurgersMat(OperatorPairs):
-    """Pairs (a, u) of a MATLAB file such as `burgers_data_R10.mat`: each (2048, 8192), rows are samples.
+    """Pairs (a, u) from a MATLAB file such as `burgers_data_R10.mat`: each (2048, 8192), rows are samples.
 
-    As in the authors' script the first `n_train` rows are for training and the last `n_test` for testing, and
-    every (8192 / resolution)-th column is taken. The fingerprint's content is the sha256 of the file.
+    As in the authors' script, the first `n_train` rows are for training, the last `n_test` for testing, and every
+    (8192 / resolution)-th column is used. The fingerprint's content is the sha256 of the file.
 
     Args:
-        path: the file, in a MATLAB format up to v7.
+        path: the file, MATLAB format v7 or older.
         n_train, n_test, resolution, test_resolution, batch_size, eval_batch_size, seed: as for OperatorPairs.
 
-    Raises ValueError on loading if a field is missing, the file is v7.3 (HDF5), it has too few rows, or a
-    resolution does not divide its columns.
+    Loading raises ValueError if a field is missing, the file is v7.3 (HDF5), it has too few rows, or a resolution
+    does not divide the number of columns.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BurgersMat(OperatorPairs):
         rows = len(fields[0])
         if self.n_train + self.n_test > rows:
             raise DataError(
-                f"data.n_train={self.n_train} and data.n_test={self.n_test}: {self.path} has {rows} rows in all"
+                f"data.n_train={self.n_train} and data.n_test={self.n_test}: {self.path} has only {rows} rows"
             )
         a_train, u_train = (subsample(field[: self.n_train], self.resolution) for field in fields)
         a_test, u_test = (subsample(field[rows - self.n_test :], self.test_resolution) for field in fields)
@@ -59,7 +59,7 @@ class BurgersMat(OperatorPairs):
 def _read_fields(path: Path) -> list[Tensor]:
     try:
         contents = loadmat(path, variable_names=FIELDS)
-    except NotImplementedError as hdf5:  # how scipy says v7.3
+    except NotImplementedError as hdf5:  # scipy's error for v7.3
         raise DataError(f"{path} is a MATLAB v7.3 (HDF5) file: convert it with MATLAB's save(..., '-v7')") from hdf5
     except (ValueError, MatReadError) as error:
         raise DataError(f"{path} is not a MATLAB file: {error}") from error
@@ -69,5 +69,5 @@ def _read_fields(path: Path) -> list[Tensor]:
     fields = [torch.from_numpy(contents[name]).float() for name in FIELDS]
     if fields[0].ndim != 2 or fields[0].shape != fields[1].shape:
         shapes = " and ".join(str(tuple(field.shape)) for field in fields)
-        raise DataError(f"{path}: a and u must be matrices of one shape, got {shapes}")
+        raise DataError(f"{path}: a and u must be matrices of the same shape, got {shapes}")
     return fields

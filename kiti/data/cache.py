@@ -1,4 +1,4 @@
-"""A cache of made data, verified on every read: what comes out is what was made, or it is made anew."""
+"""A cache of generated data, verified on every read; damaged data is generated again."""
 
 import hashlib
 import json
@@ -27,8 +27,8 @@ MANIFEST_FILE = "manifest.json"
 class Artefact:
     """Tensors read from the cache.
 
-    `fingerprint` names the recipe (sha256 of its canonical JSON), `content_sha256` the bytes (sha256 of the
-    safetensors file). Equal recipes give equal content up to the rounding of the machine that made it.
+    `fingerprint` identifies the recipe (sha256 of its canonical JSON), `content_sha256` the bytes (sha256 of the
+    safetensors file). Equal recipes give equal content up to rounding, which depends on the machine.
     """
 
     tensors: dict[str, Tensor]
@@ -38,11 +38,11 @@ class Artefact:
 
 
 class _Damaged(Exception):
-    """Why an artefact that lies on disk cannot be used."""
+    """Why an artefact on disk cannot be used."""
 
 
 def recipe_fingerprint(recipe: dict[str, Any]) -> str:
-    """sha256 (hex) of the recipe as canonical JSON; TypeError or ValueError for what JSON cannot hold."""
+    """sha256 (hex) of the recipe as canonical JSON; TypeError or ValueError for values that JSON cannot represent."""
     canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -52,16 +52,17 @@ def materialise(
 ) -> Artefact:
     """Return the artefact of `recipe`: from `<data_dir>/<name>/<fingerprint[:12]>/`, or by `make()`.
 
-    An artefact is a directory that appears whole: it is written beside its place, synced and renamed under a
-    lock. Of several processes that want it at once one makes it; the others say that they wait, and read.
-    Every read verifies the checksum. A damaged artefact is named in a warning, set aside as `….broken-<n>`
-    and made anew. A process killed while making leaves a `….making-…` directory, which the next make removes.
-    An intact artefact is read without writing anything, so `data_dir` may be read-only then.
+    An artefact is a directory that appears atomically: it is written to a temporary directory next to its final
+    path, synced, and renamed under a lock. If several processes need it at once, one generates it; the others log
+    that they are waiting, then read it. Every read verifies the checksum. A damaged artefact is reported in a
+    warning, renamed to `….broken-<n>` and generated again. A process killed while generating leaves a `….making-…`
+    directory; the next run that generates the artefact removes it. Reading an intact artefact writes nothing, so
+    `data_dir` may then be read-only.
 
     Args:
-        data_dir: root of the cache; made if missing.
+        data_dir: root of the cache; created if missing.
         name: folder of this kind of data.
-        recipe: all that determines the data: formula, parameters, seed, solver version. JSON values.
+        recipe: everything that determines the data: formula, parameters, seed, solver version. JSON values.
         make: called at most once, returns the tensors by name.
     """
     fingerprint = recipe_fingerprint(recipe)
@@ -69,14 +70,14 @@ def materialise(
     try:
         return _read(place, fingerprint)
     except (FileNotFoundError, _Damaged):
-        pass  # judged again under the lock: another process may be setting it aside or making it right now
+        pass  # checked again under the lock: another process may be renaming or generating it right now
 
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.parent / f"{place.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.warning("waiting for another process that is making %s", place)
+        log.warning("waiting for another process that is generating %s", place)
         lock.acquire()
     try:
         try:
@@ -85,7 +86,7 @@ def materialise(
             pass
         except _Damaged as reason:
             aside = _set_aside(place)
-            log.warning("%s is damaged (%s): set aside as %s and made anew", place, reason, aside.name)
+            log.warning("%s is damaged (%s): renamed to %s, generating it again", place, reason, aside.name)
         for leftover in place.parent.glob(f"{place.name}.making-*"):
             shutil.rmtree(leftover)
         _write(place, fingerprint, recipe, make)
@@ -95,7 +96,7 @@ def materialise(
 
 
 def _read(place: Path, fingerprint: str) -> Artefact:
-    """Raises FileNotFoundError if there is no artefact, _Damaged if there is one that cannot be trusted."""
+    """Raises FileNotFoundError if there is no artefact, _Damaged if it cannot be trusted."""
     if not place.is_dir():
         raise FileNotFoundError(place)
     try:
@@ -108,7 +109,7 @@ def _read(place: Path, fingerprint: str) -> Artefact:
     except (ValueError, KeyError, TypeError) as malformed:
         raise _Damaged(f"{MANIFEST_FILE} is malformed") from malformed
     if made_by != fingerprint:
-        raise _Damaged(f"{MANIFEST_FILE} holds another recipe")
+        raise _Damaged(f"{MANIFEST_FILE} contains a different recipe")
     if found != expected:
         raise _Damaged(f"sha256 of {DATA_FILE} is {found[:12]}…, not {str(expected)[:12]}…")
     return Artefact(safetensors.torch.load_file(place / DATA_FILE), fingerprint, found, place)
@@ -116,7 +117,7 @@ def _read(place: Path, fingerprint: str) -> Artefact:
 
 def _write(place: Path, fingerprint: str, recipe: dict[str, Any], make: Callable[[], dict[str, Tensor]]) -> None:
     making = place.with_name(f"{place.name}.making-{uuid.uuid4().hex[:8]}")
-    making.mkdir()  # before the work: a place that cannot be written fails at once
+    making.mkdir()  # before the work: fails at once if the path is not writable
     try:
         tensors = {name: tensor.contiguous() for name, tensor in make().items()}
         data = safetensors.torch.save(tensors)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from torchvision's download with its checksums."""
+"""CIFAR-10 and CIFAR-100, downloaded and verified by torchvision."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -12,10 +12,10 @@ from kiti.data.small_images import Images, Labels, SmallImages
 
 
 class CIFARData(SmallImages):
-    """50,000 and 10,000 photographs of 32 x 32 pixels, in `<data_dir>/cifar`, fetched if they are not there.
+    """50,000 training and 10,000 test photographs of 32 x 32 pixels, in `<data_dir>/cifar`, downloaded if missing.
 
     Args:
-        classes: 10 or 100, which of the two sets.
+        classes: 10 or 100, selects the set.
     """
 
     def read(self) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
@@ -27,10 +27,10 @@ class CIFARData(SmallImages):
         place = Path(self.data_dir) / "cifar"
         try:
             there = kind(place, train=train, download=True)
-        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: torchvision's word for a wrong checksum
+        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: wrong checksum
             raise DataError(
-                f"CIFAR-{self.classes} is not whole in {place} and could not be fetched ({error}); put {kind.filename} "
-                "there, or take data=fashion_mnist, a stand-in"
+                f"CIFAR-{self.classes} is not complete in {place} and could not be downloaded ({error}); put "
+                f"{kind.filename} there, or use the stand-in data=fashion_mnist"
             ) from error
         images: Tensor = torch.from_numpy(there.data).permute(0, 3, 1, 2)
         return images, torch.tensor(there.targets)

@@ -1,4 +1,4 @@
-"""What training, recording and tables ask of data, wherever they lie."""
+"""The interface of all data sets, as training, records and tables use it."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from kiti.data.loading import Batch, EpochLoader
 
 
 class Data(LightningDataModule):
-    """Samples for training, for testing, and training samples once more to measure them.
+    """Samples for training and testing, and training samples for measuring the training error.
 
-    Batches are tuples of tensors, one row a sample.
+    Batches are tuples of tensors, one row per sample.
 
     Args:
         batch_size: training samples per step over all ranks.
-        eval_batch_size: the same for evaluation; changes no result.
-        seed: key of the training order; none of the data depends on it.
+        eval_batch_size: the same for evaluation; does not affect results.
+        seed: key of the training order; the data does not depend on it.
     """
 
     stand_in: str | None = None
-    """What the data stands in for, if it is not what the paper used."""
+    """What the data replaces, if it is not what the paper used."""
 
     def __init__(self, batch_size: int, eval_batch_size: int, seed: int) -> None:
         super().__init__()
@@ -32,11 +32,11 @@ class Data(LightningDataModule):
     @property
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
-        """What a record says of the data: sha256 of its `content`, of its `recipe` if it was computed, and its `split`,
-        samples by name of the set."""
+        """The data's entry in a record: sha256 of its `content`, sha256 of its `recipe` if it was computed, and its
+        `split`: number of samples by name of the set."""
 
     def fingerprint_of(self, replica: int) -> dict[str, Any]:
-        """The same for one of several seeds that are trained side by side; all see the same data, unless said here."""
+        """The same for one of several seeds that are trained together; by default all see the same data."""
         return self.fingerprint
 
     @abstractmethod

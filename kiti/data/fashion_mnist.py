@@ -1,4 +1,4 @@
-"""FashionMNIST at 32 x 32, a stand-in for CIFAR-10 and, in pairs, for CIFAR-100, that Debian carries as a package."""
+"""FashionMNIST at 32 x 32: a stand-in for CIFAR-10 and, in pairs, for CIFAR-100. Debian packages it."""
 
 import hashlib
 from pathlib import Path
@@ -18,21 +18,21 @@ SHA256 = {
 }
 """Of the unpacked files."""
 
-PAIRS_SEED = 0  # of which picture lies over which
+PAIRS_SEED = 0  # determines which pictures are paired
 
 
 def folder(data_dir: str | Path) -> Path:
-    """Where the files lie, as torchvision wants them."""
+    """The folder of the files, as torchvision expects it."""
     return Path(data_dir) / FashionMNIST.__name__ / "raw"
 
 
 class FashionMNISTData(SmallImages):
-    """60,000 and 10,000 pictures of clothes, 28 x 28, in ten classes or a hundred.
+    """60,000 training and 10,000 test pictures of clothes, 28 x 28, in 10 or 100 classes.
 
-    Zeros are put round them, two pixels on each side. With `classes=10` they are grey: all three channels are the same.
-    With `classes=100` each is laid over another of the same set: the one is red and the other blue, green is the
-    brighter of the two, and the label is 10 (red's label) + (blue's label). Which picture lies over which is part of
-    the set: no seed changes it, each picture is red once and blue once.
+    Pictures are padded with zeros, two pixels on each side. With `classes=10` they are grey: all three channels are
+    equal. With `classes=100` each is combined with another one of the same set: one is the red channel, the other the
+    blue channel, green is the brighter of the two, and the label is 10 (red's label) + (blue's label). The pairing is
+    fixed and independent of the seed; each picture is red once and blue once.
     """
 
     @property
@@ -46,10 +46,10 @@ class FashionMNISTData(SmallImages):
         for name, expected in SHA256.items():
             path = place / name
             if not path.is_file():
-                raise DataError(f"{path} is not there; scripts/fetch_fashion_mnist.py fetches it")
+                raise DataError(f"{path} is missing; scripts/fetch_fashion_mnist.py downloads it")
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise DataError(f"{path} is damaged; remove it, scripts/fetch_fashion_mnist.py fetches it anew")
+                    raise DataError(f"{path} is damaged; delete it and run scripts/fetch_fashion_mnist.py again")
         train, test = (self._part(train) for train in (True, False))
         return train, test
 

@@ -11,15 +11,15 @@ from kiti.data.cache import Artefact, materialise, recipe_fingerprint
 from kiti.data.in_memory import InMemoryData
 from kiti.data.loading import Batch
 
-# The two sets are two streams of samples. So the test set stays the same when `n_train` changes, and fewer
-# samples of either set are the first ones of more.
+# The two sets are separate streams of samples. So the test set does not change with `n_train`, and a smaller set
+# consists of the first samples of a larger one.
 STREAM = {"train": 0, "test": 1}
 
 
 class GeneratedData(InMemoryData):
-    """A subclass says what determines a set of samples, how it is computed, and which of its tensors are a batch.
+    """A subclass defines the recipe of a set of samples, how to compute it, and which of its tensors form a batch.
 
-    What was computed is kept in `data_dir`, in a folder `name`; it is verified on every read, and made when missing.
+    Computed data is stored in `data_dir`, in the folder `name`; it is verified on every read, generated if missing.
     """
 
     name: str
@@ -27,15 +27,15 @@ class GeneratedData(InMemoryData):
 
     @abstractmethod
     def recipe(self, split: str) -> dict[str, Any]:
-        """All that determines the samples of `split`, "train" or "test": what the cache is keyed by."""
+        """Everything that determines the samples of `split`, "train" or "test": the cache key."""
 
     @abstractmethod
     def generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
-        """The tensors to keep."""
+        """The tensors to store."""
 
     @abstractmethod
     def batch(self, tensors: dict[str, Tensor]) -> Batch:
-        """All samples of a set as one batch, from the tensors kept."""
+        """All samples of a set as one batch, from the stored tensors."""
 
     def prepare_data(self) -> None:
         for split in STREAM:

@@ -1,4 +1,4 @@
-"""How long-running data generation says that it is alive."""
+"""Progress reports of long-running data generation."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 @contextmanager
 def progress_report(description: str) -> Iterator[Report]:
-    """A progress bar on standard error if that is a terminal; otherwise a line now and then."""
+    """A progress bar on stderr if it is a terminal; otherwise an occasional line."""
     if not sys.stderr.isatty():
         yield _lines(description)
         return

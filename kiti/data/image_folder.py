@@ -1,4 +1,4 @@
-"""Images in a folder for each class, as torchvision.datasets.ImageFolder reads them."""
+"""Images in one folder per class, in the layout of torchvision.datasets.ImageFolder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,26 +12,26 @@ from kiti.data.image_source import ImageSource, decode
 
 
 class ImageFolder(ImageSource):
-    """`root/<class>/…/<image>.JPEG`, classes numbered as their folders are sorted, images sorted within each.
+    """`root/<class>/…/<image>.JPEG`; classes are numbered in the sorted order of folders, images sorted within each.
 
     Raises:
-        DataError: `root` is missing, holds no folders, or one without an image.
+        DataError: `root` is missing, contains no folders, or contains a folder without images.
     """
 
     def __init__(self, root: Path) -> None:
-        layout = f"expected is {root}/<class>/<image>.JPEG, a folder for each class"
+        layout = f"expected {root}/<class>/<image>.JPEG, one folder per class"
         if not root.is_dir():
             raise DataError(f"{root} is missing; {layout}")
         classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         if not classes:
-            raise DataError(f"{root} holds no class folders; {layout}")
+            raise DataError(f"{root} contains no class folders; {layout}")
         try:
             found = make_dataset(str(root), {name: i for i, name in enumerate(classes)}, IMG_EXTENSIONS)
-        except FileNotFoundError as empty:  # torchvision names the classes that have no image
+        except FileNotFoundError as empty:  # torchvision names the classes without images
             raise DataError(f"{root}: {empty}") from empty
         self.root = root
         self.classes = len(classes)
-        # One array of bytes: of a million Python strings every worker process would soon have a copy of its own.
+        # One array of bytes: with a million Python strings, every worker process would soon have its own copy.
         self.names = np.array([str(Path(path).relative_to(root)).encode() for path, _ in found])
         self.labels = np.array([label for _, label in found], np.int64)
 

@@ -1,4 +1,4 @@
-"""Batches of images that are read, augmented and collated by worker processes."""
+"""Batches of images, read, augmented and collated by worker processes."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,9 +23,9 @@ Transform = Callable[[Image.Image], Tensor]
 
 @contextmanager
 def drawing_from(*key: int) -> Iterator[None]:
-    """Within, Python's, numpy's and torch's CPU generators start from `key`; afterwards they are as before."""
+    """Seed Python's, numpy's and torch's CPU generators with `key`; on exit their previous states are restored."""
     first, second, third = np.random.SeedSequence(key).generate_state(3).tolist()
-    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # what timm's transforms draw from
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # timm's transforms use it
     with torch.random.fork_rng(devices=[]):
         random.seed(first)
         np.random.seed(second)  # noqa: NPY002
@@ -38,8 +38,8 @@ def drawing_from(*key: int) -> Iterator[None]:
 
 
 class Samples(Dataset):
-    """(image (3, Y, X), label) by Item. Its augmentation is a function of (seed, epoch, position) and nothing else, so
-    that neither the number of workers nor a stop in between changes it."""
+    """(image (3, Y, X), label) by Item. The augmentation depends only on (seed, epoch, position), so neither the number
+    of workers nor an interruption changes it."""
 
     def __init__(self, source: ImageSource, transform: Transform, seed: int) -> None:
         self.source = source
@@ -57,7 +57,7 @@ class Samples(Dataset):
 
 
 class _Plan:
-    """The batches that are read next; a DataLoader asks for them anew each time it is iterated."""
+    """The batches to read next; a DataLoader asks for them each time it is iterated."""
 
     batches: Iterable[list[Item]] = ()
 
@@ -66,49 +66,49 @@ class _Plan:
 
 
 class Reader:
-    """Reads batches of `samples`, by `workers` processes that are started once; 0: by this one."""
+    """Reads batches of `samples` in `workers` processes, which are started once; 0: in this process."""
 
     def __init__(self, samples: Samples, workers: int) -> None:
         self._plan = _Plan()
         self._loader: DataLoader[Any] = DataLoader(
             samples,
-            batch_sampler=self._plan,  # type: ignore[arg-type]  # iterating is all that is asked of it
+            batch_sampler=self._plan,  # type: ignore[arg-type]  # it is only iterated
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # else it would draw from the global one at each start
+            generator=torch.Generator(),  # otherwise each start draws from the global one
         )
 
     def read(self, batches: Iterable[list[Item]]) -> Iterator[Batch]:
-        """(images (B, 3, Y, X), labels (B,)) for each list of items, in order. DataError as the source raises it."""
+        """(images (B, 3, Y, X), labels (B,)) for each list of items, in order. The source's DataError is passed on."""
         self._plan.batches = batches
         try:
             for batch in self._loader:
                 yield tuple(batch)
-        except DataError as error:  # a worker's comes with its whole trace as the message
+        except DataError as error:  # from a worker, the message is the whole traceback
             raise DataError(str(error).strip().splitlines()[-1].removeprefix("kiti.data.DataError: ")) from error
 
 
 class ImageLoader(EpochLoader):
-    """Shuffled, augmented batches; the last, partial one is dropped, as timm does, whose Mixup needs pairs.
+    """Shuffled, augmented batches; the last, partial one is dropped, as in timm, because Mixup needs pairs.
 
-    With `repeats` (repeated augmentation) the order names each image so many times in a row, augmented differently,
-    and ends with as many samples as there are images: an epoch shows one in `repeats` of them. Rank r of W takes every
-    W-th sample of a global batch, from the r-th on, so that an image's repeats are on different ranks: just what
-    timm's RepeatAugSampler hands out, for batches that 256 divides.
+    With `repeats` (repeated augmentation) each image comes `repeats` times in a row, with different augmentation. An
+    epoch still has as many samples as there are images, so it shows one in `repeats` of them. Rank r of W takes every
+    W-th sample of a global batch, starting at the r-th, so the repeats of an image are on different ranks. If 256
+    divides the batch size, this is the order of timm's RepeatAugSampler.
 
     Args:
-        samples: what is read.
+        samples: the data set to read.
         batch_size: samples per step over all ranks; DataError if there are fewer images.
-        repeats: how many times an image is seen in an epoch that shows it.
-        workers: processes that read.
+        repeats: how often an image occurs in an epoch that shows it.
+        workers: number of reading processes.
         order: seed, rank, world_size and clock, as for EpochLoader.
     """
 
     def __init__(self, samples: Samples, batch_size: int, *, repeats: int = 1, workers: int = 0, **order: Any) -> None:
         super().__init__(len(samples), batch_size, **order)
         if self.size < batch_size:
-            raise DataError(f"batch_size {batch_size} is more than the {self.size} images there are")
+            raise DataError(f"batch_size {batch_size} exceeds the number of images, {self.size}")
         self.repeats = repeats
         self._reader = Reader(samples, workers)
 
@@ -119,7 +119,7 @@ class ImageLoader(EpochLoader):
         return self._reader.read(self.plan(epoch, first))
 
     def plan(self, epoch: int, first: int) -> Iterator[list[Item]]:
-        """The items of this rank's batches from the `first` on; positions count samples over all ranks."""
+        """The items of this rank's batches, starting at batch `first`; positions count samples over all ranks."""
         order = epoch_order(self.size, self.seed, epoch).repeat_interleave(self.repeats)[: self.size].tolist()
         for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             positions = range(start + self.rank, start + self.batch_size, self.world_size)
@@ -130,10 +130,10 @@ class ImageLoader(EpochLoader):
 
 
 class ImageEvaluationLoader(OrderedLoader):
-    """An OrderedLoader of the images of `which`.
+    """An OrderedLoader of the images in `which`.
 
     Args:
-        which: numbers of images, in their order; None is all of them.
+        which: indices of images, in order; None: all images.
         samples, batch_size, workers: as for ImageLoader.
         ranks: rank and world_size.
     """

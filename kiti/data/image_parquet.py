@@ -17,8 +17,8 @@ COLUMNS = {"image", "label"}
 class ParquetShards(ImageSource):
     """Rows with an `image` {bytes, path} and a `label`, in the order of the shards.
 
-    A shuffled epoch reads single rows, and Parquet decodes a row group, some hundred images, at a time. So the shards
-    are copied once by `datasets`, into Arrow files of the same size under `cache_dir`, of which rows are mapped.
+    A shuffled epoch reads single rows, but Parquet decodes a whole row group (some hundred images) at a time. So
+    `datasets` copies the shards once to memory-mapped Arrow files of the same size under `cache_dir`.
 
     Raises:
         DataError: a shard lacks a column or cannot be read; a row has no label.
@@ -34,7 +34,7 @@ class ParquetShards(ImageSource):
         self.rows = rows.with_format("arrow")  # as stored: neither decoded nor cast
         self.labels = rows.data.column("label").to_numpy().astype(np.int64)
         if not len(self) or self.labels.min() < 0:
-            raise DataError(f"{self.shards[0].parent}: rows without a label; those of a test set have none")
+            raise DataError(f"{self.shards[0].parent}: rows without a label, as in an unlabelled test set")
         self.classes = int(self.labels.max()) + 1
 
     def read(self, i: int) -> Image.Image:
@@ -49,7 +49,7 @@ def find_shards(root: Path, split: str) -> list[Path]:
     """`root/**/<split>-*.parquet`, sorted; DataError if there is none."""
     shards = sorted(root.rglob(f"{split}-*.parquet"))
     if not shards:
-        raise DataError(f"{root} holds no {split}-*.parquet; expected are shards as {split}-00000-of-….parquet")
+        raise DataError(f"{root} contains no {split}-*.parquet; expected shards like {split}-00000-of-….parquet")
     return shards
 
 
@@ -57,6 +57,6 @@ def _check(shard: Path) -> None:
     try:
         columns = set(pq.read_schema(shard).names)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise DataError(f"{shard} is no Parquet file that can be read: {error}") from error
+        raise DataError(f"{shard} is not a readable Parquet file: {error}") from error
     if missing := COLUMNS - columns:
         raise DataError(f"{shard} has no column {' or '.join(sorted(missing))}; it has {', '.join(sorted(columns))}")

@@ -1,4 +1,4 @@
-"""Where images on disk come from: by number, decoded to RGB, with their labels."""
+"""Images on disk, read by number and decoded to RGB, with labels."""
 
 import hashlib
 import io
@@ -14,11 +14,11 @@ from kiti.data import DataError
 
 
 class ImageSource:
-    """Images by number. Small enough to be copied into worker processes: a source names images, it holds none.
+    """Images by number. A source knows where images are but contains none, so copying it to worker processes is cheap.
 
     Attributes:
         labels: of each image, counted from 0.
-        classes: how many the labels tell apart.
+        classes: number of classes.
     """
 
     labels: Int64[np.ndarray, "n"]
@@ -29,27 +29,27 @@ class ImageSource:
 
     @abstractmethod
     def read(self, i: int) -> Image.Image:
-        """Image `i` in RGB, whatever it was stored as; DataError naming it if it cannot be decoded."""
+        """Image `i`, converted to RGB; DataError with its name if it cannot be decoded."""
 
     @abstractmethod
     def files(self) -> Iterable[Path]:
-        """All files of which the source reads."""
+        """All files that the source reads."""
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """The image in `data` as RGB; DataError naming it if it cannot be decoded."""
+    """The image in `data` as RGB; DataError with `name` if it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for what is no image
-        raise DataError(f"{name} is no image that can be decoded: {error}") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's errors for invalid images
+        raise DataError(f"{name} is not a readable image: {error}") from error
 
 
 def listing_sha256(root: Path, files: Iterable[Path]) -> str:
-    """sha256 over the sorted names, relative to `root`, and sizes in bytes of `files`.
+    """sha256 of the sorted names, relative to `root`, and sizes in bytes of `files`.
 
-    Their content is not read: ImageNet-1k's 150 GB would take longer to hash than many a run to test. Equal listings
-    are, all the same, the same set for every purpose but malice.
+    The content is not read: hashing ImageNet-1k's 150 GB would take longer than many test runs. Equal listings
+    still mean the same set, unless someone forged the files.
     """
     lines = sorted(f"{file.relative_to(root).as_posix()}\t{file.stat().st_size}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

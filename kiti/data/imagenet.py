@@ -17,7 +17,7 @@ from kiti.data.image_source import ImageSource, listing_sha256
 from kiti.data.loading import clock_of, of_ranks
 
 FORMATS = {"folder": ("train", "val"), "parquet": ("train", "validation")}
-"""How the images may lie, and what the two sets are called there."""
+"""The supported formats, and their names for training and test set."""
 LAYOUTS = {
     "folder": "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG",
     "parquet": "Hugging Face's train-*.parquet and validation-*.parquet",
@@ -27,30 +27,31 @@ LAYOUTS = {
 class ImageNetData(Data):
     """Batches (images (B, 3, resolution, resolution), labels (B,)), normalised by ImageNet's mean and deviation.
 
-    The test set is what the papers call so, ImageNet's validation images. The training error is read from as many
-    training images as there are test images, evenly spaced, hence equally many of each class in a folder.
+    As in the papers, the test set is ImageNet's validation images. The training error is measured on as many training
+    images as there are test images, evenly spaced, hence equally many of each class in a folder.
 
     Args:
-        path: for "folder", the folder of `train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, as torchvision.datasets
-            .ImageFolder reads them; for "parquet", that of Hugging Face's `train-*.parquet` and `validation-*.parquet`.
-        format: "folder" or "parquet". Both number the classes alike, by their sorted names.
-        data_dir: where the shards' Arrow copy lies, as large as they are.
-        classes: how many classes there must be.
-        resolution, test_resolution: pixels along a side, in training and in testing.
-        scale: of a random crop's area to the image's, its least and its most.
+        path: for "folder", the folder with `train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, in the layout of
+            torchvision.datasets.ImageFolder; for "parquet", the one with Hugging Face's `train-*.parquet` and
+            `validation-*.parquet`.
+        format: "folder" or "parquet". Both number the classes in the sorted order of their names.
+        data_dir: where the Arrow copy of the shards is stored; it is as large as the shards.
+        classes: expected number of classes.
+        resolution, test_resolution: side length in pixels, in training and in testing.
+        scale: range (min, max) of a random crop's area relative to the image's.
         hflip: probability of a horizontal flip.
-        auto_augment: timm's description of its RandAugment, as rand-m7-mstd0.5-inc1; None is none.
-        color_jitter: strength of timm's jitter, which it leaves out where there is `auto_augment`; None is none.
-        re_prob, re_mode: probability and filling of random erasing.
-        crop_pct: side of a test image's centre crop to the shorter side of what it is cut from.
-        interpolation: of every resizing.
+        auto_augment: timm's RandAugment string, such as rand-m7-mstd0.5-inc1; None: no RandAugment.
+        color_jitter: strength of timm's jitter, which timm ignores with `auto_augment`; None: no jitter.
+        re_prob, re_mode: probability and fill mode of random erasing.
+        crop_pct: side of a test image's centre crop, relative to the shorter side of the resized image.
+        interpolation: used for all resizing.
         repeats: repeated augmentation, see ImageLoader.
-        workers: processes a loader; changes no result.
-        batch_size, eval_batch_size, seed: as for Data. `seed` keys the augmentation too.
+        workers: processes per loader; does not affect results.
+        batch_size, eval_batch_size, seed: as for Data. `seed` also keys the augmentation.
 
     Raises:
-        ValueError: `format` is neither.
-        DataError: later, in `setup`, the set is not laid out so, or has other classes.
+        ValueError: `format` is unknown.
+        DataError: later, in `setup`, if the layout or the number of classes is different.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class ImageNetData(Data):
             scale=(scale[0], scale[1]),
             hflip=hflip,
             auto_augment=auto_augment,
-            color_jitter=color_jitter,  # type: ignore[arg-type]  # None is none, to timm too
+            color_jitter=color_jitter,  # type: ignore[arg-type]  # timm accepts None
             re_prob=re_prob,
             re_mode=re_mode,
             interpolation=interpolation,
@@ -98,11 +99,11 @@ class ImageNetData(Data):
         self._sources: list[ImageSource] | None = None
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the images; read none."""
+        """Find the images without reading them."""
         if not self.path.is_dir():
             raise DataError(
-                f"{self.path} is missing: data.path is the folder of {LAYOUTS[self.format]}; ImageNet-1k needs "
-                "an account at image-net.org or Hugging Face, nothing here fetches it"
+                f"{self.path} is missing: data.path is the folder of {LAYOUTS[self.format]}; kiti cannot download "
+                "ImageNet-1k, which needs an account at image-net.org or Hugging Face"
             )
         if self._sources is None:
             sources = [self._source(split) for split in FORMATS[self.format]]
@@ -113,7 +114,7 @@ class ImageNetData(Data):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """The content is known by the names and sizes of its files, see `listing_sha256`."""
+        """The content is identified by the names and sizes of its files, see `listing_sha256`."""
         files = [file for source in self.sources for file in source.files()]
         split = dict(zip(("train", "test"), map(len, self.sources), strict=True))
         return {"content": listing_sha256(self.path, files), "recipe": None, "split": split}

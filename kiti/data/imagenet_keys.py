@@ -32,5 +32,5 @@ class ImageNetKeys(DataKeys):
     @model_validator(mode="after")
     def _jitter_is_read(self) -> "ImageNetKeys":
         if self.color_jitter and self.auto_augment:
-            raise ValueError(f"color_jitter={self.color_jitter}: timm leaves it out where there is auto_augment")
+            raise ValueError(f"color_jitter={self.color_jitter}: timm ignores it with auto_augment")
         return self

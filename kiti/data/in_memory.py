@@ -1,4 +1,4 @@
-"""Data that fit in memory."""
+"""Data sets that fit in memory."""
 
 from abc import abstractmethod
 from typing import Any
@@ -9,7 +9,7 @@ from kiti.data.loading import Batch, EvaluationLoader, ResumableLoader, evaluati
 
 
 class InMemoryData(Data):
-    """A subclass says in `load` where the samples come from.
+    """A subclass implements `load`.
 
     Args:
         n_train, n_test: samples in each set.
@@ -18,7 +18,7 @@ class InMemoryData(Data):
 
     @property
     def recipe_fingerprint(self) -> str | None:
-        """sha256 of all that determines computed data; None for data that was measured or downloaded."""
+        """sha256 of everything that determines computed data; None for data that was measured or downloaded."""
         return None
 
     def __init__(self, n_train: int, n_test: int, batch_size: int, eval_batch_size: int, seed: int) -> None:
@@ -29,9 +29,9 @@ class InMemoryData(Data):
 
     @abstractmethod
     def load(self) -> tuple[Batch, Batch, str]:
-        """The training samples, the test samples, and the sha256 of what they were read from.
+        """The training samples, the test samples, and the sha256 of their source.
 
-        DataError is raised for it where these are not `n_train` and `n_test` samples.
+        `setup` raises DataError if there are not exactly `n_train` and `n_test` samples.
         """
 
     def setup(self, stage: str | None = None) -> None:
@@ -39,7 +39,7 @@ class InMemoryData(Data):
             loaded = self.load()
             for name, wanted, samples in (("n_train", self.n_train, loaded[0]), ("n_test", self.n_test, loaded[1])):
                 if len(samples[0]) != wanted:
-                    raise DataError(f"data.{name}={wanted}: the set has {len(samples[0])}; choose that many or fewer")
+                    raise DataError(f"data.{name}={wanted}: the set has {len(samples[0])}; choose at most that many")
             self._loaded = loaded
 
     @property

@@ -1,4 +1,4 @@
-"""What data sets held in memory have in common."""
+"""The keys common to data sets that are kept in memory."""
 
 from pydantic import PositiveInt
 

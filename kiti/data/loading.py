@@ -1,4 +1,4 @@
-"""Batches: resumable in the middle of an epoch, sharded without duplicates. The tensors here are already in memory."""
+"""Batch loaders that resume in the middle of an epoch and shard without duplicates; those of tensors in memory."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from kiti.data.augmentation import Augmentation
 
 Batch = tuple[Tensor, ...]
 Prepare = Callable[[Batch], Batch]
-"""What is done to every batch on the device that holds it, as normalising."""
+"""Applied to every batch on its device, for example normalisation."""
 
 
 def training_loader(
@@ -26,7 +26,7 @@ def training_loader(
     prepare: Prepare | None = None,
     augmentation: Augmentation | None = None,
 ) -> "ResumableLoader":
-    """A ResumableLoader with the trainer's rank and world size, that counts batches as the trainer does."""
+    """A ResumableLoader with the trainer's rank and world size; it counts batches as the trainer does."""
     order = {"seed": seed, "clock": clock_of(trainer), **of_ranks(trainer)}
     return ResumableLoader(tensors, batch_size, prepare=prepare, augmentation=augmentation, **order)
 
@@ -39,7 +39,7 @@ def evaluation_loader(
 
 
 def of_ranks(trainer: Trainer | None) -> dict[str, int]:
-    """This process's rank among all of the trainer's; alone without one."""
+    """The trainer's rank and world size; 0 and 1 without a trainer."""
     return {"rank": trainer.global_rank, "world_size": trainer.world_size} if trainer else {"rank": 0, "world_size": 1}
 
 
@@ -49,9 +49,9 @@ def clock_of(trainer: Trainer | None) -> Callable[[], tuple[int, int]] | None:
         return None
 
     def clock() -> tuple[int, int]:
-        # `processed` counts the batches of this epoch whose step is done. At `on_train_batch_end` it includes
-        # the current batch, at `on_train_batch_start` and in a failing step it does not: just as Lightning's
-        # own counters resume.
+        # `processed` counts the batches of this epoch whose step is done. It includes the current batch at
+        # `on_train_batch_end`, but not at `on_train_batch_start` or in a failing step. Lightning's own counters
+        # resume in the same way.
         of_epoch = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]
         return trainer.current_epoch, of_epoch["processed"]
 
@@ -61,34 +61,34 @@ def clock_of(trainer: Trainer | None) -> Callable[[], tuple[int, int]] | None:
 class EpochLoader:
     """Shuffled batches whose order is a function of (seed, epoch), and which can start anywhere in an epoch.
 
-    A subclass says in `batches` what they hold.
+    A subclass implements `batches`.
 
-    Epoch e is `torch.randperm` under a generator of its own keyed by (seed, e), cut into global batches of
-    `batch_size` samples; rank r of W takes the r-th of W parts of each. So the samples of step i do not
+    The order of epoch e is a `torch.randperm` with a separate generator keyed by (seed, e). It is cut into global
+    batches of `batch_size` samples; rank r of W takes the r-th of W parts of each. So the samples of step i do not
     depend on the number of ranks, and the global random state is not touched.
 
-    The last, partial batch is kept. With several ranks it is split as evenly as possible (part sizes differ
-    by at most one, while DDP weighs each rank's mean equally), and is dropped if it has fewer samples than
-    there are ranks. Every rank has the same number of batches.
+    The last, partial batch is kept. With several ranks it is split as evenly as possible (part sizes differ by at
+    most one, although DDP weighs each rank's mean equally); it is dropped if it has fewer samples than there are
+    ranks. Every rank has the same number of batches.
 
-    Resuming under Lightning (2.6). A loader with `state_dict` and `load_state_dict` is saved with every
-    checkpoint (`loops.fit_loop.state_dict.combined_loader`) and, when the checkpoint was taken inside an
-    epoch, restored before its first iterator is made. Three things decide the shape of this class:
+    Resuming under Lightning (2.6): a loader with `state_dict` and `load_state_dict` is saved with every checkpoint
+    (`loops.fit_loop.state_dict.combined_loader`). If the checkpoint was taken inside an epoch, the loader is restored
+    before its first iterator is created. Three facts determine the design of this class:
 
-    - A loader of known length is not prefetched: the batches handed out are those of finished steps plus the
-      one in flight. Whether that one counts depends on the hook that saves, so the trainer is asked (`clock`).
-    - Epochs are announced to `loader.sampler` only, and after an end-of-epoch checkpoint under `max_steps`
-      with a number that is one too high: so the trainer is asked for the epoch as well.
-    - The iterator of a (re)started fit is made before its epoch is known: so iterating is lazy, epoch and
-      position are read when the first batch is asked for.
+    - A loader of known length is not prefetched: the batches served are those of finished steps plus the current
+      one. Whether the current one counts depends on the hook that saves, so we ask the trainer (`clock`).
+    - Lightning announces epochs only to `loader.sampler`, and after an end-of-epoch checkpoint under `max_steps` the
+      number is one too high. So we ask the trainer for the epoch, too.
+    - The iterator of a (re)started fit is created before its epoch is known. So iteration is lazy: epoch and
+      position are read when the first batch is requested.
 
     Args:
-        size: samples.
+        size: number of samples.
         batch_size: samples per step over all ranks; ValueError if `world_size` does not divide it.
         seed: key of the order, non-negative.
-        rank, world_size: this process among all of them (the global rank, not the local one).
-        clock: returns (epoch, number of its batches that need not come again after a restart). Without it the
-            epoch is what `set_epoch` says, and all batches that were handed out count.
+        rank, world_size: global rank (not the local one) of this process, and number of processes.
+        clock: returns (epoch, number of its batches that are done and are skipped after a restart). Without it,
+            `set_epoch` sets the epoch, and all batches served so far count as done.
     """
 
     def __init__(
@@ -114,16 +114,16 @@ class EpochLoader:
 
     @abstractmethod
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """This rank's batches of an epoch from the `first` on, counted from 0; lazily."""
+        """This rank's batches of an epoch, starting at batch `first`, counted from 0; lazy."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next iterator; a new epoch starts at its first batch."""
+        """Set the epoch of the next iterator; a new epoch starts at its first batch."""
         if epoch != self._epoch:
             self._epoch = epoch
             self._first = self._handed_out = 0
 
     def __len__(self) -> int:
-        """Batches in a whole epoch, also when the next iterator starts later."""
+        """Batches in a full epoch, even if the next iterator starts in the middle."""
         whole, rest = divmod(self.size, self.batch_size)
         return whole + (rest >= self.world_size)
 
@@ -136,12 +136,12 @@ class EpochLoader:
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Plain integers, the same on every rank; opens with `weights_only=True`."""
+        """Plain integers, equal on all ranks; loadable with `weights_only=True`."""
         done = self._handed_out if self._clock is None else min(self._clock()[1], self._handed_out)
         return {"epoch": self._epoch, "batches": done, **self._order_key()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue after the batches of `state`; ValueError if its order is not this loader's."""
+        """Continue after the batches of `state`; ValueError if it was saved with a different order."""
         for key, ours in self._order_key().items():
             if state[key] != ours:
                 raise ValueError(f"cannot resume inside an epoch: {key} was {state[key]} when saved and is {ours} now")
@@ -156,9 +156,9 @@ class ResumableLoader(EpochLoader):
     """An EpochLoader of tensors.
 
     Args:
-        tensors: equal first dimension, one row a sample.
-        prepare: applied to each batch of this rank, last.
-        augmentation: applied to the first tensor of each batch, by random numbers keyed by (seed, epoch, sample).
+        tensors: of equal first dimension, one row per sample.
+        prepare: applied to each batch of this rank, after the augmentation.
+        augmentation: applied to the first tensor of each batch, with random numbers keyed by (seed, epoch, sample).
         batch_size, order: as for EpochLoader.
     """
 
@@ -188,7 +188,7 @@ class ResumableLoader(EpochLoader):
             yield batch if self.prepare is None else self.prepare(batch)
 
     def _draws(self, epoch: int) -> Tensor | None:
-        """An epoch's random numbers for the augmentation, one row a sample."""
+        """An epoch's random numbers for the augmentation, one row per sample."""
         if self.augmentation is None:
             return None
         return self.augmentation.draw(self.size, torch.Generator().manual_seed(_key(self.seed, epoch, 1)))
@@ -197,13 +197,13 @@ class ResumableLoader(EpochLoader):
 class OrderedLoader:
     """Every sample exactly once over all ranks, in order: no duplicates, no padding, exact sums.
 
-    A subclass says in `batches` what they hold.
+    A subclass implements `batches`.
 
-    Rank r of W takes the r-th of W parts of each global batch of `batch_size`; part sizes differ by at most
-    one. All ranks have the same number of batches (a model that synchronises its buffers in forward would
-    otherwise wait for ever): if the last batch has fewer samples than there are ranks, the same number of
-    batches is cut evenly instead. Only where there are too few samples for that do some ranks have fewer
-    batches. Args: as for EpochLoader.
+    Rank r of W takes the r-th of W parts of each global batch of `batch_size`; part sizes differ by at most one. All
+    ranks have the same number of batches (otherwise a model that synchronises its buffers in forward would wait
+    forever): if the last batch has fewer samples than there are ranks, all samples are split evenly into the same
+    number of batches. Only if there are too few samples for that, some ranks have fewer batches. Args: as for
+    EpochLoader.
     """
 
     def __init__(self, size: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
@@ -218,7 +218,7 @@ class OrderedLoader:
 
     @abstractmethod
     def batches(self, shares: Sequence[Tensor]) -> Iterator[Batch]:
-        """A batch of the samples of each share, lazily."""
+        """One batch per share, holding its samples; lazy."""
 
     def __len__(self) -> int:
         return len(self._shares)
@@ -228,7 +228,7 @@ class OrderedLoader:
 
 
 class EvaluationLoader(OrderedLoader):
-    """An OrderedLoader of tensors; its arguments are those of ResumableLoader."""
+    """An OrderedLoader of tensors; arguments as for ResumableLoader."""
 
     def __init__(
         self, tensors: Sequence[Tensor], batch_size: int, *, prepare: Prepare | None = None, **ranks: int
@@ -244,12 +244,12 @@ class EvaluationLoader(OrderedLoader):
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    """The permutation of range(size) that is epoch `epoch` under `seed`: (size,) int64."""
+    """The order of samples in `epoch` for `seed`, a permutation of range(size): (size,) int64."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(_key(seed, epoch)))
 
 
 def _key(*parts: int) -> int:
-    # SeedSequence mixes them: neighbouring seeds and epochs share nothing, unlike seed + epoch.
+    # SeedSequence mixes them: neighbouring seeds and epochs are independent, unlike with seed + epoch.
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
@@ -258,7 +258,7 @@ def _rows(tensors: Batch, samples: Tensor) -> Batch:
 
 
 def _size(tensors: Batch) -> int:
-    """The number of samples; ValueError if the tensors differ in it."""
+    """The number of samples; ValueError if the tensors disagree."""
     sizes = {len(tensor) for tensor in tensors}
     if len(sizes) != 1:
         raise ValueError(f"tensors must have equal first dimensions, got {[len(tensor) for tensor in tensors]}")
@@ -266,7 +266,7 @@ def _size(tensors: Batch) -> int:
 
 
 def check_ranks(batch_size: int, rank: int, world_size: int) -> None:
-    """ValueError if batches do not divide among the ranks, or there is no such rank."""
+    """ValueError if the ranks cannot share a batch equally, or the rank does not exist."""
     if batch_size < 1 or batch_size % world_size:
         raise ValueError(f"batch_size {batch_size} must be a positive multiple of the number of ranks, {world_size}")
     if not 0 <= rank < world_size:

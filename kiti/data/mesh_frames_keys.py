@@ -1,4 +1,4 @@
-"""What flows on irregular points have in common."""
+"""The keys common to flows on irregular points."""
 
 from pydantic import PositiveInt
 

@@ -1,7 +1,7 @@
-"""The trajectories DeepMind published with MeshGraphNets, and of its `airfoil` set the frames that OFormer learns.
+"""The trajectories DeepMind published with MeshGraphNets, and the frames of its `airfoil` set that OFormer learns.
 
 A set is a `meta.json` and `<split>.tfrecord` files. A record is one trajectory: an Example whose features are single
-buffers, raw little-endian arrays of the shapes and types that `meta.json` gives.
+buffers, raw little-endian arrays whose shapes and types are in `meta.json`.
 """
 
 import json
@@ -30,17 +30,17 @@ AIRFOIL_FILES = ("meta.json", "train.tfrecord", "test.tfrecord")
 AIRFOIL_FIELDS = ("cells", "mesh_pos", "node_type", "velocity", "density", "pressure")
 
 DT = 0.008  # s, between raw frames
-EVERY = 24  # OFormer's files hold every 6th raw frame, its loader takes every 4th of those
+EVERY = 24  # OFormer's files contain every 6th raw frame, its loader uses every 4th of those
 FRAMES = 25
 INPUT_FRAMES = 4
 
 NODE_TYPES = {0: 0, 2: 1, 4: 2}
-"""MeshGraphNets' number of a kind of node, and OFormer's: interior, on the airfoil, on the far boundary."""
+"""Node types, MeshGraphNets' number to OFormer's: interior, on the airfoil, on the far boundary."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """How one array is stored: `shape` begins with 1 if `static`, else with the number of frames; -1 stands once."""
+    """How an array is stored: `shape` begins with 1 if `static`, else with the number of frames; at most one -1."""
 
     static: bool
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Meta:
-    """What `meta.json` says: `dt` in seconds, `frames` a trajectory, and the features by name."""
+    """Contents of `meta.json`: `dt` in seconds, `frames` per trajectory, and the features by name."""
 
     dt: float
     frames: int
@@ -57,9 +57,9 @@ class Meta:
 
 
 def read_meta(path: Path | str) -> Meta:
-    """A set's `meta.json`. Features of a length that varies in time ("dynamic_varlen") are left out.
+    """Read a set's `meta.json`. Features whose length varies in time ("dynamic_varlen") are left out.
 
-    Raises FileNotFoundError if it is missing, ValueError if it is not of this format.
+    Raises FileNotFoundError if it is missing, ValueError if the format is wrong.
     """
     path = _existing(path)
     try:
@@ -91,17 +91,17 @@ def _feature(name: str, entry: dict[str, Any], frames: int) -> Feature:
 def trajectories(path: Path | str, meta: Meta, names: Sequence[str] = AIRFOIL_FIELDS) -> Iterator[tuple[Place, Arrays]]:
     """The trajectories of a `.tfrecord`, in order, one in memory at a time, each with the place of its record.
 
-    Arrays are read-only views into the record. Those that `meta` calls static lack its leading 1. For `airfoil` that
-    is cells (C, 3) int32, mesh_pos (P, 2) float32, node_type (P, 1) int32, and in float32 velocity (T, P, 2), density
-    (T, P, 1) and pressure (T, P, 1).
+    Arrays are read-only views into the record. Static ones come without the leading 1 of their shape in `meta`. The
+    arrays of `airfoil` are cells (C, 3) int32, mesh_pos (P, 2) float32, node_type (P, 1) int32, and in float32 velocity
+    (T, P, 2), density (T, P, 1) and pressure (T, P, 1).
 
-    Raises FileNotFoundError if the file is missing; TFRecordError if it is damaged, or a record lacks one of `names`
-    or holds another number of bytes than fits its shape; ValueError if `meta` does not know one of `names`.
+    Raises FileNotFoundError if the file is missing; TFRecordError if it is damaged, a record lacks one of `names`, or
+    its size does not fit the shape; ValueError if one of `names` is not in `meta`.
     """
     unknown = [name for name in names if name not in meta.features]
     if unknown:
-        raise DataError(f"{path}: its meta.json gives no shape of {', '.join(unknown)}")
-    # No name is bound to a record here: it would keep the last one in memory while the next one is read.
+        raise DataError(f"{path}: its meta.json has no shape of {', '.join(unknown)}")
+    # Bind no variable to a record here: it would keep the last one in memory while the next one is read.
     return map(partial(_arrays, meta=meta, names=names), records(_existing(path)))
 
 
@@ -119,7 +119,7 @@ def _array(place: Place, name: str, values: Any, feature: Feature) -> np.ndarray
     unit = feature.dtype.itemsize * math.prod(length for length in feature.shape if length != -1)
     if len(buffer) % unit or (-1 not in feature.shape and len(buffer) != unit):
         shape = list(feature.shape)
-        raise place.error(f"{name} has {len(buffer)} bytes, which do not make {feature.dtype.name} of shape {shape}")
+        raise place.error(f"{name} has {len(buffer)} bytes, which do not fit {feature.dtype.name} of shape {shape}")
     array = np.frombuffer(buffer, feature.dtype).reshape(feature.shape)
     return array[0] if feature.static else array
 
@@ -127,35 +127,35 @@ def _array(place: Place, name: str, values: Any, feature: Feature) -> np.ndarray
 def airfoil_trajectories(
     path: Path | str, meta: Meta, limit: int | None = None, frames: int = FRAMES
 ) -> dict[str, Tensor]:
-    """The first `limit` trajectories of an `airfoil` file (all, if None), as KITINet F.4 takes them through OFormer.
+    """The first `limit` trajectories of an `airfoil` file (None: all), as used by OFormer and so by KITINet F.4.
 
-    Every 24th raw frame from the 0th: with raw frames 0.008 s apart, kept frame i is at t = 0.192 i s. The first
-    INPUT_FRAMES, at t = 0, 0.192, 0.384 and 0.576 s, are given; the others are to be told.
+    Every 24th raw frame is kept, starting at the 0th: raw frames are 0.008 s apart, so kept frame i is at
+    t = 0.192 i s. The first INPUT_FRAMES, at t = 0, 0.192, 0.384 and 0.576 s, are given; the rest is to be predicted.
 
-    The papers' "up to 4.8 s" and 25 frames do not go together: 25 frames last 25 x 0.192 = 4.8 s, but the last of them
-    is raw frame 576, at 4.608 s. A frame at 4.8 s is raw frame 600, the 601st, and so would be the 26th kept one.
-    25 is what a trajectory of 600 raw frames gives; if `meta` says 601, `frames=26` reaches 4.8 s, with 22 to be told.
+    The papers' "up to 4.8 s" and 25 frames are inconsistent: 25 frames last 25 x 0.192 = 4.8 s, but the last of them
+    is raw frame 576, at 4.608 s. A frame at 4.8 s is raw frame 600, the 601st, and would be the 26th kept frame. A
+    trajectory of 600 raw frames gives 25; if `meta` says 601, `frames=26` reaches 4.8 s, with 22 to be predicted.
 
-    Returns, with n trajectories and P, C the most points and triangles any of them has:
+    Returns, for n trajectories with at most P points and C triangles each:
         fields: float32 (n, frames, P, 4), velocity x, velocity y, density, pressure, in the units of the file
         positions: float32 (n, P, 2)
         node_type: int64 (n, P), see NODE_TYPES
-        counts: int64 (n,), how many of the P points there are; those beyond are zero in all of the above
-        triangles: int32 (n, C, 3), corners as numbers of points; -1 beyond the triangles there are
+        counts: int64 (n,), number of points; all of the above is zero beyond it
+        triangles: int32 (n, C, 3), corners as numbers of points; padded with -1
 
-    In memory at a time: the result and one trajectory as it is stored.
+    At any time, only the result and one stored trajectory are in memory.
 
-    Raises what `trajectories` does, and ValueError if there are fewer than `limit` trajectories, or none; if they have
-    too few raw frames; if arrays of a trajectory disagree on its points; if a node is of any other type.
+    Raises the errors of `trajectories`, and ValueError if there are fewer than `limit` trajectories, or none; if they
+    have too few raw frames; if arrays of a trajectory disagree on its points; if a node has an unknown type.
     """
     needed = EVERY * (frames - 1) + 1
     if meta.frames < needed:
-        raise DataError(f"{path}: {frames} frames, every {EVERY}th, take {needed} raw ones, it has {meta.frames}")
+        raise DataError(f"{path}: {frames} frames, every {EVERY}th, need {needed} raw ones; it has {meta.frames}")
     if not math.isclose(meta.dt, DT, rel_tol=1e-3):
-        log.warning("%s: raw frames are %g s apart, not %g: so kept ones are %g", path, meta.dt, DT, EVERY * meta.dt)
+        log.warning("%s: raw frames are %g s apart, not %g; kept ones are %g", path, meta.dt, DT, EVERY * meta.dt)
     kept = list(starmap(partial(_kept, needed=needed), islice(trajectories(path, meta, AIRFOIL_FIELDS), limit)))
     if len(kept) < (1 if limit is None else limit):
-        raise DataError(f"{path} has {len(kept)} trajectories, {limit or 'at least 1'} are asked for")
+        raise DataError(f"{path} has {len(kept)} trajectories, expected {limit or 'at least 1'}")
     counts = torch.tensor([len(arrays["positions"]) for arrays in kept])
     axes = {"fields": 1, "positions": 0, "node_type": 0, "triangles": 0}
     padded = {name: _padded(kept, name, axis, -1 if name == "triangles" else 0) for name, axis in axes.items()}
@@ -163,7 +163,7 @@ def airfoil_trajectories(
 
 
 def _kept(place: Place, arrays: Arrays, needed: int) -> Arrays:
-    """Copies of what is kept of a trajectory, so that the record can go."""
+    """Copies of the kept parts of a trajectory, so that the record can be freed."""
     cells, positions, node_type = arrays["cells"], arrays["mesh_pos"], arrays["node_type"]
     points = len(positions)
     fields = [arrays[name] for name in ("velocity", "density", "pressure")]
@@ -171,13 +171,13 @@ def _kept(place: Place, arrays: Arrays, needed: int) -> Arrays:
     expected = [(2,), (points, 1), (3,), (points, 2), (points, 1), (points, 1)]
     if shapes != expected:
         found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-        raise place.error(f"its arrays are not of one mesh of triangles: {found}")
+        raise place.error(f"its arrays do not describe one triangle mesh: {found}")
     if cells.size and not 0 <= cells.min() <= cells.max() < points:
-        raise place.error(f"its triangles are of points {cells.min()} … {cells.max()}, it has {points}")
+        raise place.error(f"its triangles use points {cells.min()} … {cells.max()}, but it has {points}")
     types, index = np.unique(node_type[:, 0], return_inverse=True)
     unknown = [str(number) for number in types.tolist() if number not in NODE_TYPES]
     if unknown:
-        raise place.error(f"it has nodes of type {', '.join(unknown)}, known are {', '.join(map(str, NODE_TYPES))}")
+        raise place.error(f"it has nodes of type {', '.join(unknown)}; known types: {', '.join(map(str, NODE_TYPES))}")
     mapped = np.array([NODE_TYPES[number] for number in types.tolist()], np.int64)
     return {
         "fields": np.concatenate([field[:needed:EVERY] for field in fields], axis=2, dtype=np.float32),
@@ -188,9 +188,9 @@ def _kept(place: Place, arrays: Arrays, needed: int) -> Arrays:
 
 
 def _padded(kept: list[Arrays], name: str, axis: int, filling: int) -> Tensor:
-    """One tensor of what the trajectories hold as `name`, of the most entries along `axis`; taken out of `kept`.
+    """The arrays `name` of all trajectories as one tensor, padded along `axis`; removes them from `kept`.
 
-    So this is held once: pages of the whole are backed by memory as they are written, while the parts go.
+    So the data is in memory only once: pages of `whole` are allocated as they are written, while the parts are freed.
     """
     first = kept[0][name]
     shape = list(first.shape)
@@ -210,6 +210,6 @@ def _existing(path: Path | str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: the airfoil set is {', '.join(AIRFOIL_FILES)} of {AIRFOIL_URL}/, "
-            f"which scripts/fetch_airfoil.py fetches"
+            f"which scripts/fetch_airfoil.py downloads"
         )
     return path

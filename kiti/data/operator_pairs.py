@@ -1,4 +1,4 @@
-"""Operator learning from pairs of functions on a uniform grid, whatever they come from."""
+"""Operator learning from pairs of functions on a uniform grid, from any source."""
 
 from jaxtyping import Float32, Shaped
 from torch import Tensor
@@ -6,15 +6,15 @@ from torch import Tensor
 from kiti.data.in_memory import InMemoryData
 
 Pair = tuple[Float32[Tensor, "_ ..."], Float32[Tensor, "_ ..."]]
-"""Input and output functions, one row a sample."""
+"""Input and output functions, one row per sample."""
 
 
 class OperatorPairs(InMemoryData):
     """Pairs (input function, output function). Batches are `(a, u)`, each float32 (B, resolution).
 
     Args:
-        resolution: grid points a function is given at.
-        test_resolution: the same for testing; None for `resolution`.
+        resolution: grid points per function.
+        test_resolution: the same for testing; None: `resolution`.
         n_train, n_test, batch_size, eval_batch_size, seed: as for InMemoryData.
     """
 
@@ -34,12 +34,12 @@ class OperatorPairs(InMemoryData):
 
 
 def check_resolution(grid: int, resolution: int) -> None:
-    """ValueError unless `resolution` equally spaced points lie on a periodic grid of `grid` points."""
+    """ValueError unless a periodic grid of `grid` points contains `resolution` equally spaced ones."""
     if resolution < 1 or grid % resolution:
         raise ValueError(f"grid {grid} is not a multiple of resolution {resolution}")
 
 
 def subsample(field: Shaped[Tensor, "sample grid"], resolution: int) -> Shaped[Tensor, "sample resolution"]:
-    """Every (grid / resolution)-th point, from the first."""
+    """Every (grid / resolution)-th point, starting at the first."""
     check_resolution(field.shape[1], resolution)
     return field[:, :: field.shape[1] // resolution].contiguous()

@@ -1,4 +1,4 @@
-"""What pairs of functions on a grid have in common."""
+"""The keys common to pairs of functions on a grid."""
 
 from pydantic import PositiveInt
 

@@ -20,11 +20,11 @@ def target(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
 
 
 class SineSumData(InMemoryData):
-    """(x, y) of shapes (n, replicas, d) and (n, replicas): each replica has points of its own, drawn from its seed.
+    """(x, y) of shapes (n, replicas, d) and (n, replicas): each replica has its own points, drawn with its seed.
 
     Args:
-        n_train, n_test, batch_size: points of one replica.
-        d: inputs.
+        n_train, n_test, batch_size: number of points per replica.
+        d: number of inputs.
         seed, replicas: replica r draws its points from seed + r.
     """
 

@@ -17,7 +17,7 @@ class SineSumKeys(InMemoryKeys):
     def _replicas_see_all_points(self) -> "SineSumKeys":
         if self.replicas > 1 and self.batch_size < self.n_train:
             raise ValueError(
-                f"replicas={self.replicas} are cut into batches alike, so that none would be what its seed makes it; "
+                f"replicas={self.replicas} would share the batch order, so none would match a run with its seed; "
                 f"batch_size={self.n_train} takes all points"
             )
         return self

@@ -1,4 +1,4 @@
-"""Sets of small images, held whole as bytes where the model is: no worker, no decoding, no copy in a step."""
+"""Sets of small images, kept as bytes in the model's device memory: no workers, no decoding, no copy per step."""
 
 import hashlib
 from abc import abstractmethod
@@ -13,20 +13,20 @@ from kiti.data.loading import Batch, EvaluationLoader, Prepare, ResumableLoader,
 
 Images = UInt8[Tensor, "_ 3 32 32"]
 Labels = Int64[Tensor, "_"]
-PADDING = 4  # pixels, of the crops of both papers
+PADDING = 4  # pixels, for the crops of both papers
 
 
 class SmallImages(InMemoryData):
     """Batches are (images, labels), float32 (B, 3, 32, 32) and int64 (B,).
 
-    Images are normalised, each channel by the mean and standard deviation that it has over the training images. A
-    subclass says in `read` where they come from. There is no validation set: the papers have none (P3).
+    Each channel is normalised by its mean and standard deviation over the training images. A subclass implements
+    `read`. There is no validation set: the papers have none (P3).
 
     Args:
         classes: labels are 0 … classes - 1.
-        n_train, n_test: the first so many of each set.
-        augment: crop at random out of the image padded by 4, and flip half of them, in training.
-        batch_size, seed: as for InMemoryData; what happens to an image is a function of (seed, epoch, image).
+        n_train, n_test: number of images, taken from the start of each set.
+        augment: in training, crop at random after padding by 4, and flip with probability 1/2.
+        batch_size, seed: as for InMemoryData; the augmentation of an image depends only on (seed, epoch, image).
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SmallImages(InMemoryData):
 
     @abstractmethod
     def read(self) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
-        """Training and test set, whole and verified. DataError where they are not to be had."""
+        """The complete, verified training and test sets. DataError if they are not available."""
 
     def load(self) -> tuple[Batch, Batch, str]:
         train, test = self.read()
@@ -66,7 +66,7 @@ class SmallImages(InMemoryData):
         )
 
     def train_eval_dataloader(self) -> EvaluationLoader:
-        """The training images in order, once, as they are."""
+        """The training images in order, once, without augmentation."""
         return evaluation_loader(
             self._there(self._data[0]), self.eval_batch_size, trainer=self.trainer, prepare=self._prepare
         )
@@ -77,7 +77,7 @@ class SmallImages(InMemoryData):
         )
 
     def val_dataloader(self) -> EvaluationLoader:
-        """The test images after each epoch: both papers' "best" epoch is the best on them."""
+        """The test images, after each epoch: both papers choose the "best" epoch on them."""
         return self.test_dataloader()
 
     @property
@@ -93,7 +93,7 @@ class SmallImages(InMemoryData):
         return normalise
 
     def _there(self, tensors: Batch) -> Batch:
-        """On the device that trains."""
+        """Move the tensors to the training device."""
         device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
         return tuple(tensor.to(device) for tensor in tensors)
 

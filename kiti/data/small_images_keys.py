@@ -1,4 +1,4 @@
-"""What sets of small images have in common."""
+"""The keys common to sets of small images."""
 
 from pydantic import PositiveInt
 

@@ -1,8 +1,8 @@
 """TFRecord files and the `tf.train.Example` messages in them, read without tensorflow and without protobuf.
 
-A file is a row of records: the length of the data (8 bytes), a checksum of these 8 bytes (4), the data, a checksum of
-the data (4); all numbers little-endian, checksums CRC-32C "masked". An Example maps names to lists of bytes, of
-float32 or of int64.
+A file is a sequence of records: the length of the data (8 bytes), a checksum of these 8 bytes (4), the data, a checksum
+of the data (4). All numbers are little-endian; checksums are "masked" CRC-32C. An Example maps names to lists of bytes,
+float32 or int64.
 """
 
 import os
@@ -23,14 +23,14 @@ Values = list[memoryview] | Float32[np.ndarray, " values"] | Int64[np.ndarray, "
 
 _HEADER_BYTES = 12
 _FOOTER_BYTES = 4
-# How protobuf says what follows a field's number: 64 bits at most in pieces of 7, 8 bytes, a length and that many
-# bytes, 4 bytes. Groups (3, 4) are of protobuf's past, no Example has them.
+# Protobuf's wire types, which say what follows a field's number: at most 64 bits in pieces of 7; 8 bytes; a length and
+# that many bytes; 4 bytes. Groups (3, 4) are obsolete; no Example has them.
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _BYTES, _FLOATS, _INTS = 1, 2, 3
 
 
 class TFRecordError(DataError):
-    """A file that is damaged, or holds something else, in one line; `offset` is the byte where the record begins."""
+    """A file is damaged or has the wrong content, in one line; `offset` is the byte where the record begins."""
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class TFRecordError(DataError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record lies: the `number`-th of its file, counted from 0, from the byte `offset` on."""
+    """Where a record is: the `number`-th of its file, counted from 0, starting at byte `offset`."""
 
     path: Path
     number: int
@@ -58,10 +58,10 @@ class Record:
 
 
 def records(path: Path | str) -> Iterator[Record]:
-    """The records of a file, in order. No more than one is held here at a time, none while it is with the caller.
+    """The records of a file, in order. At most one is in memory here, and none after it is yielded.
 
-    Raises TFRecordError at a record that is cut off or whose checksums do not fit, FileNotFoundError if there is no
-    file. A file cut off just between two records cannot be told from a whole one.
+    Raises TFRecordError at a record that is truncated or has a wrong checksum, FileNotFoundError if there is no file.
+    A file truncated exactly between two records cannot be distinguished from a complete one.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -79,9 +79,9 @@ def _data(file: BinaryIO, place: Place, header: bytes, size: int) -> bytes:
         raise place.error(f"the file ends after {len(header)} of the {_HEADER_BYTES} bytes of its header")
     length, checksum = struct.unpack("<QI", header)
     if masked_crc32c(header[:8]) != checksum:
-        raise place.error("its length does not fit the length's checksum")
+        raise place.error("the checksum of its length is wrong")
     rest, there = length + _FOOTER_BYTES, size - file.tell()
-    if there < rest:  # seen before reading: of a length that may be anything, memory would be asked for
+    if there < rest:  # checked before reading, which would allocate memory for any length
         raise place.error(f"the file ends after {there} of the {rest} bytes that follow its header")
     data = file.read(length)
     if file.read(_FOOTER_BYTES) != struct.pack("<I", masked_crc32c(data)):
@@ -90,22 +90,22 @@ def _data(file: BinaryIO, place: Place, header: bytes, size: int) -> bytes:
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum as TFRecords store it: rotated and shifted, so that data may hold checksums of its own."""
+    """The checksum as TFRecords store it: rotated and shifted, so that data may itself contain checksums."""
     checksum = crc32c(data)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def parse_example(record: Record) -> dict[str, Values]:
-    """The features of a record that holds a `tf.train.Example`, by name.
+    """The features, by name, of a record that contains a `tf.train.Example`.
 
-    Lists of bytes are views into the record, not copies; an empty feature is an empty list. Fields that an Example
-    does not define are skipped, as protobuf does. Raises TFRecordError if the data are not such a message.
+    Lists of bytes are views into the record, not copies; an empty feature is an empty list. Unknown fields are
+    skipped, as in protobuf. Raises TFRecordError if the data is not such a message.
     """
     try:
         features = {}
         for group in _delimited(memoryview(record.data), 1):
             for entry in _delimited(group, 1):
-                names = [bytes(name).decode() for name in _delimited(entry, 1)]  # the last counts, all must be UTF-8
+                names = [bytes(name).decode() for name in _delimited(entry, 1)]  # the last counts; all must be UTF-8
                 features["".join(names[-1:])] = _values(list(_delimited(entry, 2)))
         return features
     except _Malformed as malformed:
@@ -119,7 +119,7 @@ class _Malformed(Exception):
 
 
 def _values(features: Sequence[memoryview]) -> Values:
-    """The list in a Feature; several Features are pieces of one. Of lists of several kinds the last one's counts."""
+    """The list in a Feature; several Features are parts of one. If lists differ in kind, the last kind counts."""
     kind, lists = _BYTES, list[memoryview]()
     for feature in features:
         for number, wire, content in _fields(feature):
@@ -135,7 +135,7 @@ def _values(features: Sequence[memoryview]) -> Values:
 
 
 def _floats(message: memoryview) -> Iterator[Float32[np.ndarray, " values"]]:
-    """One number a field, or many in one field ("packed")."""
+    """One number per field, or many in one field ("packed")."""
     for number, wire, content in _fields(message):
         if number == 1 and wire in (_FIXED32, _DELIMITED):
             if len(content) % 4:
@@ -159,7 +159,7 @@ def _delimited(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """The fields of a message in order: number, wire type and content, less its length if that was told."""
+    """The fields of a message in order: number, wire type and content, without its length prefix."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -181,7 +181,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """An unsigned number of at most 64 bits, and where the next thing begins."""
+    """An unsigned number of at most 64 bits, and the position after it."""
     value = 0
     for i, byte in enumerate(message[at : at + 10]):
         value |= (byte & 0x7F) << 7 * i
@@ -189,4 +189,4 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
             if value >> 64:
                 raise _Malformed("a number has more than 64 bits")
             return value, at + i + 1
-    raise _Malformed("a number has more than 64 bits" if len(message) - at >= 10 else "a number is cut off")
+    raise _Malformed("a number has more than 64 bits" if len(message) - at >= 10 else "a number is truncated")

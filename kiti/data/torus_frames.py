@@ -1,4 +1,4 @@
-"""Fields on the unit torus that move: learn the frames to come from the frames so far (KITINet F.2, F.3)."""
+"""Time-dependent fields on the unit torus: predict later frames from earlier ones (KITINet F.2, F.3)."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -21,17 +21,17 @@ _TOGETHER = 50
 
 
 class TorusFrames(OperatorPairs, GeneratedData):
-    """Pairs (frames 1 … frames_in, frames frames_in + 1 … frames_in + frames_out), a unit of time apart.
+    """Pairs (frames 1 … frames_in, frames frames_in + 1 … frames_in + frames_out), one time unit apart.
 
-    Batches are float32, (B, frames_in, S, S) and (B, frames_out, S, S). Solved in float64 on `grid`² points, of which
-    every (grid / resolution)-th of each axis is kept; stored in `data_dir`, verified on every read, made when missing.
+    Batches are float32, (B, frames_in, S, S) and (B, frames_out, S, S). Solved in float64 on `grid`² points; every
+    (grid / resolution)-th point of each axis is stored in `data_dir`, verified on every read, generated if missing.
 
     Args:
-        data_dir: where generated data is kept.
+        data_dir: root of the cache.
         n_train, n_test: sample counts.
         grid: points of the solver along each axis.
         resolution, test_resolution: of the training and the test frames; ValueError unless they divide `grid`.
-        frames_in, frames_out: how many frames are given, and how many are to be told.
+        frames_in, frames_out: number of given frames, and of frames to predict.
         data_seed: key of the samples.
         progress: called as progress(done, total) while generating, instead of a progress bar.
         batch_size, eval_batch_size, seed: as for OperatorPairs.
@@ -67,16 +67,16 @@ class TorusFrames(OperatorPairs, GeneratedData):
 
     @abstractmethod
     def equation(self) -> dict[str, Any]:
-        """What determines a solution, initial field and grid aside."""
+        """Everything that determines a solution, except initial field and grid."""
 
     @abstractmethod
     def solve(
         self, u0: Float64[Tensor, "n grid grid"], times: list[float], every: int
     ) -> Float64[Tensor, "n frames kept kept"]:
-        """The field at these times, every so many points."""
+        """The field at these times, at every `every`-th point."""
 
     def recipe(self, split: str) -> dict[str, Any]:
-        """All that determines the frames of `split`: what the cache is keyed by."""
+        """Everything that determines the frames of `split`: the cache key."""
         return {
             **self.equation(),
             "initial": asdict(self.initial),
@@ -94,7 +94,7 @@ class TorusFrames(OperatorPairs, GeneratedData):
             return {"frames": self._frames(recipe, report)}
 
     def _frames(self, recipe: dict[str, Any], report: Report) -> Tensor:
-        """Some samples at a time: initial fields and their modes take far more memory than the frames kept."""
+        """Solve in chunks: initial fields and their modes need far more memory than the stored frames."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         times = [float(t) for t in range(1, recipe["frames"] + 1)]
         every = self.grid // recipe["resolution"]

@@ -1,4 +1,4 @@
-"""What frames on the torus have in common."""
+"""The keys common to frames on the torus."""
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 

@@ -1,4 +1,4 @@
-"""Solvers that make data.
+"""Solvers that generate data.
 
-Imports nothing else of kiti.
+Imports nothing else from kiti.
 """

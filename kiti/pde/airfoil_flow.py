@@ -1,4 +1,4 @@
-"""Flows round an airfoil that is set into a uniform stream at once: frames at the vertices of its mesh."""
+"""Impulsively started flows around an airfoil: frames at the vertices of its mesh."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FIELDS = ("velocity_x", "velocity_y", "density", "pressure")
 
 @dataclass(frozen=True)
 class AirfoilFlows:
-    """Several flows on one mesh; units of kiti.pde.ideal_gas: chord, free-stream density and speed of sound.
+    """Several flows on one mesh, in the units of kiti.pde.ideal_gas: chord, free-stream density and speed of sound.
 
     `node_type` is 0 inside the gas, 1 on the airfoil, 2 on the far boundary; `frames` are FIELDS at the vertices.
     """
@@ -42,22 +42,22 @@ def airfoil_flows(
     courant: float = COURANT,
     progress: Callable[[int, int], None] | None = None,
 ) -> AirfoilFlows:
-    """Flows round NACA `code`, one for each Mach number and angle of attack, on a mesh that they share.
+    """Flows around NACA `code`, one for each pair of Mach number and angle of attack, on a shared mesh.
 
-    At t = 0 the free stream, ρ = 1, p = 1/γ, (u, v) = M (cos α, sin α), is everywhere: the airfoil appears in it. Then
-    pressure waves leave, lift grows as a starting vortex drifts off, shocks form and move to their places.
+    At t = 0 the free stream, ρ = 1, p = 1/γ, (u, v) = M (cos α, sin α), is everywhere, and the airfoil appears in it.
+    Then pressure waves leave, lift grows as a starting vortex drifts away, and shocks form and move to their positions.
 
     Args:
         code: of the airfoil, see naca4_surface.
         machs, degrees: M > 0 and α of each flow.
-        times: of the frames in chords / free-stream speed of sound, rising, the first at least 0.
-        seed, surface_size, growth, radius: of airfoil_mesh.
-        courant, progress: of solve_euler.
+        times: of the frames, in chords / free-stream speed of sound; increasing, the first at least 0.
+        seed, surface_size, growth, radius: as for airfoil_mesh.
+        courant, progress: as for solve_euler.
 
-    Raises the errors of airfoil_mesh and solve_euler, and ValueError if there is not one Mach number for each angle.
+    Raises the errors of airfoil_mesh and solve_euler, and ValueError unless there is one Mach number per angle.
     """
     if len(machs) != len(degrees) or not all(mach > 0 for mach in machs):
-        raise ValueError(f"machs={list(machs)}, degrees={list(degrees)}: as many of both are needed, and M > 0")
+        raise ValueError(f"machs={list(machs)}, degrees={list(degrees)}: equal lengths and M > 0 are required")
     mesh = airfoil_mesh(code, surface_size=surface_size, growth=growth, radius=radius, seed=seed)
     stream = free_stream(torch.tensor(machs, dtype=torch.float64), torch.tensor(degrees, dtype=torch.float64))
     initial = to_conserved(stream)[:, None].expand(-1, len(mesh.triangles), -1)
@@ -66,7 +66,7 @@ def airfoil_flows(
 
 
 def node_types(mesh: TriangleMesh) -> Int64[Tensor, " V"]:
-    """Of each vertex: the tag of the boundary edges that it belongs to, 0 if it is inside."""
+    """For each vertex, the tag of its boundary edges; 0 inside."""
     types = mesh.triangles.new_zeros(len(mesh.vertices))
     for tag in (WALL, FAR):
         types[mesh.ends[mesh.tags == tag]] = tag
@@ -76,7 +76,7 @@ def node_types(mesh: TriangleMesh) -> Int64[Tensor, " V"]:
 def vertex_frames(
     mesh: TriangleMesh, cells: Float64[Tensor, "batch frames C 4"]
 ) -> Float64[Tensor, "batch frames V 4"]:
-    """FIELDS at the vertices from conserved averages in the cells, see LinearReconstruction.at_vertices."""
+    """FIELDS at the vertices, from conserved cell averages; see LinearReconstruction.at_vertices."""
     reconstruction = LinearReconstruction(mesh)
     of_frames = [
         reconstruction.at_vertices(to_primitive(frame).permute(2, 1, 0).contiguous()) for frame in cells.unbind(1)

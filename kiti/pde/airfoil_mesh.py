@@ -1,4 +1,4 @@
-"""Irregular triangles round a NACA airfoil, out to a circle far away."""
+"""Irregular triangles around a NACA airfoil, out to a distant circle."""
 
 from collections.abc import Callable
 from math import ceil, pi
@@ -14,10 +14,10 @@ from kiti.pde.triangles import FAR, WALL, TriangleMesh, triangle_mesh
 
 Points = NDArray[np.float64]
 
-# Least distance between points that are thrown, in lengths of the size function: edges come out at about its length.
+# Minimum distance between random points, relative to the size function; edges then have about the function's length.
 _APART = 0.8
 _DARTS = 2000
-# Of a round's darts; when fewer stick, what is left of gaps is small.
+# Share of a round's darts; if fewer are accepted, the remaining gaps are small.
 _STUCK = 0.002
 _SMOOTHINGS = 6
 
@@ -25,20 +25,20 @@ _SMOOTHINGS = 6
 def naca4_surface(code: str, size: float) -> Float64[Tensor, "S 2"]:
     """Points on a NACA 4-digit airfoil, chord from (0, 0) to (1, 0), clockwise from the sharp trailing edge.
 
-    y = ±5 t (0.2969 √x − 0.1260 x − 0.3516 x² + 0.2843 x³ − 0.1036 x⁴) about the camber line and normal to it; the
-    last coefficient closes the trailing edge. Above and below, points sit at the same x of the camber line.
+    y = ±5 t (0.2969 √x − 0.1260 x − 0.3516 x² + 0.2843 x³ − 0.1036 x⁴), measured normal to the camber line; the last
+    coefficient closes the trailing edge. Upper and lower points share their x on the camber line.
 
     Args:
-        code: four digits: camber in % of the chord, its place in tenths, thickness in %.
-        size: distance of points at mid-chord, in chords; 0.4 of it at the nose, 0.6 of it at the trailing edge.
+        code: four digits: camber in % of the chord, its position in tenths, thickness in %.
+        size: point spacing at mid-chord, in chords; 0.4 times that at the nose, 0.6 times at the trailing edge.
     """
     if len(code) != 4 or not code.isdecimal() or not code.isascii():
-        raise ValueError(f"code={code!r}: a NACA airfoil has four digits")
+        raise ValueError(f"code={code!r}: a NACA code has four digits")
     camber, place, thickness = int(code[0]) / 100, int(code[1]) / 10, int(code[2:]) / 100
     if thickness == 0 or (camber > 0) != (place > 0):
-        raise ValueError(f"code={code!r}: thickness must not be 0, and camber and its place are both 0 or neither")
+        raise ValueError(f"code={code!r}: thickness must be positive; camber and its position both 0 or both positive")
     if not 0.002 <= size <= 0.2:
-        raise ValueError(f"surface_size={size}: 0.002 to 0.2 chords are possible")
+        raise ValueError(f"surface_size={size} must be between 0.002 and 0.2 chords")
 
     def half_thickness(x: Points) -> Points:
         polynomial = 0.2969 * np.sqrt(x) - 0.1260 * x - 0.3516 * x**2 + 0.2843 * x**3 - 0.1036 * x**4
@@ -69,29 +69,29 @@ def naca4_surface(code: str, size: float) -> Float64[Tensor, "S 2"]:
 def airfoil_mesh(
     code: str, *, surface_size: float = 0.06, growth: float = 0.25, radius: float = 12.0, seed: int = 0
 ) -> TriangleMesh:
-    """Triangles round a NACA 4-digit airfoil, which is a wall, to a circle round mid-chord, which is far.
+    """Triangles from a NACA 4-digit airfoil, tagged WALL, to a circle around mid-chord, tagged FAR.
 
-    With the other defaults, surface_size = 0.06 and growth = 0.25 make about 500 vertices, 0.04 and 0.18 about 1000,
+    With the other defaults, surface_size = 0.06 and growth = 0.25 give about 500 vertices, 0.04 and 0.18 about 1000,
     0.018 and 0.075 about 5200 (MeshGraphNets' airfoils have 5233).
 
     Args:
-        surface_size: of naca4_surface, in chords.
-        growth: how much longer edges become with each length away from the surface.
+        surface_size: `size` of naca4_surface, in chords.
+        growth: increase of edge length per distance from the surface.
         radius: of the far boundary, in chords.
-        seed: of the points' places; equal arguments give equal meshes.
+        seed: of the point positions; equal arguments give equal meshes.
 
     Raises ValueError for arguments out of range.
     """
     if not radius >= 2:
-        raise ValueError(f"radius={radius}: at least 2 chords are needed")
+        raise ValueError(f"radius={radius} must be at least 2 chords")
     surface = naca4_surface(code, surface_size).numpy()
     return mesh_round(surface, np.array([0.5, 0.0]), growth, radius, seed)
 
 
 def mesh_round(surface: Points, centre: Points, growth: float, radius: float, seed: int) -> TriangleMesh:
-    """Points thrown at a distance that a size function asks for, Delaunay's triangles, Laplace's smoothing."""
+    """Random points at distances given by a size function, Delaunay triangulation, Laplacian smoothing."""
     if not 0.02 <= growth <= 0.5:
-        raise ValueError(f"growth={growth}: 0.02 to 0.5 is possible")
+        raise ValueError(f"growth={growth} must be between 0.02 and 0.5")
     edges = np.linalg.norm(surface - np.roll(surface, -1, axis=0), axis=1)
     spacing = (edges + np.roll(edges, 1)) / 2
     nearest = cKDTree(surface)
@@ -114,7 +114,7 @@ def mesh_round(surface: Points, centre: Points, growth: float, radius: float, se
     points = _throw(fixed, surface, radius, size, allowed, random)
     triangles = _outer_triangles(points, surface)
     for _ in range(_SMOOTHINGS):
-        # Each triangle at a free vertex has one edge that leaves it: so each of its neighbours is counted once.
+        # Each triangle at a free vertex has one edge leaving it, so each neighbour is counted once.
         leave, arrive = triangles.ravel(), np.roll(triangles, -1, axis=1).ravel()
         degree = np.bincount(leave, minlength=len(points))
         mean = np.stack([np.bincount(leave, points[arrive, axis], len(points)) / degree for axis in (0, 1)], axis=1)
@@ -126,7 +126,7 @@ def mesh_round(surface: Points, centre: Points, growth: float, radius: float, se
 
     mesh = triangle_mesh(torch.from_numpy(points), torch.from_numpy(triangles.astype(np.int64)), tag)
     if int((mesh.tags == WALL).sum()) != len(surface):
-        raise ValueError("some edges of the surface are not edges of Delaunay's triangles: take a smaller surface_size")
+        raise ValueError("some surface edges are not edges of the Delaunay triangulation: use a smaller surface_size")
     return mesh
 
 
@@ -138,9 +138,9 @@ def _throw(
     allowed: Callable[[Points], NDArray[np.bool_]],
     random: np.random.Generator,
 ) -> Points:
-    """Add points until no more find room: none is nearer to another than the size function asks at its place.
+    """Add random points ("darts") until there is no more room, keeping the distance that the size function requires.
 
-    Darts' distances from the surface are spread evenly in their logarithm, as edges grow with distance: so few miss.
+    The darts' distances from the surface are uniform in the logarithm, as edges grow with distance; so few are wasted.
     """
     least = float(np.linalg.norm(surface - np.roll(surface, -1, axis=0), axis=1).min())
     while True:
@@ -161,7 +161,7 @@ def _throw(
 
 
 def _outer_triangles(points: Points, surface: Points) -> NDArray[np.int32]:
-    """Delaunay's triangles, anticlockwise, without those inside the surface."""
+    """The Delaunay triangulation, anticlockwise, without triangles inside the surface."""
     triangles = Delaunay(points).simplices
     return triangles[~_inside(points[triangles].mean(axis=1), surface)]
 

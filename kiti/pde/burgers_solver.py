@@ -13,7 +13,7 @@ from kiti.pde.etdrk4 import ETDRK4
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
 SOLVER_VERSION = 1
-"""Part of every data set's recipe: raise it when a change here alters results beyond rounding."""
+"""Part of every data set's recipe: increase it when a change here alters results beyond rounding."""
 
 INITIAL_CONDITIONS = PeriodicGaussianField(amplitude=625.0, tau_squared=25.0, alpha=2.0)
 """u0 ~ N(0, 625 (−Δ + 25 I)^−2), F.1."""
@@ -24,14 +24,14 @@ DEFAULT_STEPS = 200
 #   grid 1024, 640    2e-7  (1e-9)     1e-8  (9e-11)    9e-10 (5e-12)    6e-11 (3e-13)
 #   grid 8192,  64    8e-8  (1e-9)     5e-9  (7e-11)    3e-10 (5e-12)    2e-11 (3e-13)
 # and 9e-10 over the 1000 training samples of the paper's setting with 200 steps.
-# The largest are samples whose mean, and so whose norm at t = 1, is almost zero. Of 64 samples on grid 1024 the
-# worst is 2e-10 with 200 steps; equal steps give 5e-8, the steps used but without moving frame 7e-8.
+# The largest errors occur in samples whose mean, and so whose norm at t = 1, is almost zero. The worst of 64 samples
+# on grid 1024 is 2e-10 with 200 steps; with equal steps it is 5e-8, with our steps but no moving frame 7e-8.
 
 # Grid points advanced together on a CPU, so that a step's working set stays in the cache.
 _CPU_CHUNK_POINTS = 2**16
-# Modes below this fraction of their sample's largest are rounding (half the spacing of doubles is 1.1e-16); the
-# others are live. A step of size h raises harmonic j of a live mode by O(h^(j−1)): to the order of the method the
-# grid needs room for the first few.
+# Modes below this fraction of their sample's largest are rounding errors (half the spacing of doubles is 1.1e-16); the
+# others are live. A step of size h adds O(h^(j−1)) to harmonic j of a live mode, so to the order of the method, the
+# grid needs room for the first few harmonics.
 _NEGLIGIBLE = 1e-16
 _HARMONICS = 4
 
@@ -46,25 +46,25 @@ def solve_burgers(
     """Solve u_t + (u²/2)_x = ν u_xx, x ∈ (0, 1) periodic, from u0 to `time`; returns u(·, time) on u0's grid.
 
     Fourier in space with the 2/3 rule: modes |k| < grid/3 are kept and their products are free of aliasing; the rest
-    of u0 is dropped. ETDRK4 in time. Three things make it quick:
+    of u0 is dropped. ETDRK4 in time. Three things make it fast:
 
-    - The mean m is conserved, and u(x, t) = m + w(x − m t, t) where w solves the same equation from u0 − m.
-      Solving for w takes the advection by m, fast in samples with a large mean, out of the time step.
-    - u0 has only 3/2 derivatives and smooths itself; the steps grow with t as t_n = time · (n / steps)².
-    - Viscosity empties the high modes at once. A step is taken on the coarsest of grid, grid / 2, … that has room
-      for the live modes of all samples and their harmonics. (So a sample depends on its batch, by rounding.)
+    - The mean m is conserved, and u(x, t) = m + w(x − m t, t), where w solves the same equation from u0 − m. Solving
+      for w removes the advection by m, which is fast in samples with a large mean, from the time step.
+    - u0 has only 3/2 derivatives, but the solution smooths; so steps grow with t as t_n = time · (n / steps)².
+    - Viscosity quickly empties the high modes. A step uses the coarsest of grid, grid / 2, … with room for the live
+      modes of all samples and their harmonics. (So a sample depends on its batch, up to rounding.)
 
     Args:
-        u0: at x = j / grid, float64, on any device; unit of length/time.
+        u0: at x = j / grid, float64, on any device; in length/time.
         viscosity: ν > 0, length²/time.
         time: t > 0.
         steps: number of time steps.
         progress: called as progress(steps done, steps) after each step.
 
-    Raises FloatingPointError if the steps are so long that the solution diverged.
+    Raises FloatingPointError if the solution diverged because the steps are too long.
     """
     if not len(u0):
-        return u0.clone()  # MKL refuses to transform nothing
+        return u0.clone()  # MKL rejects empty transforms
     grid = u0.shape[-1]
     wavenumbers = 2 * pi * torch.arange(_modes(grid), dtype=torch.float64, device=u0.device)
     mean = u0.mean(-1, keepdim=True)  # (B, 1)
@@ -78,9 +78,9 @@ def solve_burgers(
             points = resolving
             size = _CPU_CHUNK_POINTS // points if u0.device.type == "cpu" else len(u0)
             w_hat = torch.cat(chunks)
-            chunks = pad(w_hat, (0, _modes(points) - w_hat.shape[1])).split(max(1, size))  # or cut, if negative
+            chunks = pad(w_hat, (0, _modes(points) - w_hat.shape[1])).split(max(1, size))  # truncates if negative
         k = wavenumbers[: _modes(points)]
-        # Chunks inside steps: each step has its own coefficients, which are costly and shared by all samples.
+        # Loop over chunks inside steps: the coefficients of a step are expensive and shared by all samples.
         advance = ETDRK4(-viscosity * k**2, time * ((n + 1) ** 2 - n**2) / steps**2)
         chunks = tuple(advance(chunk, _Convection(k, points)) for chunk in chunks)
         if progress is not None:
@@ -91,14 +91,14 @@ def solve_burgers(
     u = mean + torch.fft.irfft(w_hat * back_to_rest, n=grid, norm="forward")
     if not u.isfinite().all():
         raise FloatingPointError(
-            f"Burgers diverged in {steps} steps to t = {time} with viscosity {viscosity}: take more"
+            f"Burgers diverged in {steps} steps to t = {time} with viscosity {viscosity}: use more steps"
         )
     return u
 
 
 @dataclass(frozen=True)
 class _Convection:
-    """w_hat -> −(w²/2)_x, the product taken on `points` points."""
+    """w_hat -> −(w²/2)_x, with the product computed on `points` points."""
 
     wavenumbers: Tensor
     points: int
@@ -110,12 +110,12 @@ class _Convection:
 
 
 def _modes(points: int) -> int:
-    """How many modes k = 0, 1, … < points / 3 there are: products of two are exact on so many points."""
+    """Number of modes k = 0, 1, … < points / 3; products of two of them are exact on `points` points."""
     return (points - 1) // 3 + 1
 
 
 def _resolving_grid(chunks: Sequence[Tensor], grid: int) -> int:
-    """The coarsest of grid, grid / 2, grid / 4, … that has room for the harmonics of every live mode."""
+    """The coarsest of grid, grid / 2, grid / 4, … with room for the harmonics of every live mode."""
     live = 0
     for chunk in chunks:
         amplitudes = chunk.abs()

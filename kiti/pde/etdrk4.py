@@ -1,4 +1,4 @@
-"""Exponential time differencing, fourth order: the stiff part of v' = Lv + N(v) is integrated exactly."""
+"""Fourth-order exponential time differencing: the stiff part of v' = Lv + N(v) is integrated exactly."""
 
 from collections.abc import Callable
 from math import pi
@@ -13,10 +13,10 @@ CONTOUR_POINTS = 32
 class ETDRK4:
     """One step of size `step` for v' = L v + N(v) with a diagonal L (Cox and Matthews 2002).
 
-    The coefficients are φ-functions of h·L such as (e^z − 1)/z, which lose all digits to cancellation near z
-    = 0. They are means over a circle of radius 1 about each h·L instead (Kassam and Trefethen 2005): by
-    Cauchy's theorem the mean of an entire function over the circle is its value at the centre, and on the
-    circle nothing cancels.
+    The coefficients are φ-functions of h·L such as (e^z − 1)/z, which lose all digits to cancellation near z = 0. So
+    they are computed as means over a circle of radius 1 around each h·L (Kassam and Trefethen 2005): by Cauchy's
+    theorem the mean of an entire function over the circle is its value at the centre, and on the circle nothing
+    cancels.
 
     Args:
         linear: the diagonal of L, in 1/time; float64 (dissipation) or complex128 (dispersion, advection).
@@ -27,7 +27,7 @@ class ETDRK4:
         points = torch.arange(CONTOUR_POINTS, dtype=torch.float64, device=linear.device)
         angles = 2 * pi * (points + 0.5) / CONTOUR_POINTS
         if not linear.is_complex():
-            # About a real centre the lower half circle gives the conjugates of the upper one.
+            # Around a real centre, the lower half circle gives the conjugates of the upper one.
             angles = angles[: CONTOUR_POINTS // 2]
         z = step * linear.unsqueeze(-1) + torch.polar(torch.ones_like(angles), angles)  # (*modes, points)
         exp_z = torch.exp(z)

@@ -1,4 +1,4 @@
-"""The compressible Euler equations on triangles: cell-centred finite volumes of second order, explicit in time."""
+"""The compressible Euler equations on triangles: second-order cell-centred finite volumes, explicit in time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from kiti.pde.riemann import hllc, wall_pressure
 from kiti.pde.triangles import TriangleMesh
 
 SOLVER_VERSION = 1
-"""Part of every data set's recipe: raise it when a change here alters results beyond rounding."""
+"""Part of every data set's recipe: increase it when a change here alters results beyond rounding."""
 
 COURANT = 1.5
-# Rounds of flattening more cells before a step is given up.
+# Rounds of flattening more cells before a step fails.
 _RETRIES = 8
-# More steps than a flow that is still one needs.
+# More steps than any valid flow needs.
 _DIVERGED = 1e9
 
 
@@ -37,30 +37,30 @@ def solve_euler(
 ) -> Float64[Tensor, "batch frames C 4"]:
     """Solve U_t + ∇·F(U) = 0 for U = (ρ, ρu, ρv, E), p = (γ − 1)(E − ρ(u² + v²)/2), γ = 1.4, from U at t = 0.
 
-    Values are cell averages. In space: LinearReconstruction of (ρ, u, v, p), HLLC through edges inside, the exact
-    pressure of a mirrored state on slip walls, HLLC against the free stream on the far boundary. In time: SSP
-    Runge-Kutta of two stages (Heun). All samples share the mesh, but each takes its own steps,
+    Values are cell averages. In space: LinearReconstruction of (ρ, u, v, p), HLLC through interior edges, the exact
+    pressure of a mirrored state on slip walls, HLLC against the free stream on the far boundary. In time: two-stage
+    SSP Runge-Kutta (Heun). All samples share the mesh, but each takes its own steps,
 
         h ≤ courant · min over cells of area / (perimeter · (|u| + c)),
 
-    cut evenly to the next frame, so that its result does not depend on the samples beside it. Up to courant = 1 a
-    first-order step keeps ρ and p positive. Where a stage of second order does not, it is taken again with the cells
-    concerned and those round them at first order; the flux through each edge stays one, so nothing is lost.
+    shortened to divide the time to the next frame evenly, so that its result does not depend on the other samples. Up
+    to courant = 1 a first-order step keeps ρ and p positive. If a second-order stage does not, it is repeated with the
+    affected cells and their neighbours at first order; each edge still has a single flux, so conservation holds.
 
     Args:
-        initial: U by cell; any consistent units, those of kiti.pde.ideal_gas for flows round airfoils.
-        times: of the frames, rising, the first at least 0.
+        initial: U by cell; any consistent units, those of kiti.pde.ideal_gas for flows around airfoils.
+        times: of the frames; increasing, the first at least 0.
         free_stream: (ρ, u, v, p) of each sample; needed if the mesh has a far boundary.
         courant: stable up to about 3 in smooth flow; above 1 positivity is not proven, only checked at every stage.
         longest_step: in time.
         progress: called as progress(frames done, frames of all samples).
 
-    Raises ValueError for times that do not rise, shapes that do not fit, ρ or p that is not positive;
-    FloatingPointError if the solution diverged.
+    Raises ValueError for times that do not increase, mismatched shapes, or non-positive ρ or p; FloatingPointError
+    if the solution diverged.
     """
     instants = [0.0, *times]
     if any(not earlier <= later < inf for earlier, later in pairwise(instants)):
-        raise ValueError(f"times={list(times)}: they must rise from 0 and be finite")
+        raise ValueError(f"times={list(times)}: must increase from 0 and be finite")
     if not (courant > 0 and longest_step > 0):
         raise ValueError(f"courant={courant} and longest_step={longest_step} must be positive")
     scheme = EulerScheme(mesh, free_stream)
@@ -91,14 +91,14 @@ def solve_euler(
 
 @dataclass(frozen=True)
 class EulerScheme:
-    """One step of solve_euler, and its parts. States lie as (4, cells, batch), see LinearReconstruction."""
+    """One step of solve_euler, and its parts. States are (4, cells, batch), see LinearReconstruction."""
 
     mesh: TriangleMesh
     free_stream: Float64[Tensor, "batch 4"] | None = None
 
     def __post_init__(self) -> None:
         if self.free_stream is None and self.mesh.far.start < self.mesh.far.stop:
-            raise ValueError("the mesh has a far boundary: free_stream is needed")
+            raise ValueError("the mesh has a far boundary: free_stream is required")
         if self.free_stream is not None and not (self.free_stream[:, [0, 3]] > 0).all():
             raise ValueError("free_stream must have positive density and pressure")
 
@@ -107,7 +107,7 @@ class EulerScheme:
         return LinearReconstruction(self.mesh)
 
     def crossing_time(self, state: Float64[Tensor, "4 C batch"]) -> Float64[Tensor, " batch"]:
-        """min over cells of area / (perimeter · (|u| + c)); nan if the state has become so."""
+        """min over cells of area / (perimeter · (|u| + c)); nan if the state is nan."""
         rho, u, v, p = to_primitive(state.movedim(0, -1)).unbind(-1)
         speed = torch.hypot(u, v) + (GAMMA * p / rho).sqrt()
         return (self._widths / speed).amin(0)
@@ -115,7 +115,7 @@ class EulerScheme:
     def advance(
         self, state: Float64[Tensor, "4 C batch"], step: Float64[Tensor, " batch"]
     ) -> Float64[Tensor, "4 C batch"]:
-        """Heun's step: U1 = U + h L(U), then (U + U1 + h L(U1)) / 2. FloatingPointError if it ends in no state."""
+        """Heun's step: U1 = U + h L(U), then (U + U1 + h L(U1)) / 2. FloatingPointError if the result is invalid."""
         first = self._stage(state, state, step, 1.0)
         return self._stage(first, state, step, 0.5)
 
@@ -132,7 +132,7 @@ class EulerScheme:
     def fluxes(
         self, state: Float64[Tensor, "4 C batch"], flat: Float64[Tensor, "C batch"] | None = None
     ) -> Float64[Tensor, "4 E batch"]:
-        """Through every edge along its normal, per length and time; on a wall the pressure times the normal."""
+        """Flux through every edge along its normal, per length and time; on a wall, pressure times normal."""
         mesh = self.mesh
         inside, walls, far = slice(0, mesh.walls.start), mesh.walls, mesh.far
         left, right = self.reconstruction.sides(to_primitive(state.movedim(0, -1)).movedim(-1, 0), flat)
@@ -149,7 +149,7 @@ class EulerScheme:
         return flux
 
     def _stage(self, state: Tensor, start: Tensor, step: Tensor, share: float) -> Tensor:
-        """start · (1 − share) + share · (state + step · L(state)), flattening cells until it is a state."""
+        """start · (1 − share) + share · (state + step · L(state)), flattening cells until the result is valid."""
         flat = None
         for _ in range(_RETRIES):
             out = (state + step * self.rate(state, flat)) * share + start * (1 - share)
@@ -181,6 +181,6 @@ def _valid(state: Tensor) -> Tensor:
 
 def _diverged(mesh: TriangleMesh) -> FloatingPointError:
     return FloatingPointError(
-        f"Euler diverged on {len(mesh.triangles)} triangles, density or pressure being no longer positive: "
-        f"take a courant of at most 1, or a milder start"
+        f"Euler diverged on {len(mesh.triangles)} triangles: density or pressure is no longer positive; "
+        f"use courant of at most 1 or a smoother initial state"
     )

@@ -1,4 +1,4 @@
-"""Periodic Gaussian random fields, drawn mode by mode so that a sample is one function seen on any grid."""
+"""Periodic Gaussian random fields, drawn mode by mode so that a sample is the same function on any grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class PeriodicGaussianField:
 
     has E|c_k|² = amplitude · ((2π|k|)² + tau_squared)^(−alpha).
 
-    The constant mode is drawn like any other (A35): a sample's mean is not zero.
+    The constant mode is drawn like the others (A35): a sample's mean is not zero.
 
     >>> PeriodicGaussianField(amplitude=625.0, tau_squared=25.0, alpha=2.0)  # Burgers, KITINet F.1
     >>> PeriodicGaussianField(amplitude=7**1.5, tau_squared=49.0, alpha=2.5, dims=2)  # vorticity, KITINet F.2
@@ -33,22 +33,21 @@ class PeriodicGaussianField:
     dims: int = 1
 
     def variances(self, modes: Int64[Tensor, "modes dims"]) -> Float64[Tensor, " modes"]:
-        """E|c_k|² of each integer wave vector k."""
+        """E|c_k|² for each integer wave vector k."""
         eigenvalues = (2 * pi) ** 2 * modes.double().square().sum(-1)
         return self.amplitude * (eigenvalues + self.tau_squared) ** -self.alpha
 
     def sample(self, grid: int, seed: Sequence[int], samples: Sequence[int]) -> Float64[Tensor, "batch *grid"]:
-        """Draw the samples numbered `samples` on the points x = j / grid of every axis.
+        """Draw the samples numbered `samples` at the points x = j / grid of every axis.
 
-        Sample i is a function of (seed, i) alone: it does not change with the other samples asked for. Modes
-        are drawn from low to high, so two grids show the same function, cut at each grid's own highest mode.
-        The mode that only an even grid's alternating pattern carries (Nyquist) is left out: its sine is zero
-        on the grid.
+        Sample i depends only on (seed, i), not on the other requested samples. Modes are drawn from low to high, so
+        two grids show the same function, truncated at each grid's highest mode. The Nyquist mode of an even grid is
+        left out: its sine is zero on the grid.
 
         Args:
             grid: points along each axis, at least 1.
-            seed: non-negative integers naming the stream, such as `(data_seed, split)`.
-            samples: which samples of that stream.
+            seed: non-negative integers that identify the stream, such as `(data_seed, split)`.
+            samples: indices into that stream.
         """
         modes = half_space_modes(self.dims, (grid - 1) // 2)
         deviations = self.variances(modes).sqrt()
@@ -58,12 +57,11 @@ class PeriodicGaussianField:
             noise[row] = np.random.default_rng([*seed, i]).standard_normal(noise.shape[1])
         normals = torch.from_numpy(noise)
 
-        # A conjugate pair shares two real normals, each with half of the variance; the constant mode is real.
+        # A conjugate pair uses two real normals, each with half of the variance; the constant mode is real.
         coefficients = torch.complex(normals[:, 1::2], normals[:, 2::2]) * (deviations[1:] / 2**0.5)
         coefficients = torch.cat([normals[:, :1] * deviations[0], coefficients], dim=1)  # (B, modes)
 
-        # irfftn wants the half spectrum of the last axis; on its plane k_last = 0 both k and −k are written
-        # down.
+        # irfftn expects half the spectrum along the last axis; its plane k_last = 0 contains both k and −k.
         spectrum = torch.zeros(
             len(samples), *[grid] * (self.dims - 1), grid // 2 + 1, dtype=coefficients.dtype
         )  # (B, grid, …, grid // 2 + 1)
@@ -80,14 +78,14 @@ def _at(modes: Tensor, grid: int) -> tuple[slice | Tensor, ...]:
 
 @lru_cache(maxsize=4)
 def half_space_modes(dims: int, highest: int) -> Int64[Tensor, "modes dims"]:
-    """One of each pair ±k with max|k_a| ≤ highest, from low to high; the first is k = 0.
+    """One mode of each pair ±k with max|k_a| ≤ highest, from low to high; the first is k = 0.
 
     Ordered by max|k_a|, so the list for a smaller `highest` is a prefix of the list for a larger one.
     """
     axis = np.arange(-highest, highest + 1)
     grids = np.meshgrid(*[axis] * (dims - 1), np.arange(highest + 1), indexing="ij")
     modes = np.stack([g.ravel() for g in grids], axis=-1)
-    # Of the pairs that lie on the plane k_last = 0, keep the one whose last non-zero component is positive.
+    # Of each pair on the plane k_last = 0, keep the mode whose last non-zero component is positive.
     sign = np.zeros(len(modes), dtype=int)
     for component in modes.T:
         sign = np.where(component != 0, np.sign(component), sign)

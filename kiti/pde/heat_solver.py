@@ -8,19 +8,19 @@ from jaxtyping import Float64
 from torch import Tensor
 
 SOLVER_VERSION = 1
-"""Part of every data set's recipe: raise it when a change here alters results beyond rounding."""
+"""Part of every data set's recipe: increase it when a change here alters results beyond rounding."""
 
 SOURCES = ("boundary", "uniform")
 
 
 def heat_source(kind: str, grid: int, strength: float = 0.1) -> Float64[Tensor, "grid grid"]:
-    """q, which F.3 gives as "q on the boundary = 0.1" for an equation on a torus, which has none (A18).
+    """q. F.3 says "q on the boundary = 0.1", but a torus has no boundary (A18).
 
     "boundary": `strength` on the outermost ring of grid points, 0 inside; "uniform": `strength` everywhere. Raises
-    ValueError for another kind.
+    ValueError for any other kind.
     """
     if kind not in SOURCES:
-        raise ValueError(f"source={kind!r}: one of {', '.join(map(repr, SOURCES))} is needed")
+        raise ValueError(f"source={kind!r}: must be one of {', '.join(map(repr, SOURCES))}")
     source = torch.full((grid, grid), strength, dtype=torch.float64)
     if kind == "boundary":
         source[1:-1, 1:-1] = 0
@@ -41,9 +41,9 @@ def solve_heat(
     Args:
         u0: at x = j / grid on both axes, float64.
         diffusivity: α ≥ 0, length²/time.
-        times: of the frames, any order, at least 0.
-        source: q, unit of u / time.
-        every: keep every so many points of both axes.
+        times: of the frames, in any order, at least 0.
+        source: q, in units of u / time.
+        every: keep every `every`-th point of both axes.
     """
     grid = u0.shape[-1]
     k1 = torch.fft.fftfreq(grid, 1 / grid, dtype=torch.float64, device=u0.device)[:, None]
@@ -58,5 +58,5 @@ def solve_heat(
 
 
 def _integral(rate: Tensor, time: float) -> Tensor:
-    """∫ e^(−rate s) ds over (0, time), to the last digit where the rate is small."""
+    """∫ e^(−rate s) ds over (0, time), accurate for small rates."""
     return torch.where(rate > 0, -torch.expm1(-rate * time) / torch.where(rate > 0, rate, 1.0), time)

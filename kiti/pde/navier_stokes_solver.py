@@ -14,7 +14,7 @@ from kiti.pde.etdrk4 import ETDRK4
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
 SOLVER_VERSION = 1
-"""Part of every data set's recipe: raise it when a change here alters results beyond rounding."""
+"""Part of every data set's recipe: increase it when a change here alters results beyond rounding."""
 
 INITIAL_VORTICITY = PeriodicGaussianField(amplitude=7**1.5, tau_squared=49.0, alpha=2.5, dims=2)
 """w0 ~ N(0, 7^(3/2) (−Δ + 49 I)^−2.5), F.2."""
@@ -22,9 +22,9 @@ INITIAL_VORTICITY = PeriodicGaussianField(amplitude=7**1.5, tau_squared=49.0, al
 COURANT = 1.0
 # Grid points advanced together on a CPU, so that a step's working set stays in the cache.
 _CPU_CHUNK_POINTS = 2**15
-# Of the longest there may be, so many steps are taken before the speed is looked at again.
+# The speed is checked again at least every so many steps of maximum length.
 _STEPS_UNWATCHED = 4
-# More steps than a flow that is still one needs.
+# More steps than any valid flow needs.
 _DIVERGED = 1e9
 
 
@@ -48,27 +48,27 @@ def solve_navier_stokes(
 ) -> Float64[Tensor, "batch frames kept kept"]:
     """Solve w_t + u·∇w = ν Δw + f, w = ∂1 u2 − ∂2 u1, ∇·u = 0, on (0, 1)² periodic, from w0 at t = 0.
 
-    Fourier in space with the 2/3 rule: modes |k1|, |k2| < grid/3 are kept and their products are free of aliasing;
-    the rest of w0 is dropped, as is its mean, which no velocity on the torus has. ETDRK4 in time: viscosity is exact,
-    and the step is limited by convection alone. It is chosen anew at least every four times `longest_step`, for all
-    samples that are advanced together, so that h · max(|u1| + |u2|) ≤ courant / grid at its beginning; the time until
-    the next choice is cut into 1, 2, 3, 4, 6, 8, 12, … equal steps.
+    Fourier in space with the 2/3 rule: modes |k1|, |k2| < grid/3 are kept and their products are free of aliasing. The
+    rest of w0 is dropped, as is its mean, because vorticity on the torus has mean zero. ETDRK4 in time: viscosity is
+    exact, and only convection limits the step. The step h is chosen at least once every four times `longest_step`, for
+    all samples that are advanced together, so that initially h · max(|u1| + |u2|) ≤ courant / grid; the time until the
+    next choice is divided into 1, 2, 3, 4, 6, 8, 12, … equal steps.
 
     Args:
-        w0: at x = j / grid on both axes, float64, on any device; unit 1/time.
+        w0: at x = j / grid on both axes, float64, on any device; in 1/time.
         viscosity: ν > 0, length²/time.
-        times: of the frames, rising, the first at least 0.
-        forcing: f, 1/time², constant in time; None for none.
-        every: keep every so many points of both axes.
+        times: of the frames; increasing, the first at least 0.
+        forcing: f, 1/time², constant in time; None: no forcing.
+        every: keep every `every`-th point of both axes.
         courant: convective limit of a step, in grid lengths; the method is stable up to about 1.3.
-        longest_step: in time; a limit where nothing moves yet.
+        longest_step: in time; limits the step while nothing moves yet.
         progress: called as progress(frames done, frames of all samples).
 
-    Raises ValueError for times that do not rise; FloatingPointError if the solution diverged.
+    Raises ValueError for times that do not increase; FloatingPointError if the solution diverged.
     """
     instants = [0.0, *times]
     if any(later < earlier for earlier, later in pairwise(instants)):
-        raise ValueError(f"times={list(times)}: they must rise from 0")
+        raise ValueError(f"times={list(times)}: must increase from 0")
     grid = w0.shape[-1]
     space = _Spectrum(grid, w0.device)
     source = None if forcing is None else space.forward(forcing)
@@ -78,7 +78,7 @@ def solve_navier_stokes(
 
     diverged = FloatingPointError(
         f"Navier-Stokes diverged on {grid} x {grid} points with viscosity {viscosity}: "
-        f"take more points, or courant below {courant}"
+        f"use more points, or courant below {courant}"
     )
 
     @lru_cache(maxsize=32)
@@ -116,7 +116,7 @@ def halving_difference(
     courant: float = COURANT,
     longest_step: float = 0.25,
 ) -> Float64[Tensor, " batch"]:
-    """|w_h − w_{h/2}| / |w_{h/2}| in L2 at `time`: what all steps at half their length change in each sample."""
+    """|w_h − w_{h/2}| / |w_{h/2}| in L2 at `time`: the change of each sample if all steps are halved."""
     whole, half = (
         solve_navier_stokes(w0, viscosity, [time], forcing, courant=courant / cut, longest_step=longest_step / cut)
         for cut in (1, 2)
@@ -125,7 +125,7 @@ def halving_difference(
 
 
 def _rate(w_hat: Tensor, space: "_Spectrum", source: Tensor | None) -> Tensor:
-    """−u·∇w + f. Written as −(∂11 − ∂22)(u1 u2) − ∂12(u2² − u1²), it takes two products instead of five fields."""
+    """−u·∇w + f. Written as −(∂11 − ∂22)(u1 u2) − ∂12(u2² − u1²), it needs two products instead of five fields."""
     u1, u2 = space.velocity(w_hat)
     mixed, difference = space.forward(torch.stack([u1 * u2, u2.square() - u1.square()]))
     rate = space.shear * mixed + space.twist * difference
@@ -136,8 +136,8 @@ def _rate(w_hat: Tensor, space: "_Spectrum", source: Tensor | None) -> Tensor:
 class _Spectrum:
     """Fields on grid² points and their modes |k1|, |k2| < grid / 3.
 
-    Of a real field half the modes suffice: they are kept as (…, 2K + 1, K + 1), k1 in the order 0 … K, −K … −1 and
-    k2 = 0 … K. The transforms are taken axis by axis, so that the modes that are cut are not transformed twice.
+    For a real field half the modes suffice: they are stored as (…, 2K + 1, K + 1), k1 in the order 0 … K, −K … −1 and
+    k2 = 0 … K. Transforms run axis by axis, so that dropped modes are not transformed twice.
     """
 
     grid: int
@@ -194,11 +194,11 @@ class _Spectrum:
 
 
 def _at_least(needed: float) -> int:
-    """The least whole number that is not below, but for rounding."""
+    """`needed` rounded up to an integer of at least 1, tolerating rounding errors."""
     return max(1, ceil(needed * (1 - 1e-12)))
 
 
 def _round_number(needed: int) -> int:
-    """The least of 1, 2, 3, 4, 6, 8, 12, … that is not below: few step sizes, whose coefficients are kept."""
+    """`needed` rounded up to one of 1, 2, 3, 4, 6, 8, 12, …: few step sizes, so coefficients can be cached."""
     power = 1 << (needed - 1).bit_length()
     return power * 3 // 4 if power >= 4 and power * 3 // 4 >= needed else power

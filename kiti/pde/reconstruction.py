@@ -1,4 +1,4 @@
-"""From cell averages to a linear function in each triangle: least squares, a limiter, values at edges and vertices."""
+"""Linear reconstruction in each triangle from cell averages: least squares, limiter, values at edges and vertices."""
 
 from functools import cached_property
 
@@ -8,21 +8,21 @@ from torch import Tensor
 
 from kiti.pde.triangles import TriangleMesh
 
-# Density and pressure may fall to this share of a cell's average within the cell.
+# Within a cell, density and pressure may fall to this share of the cell average.
 _LEAST_SHARE = 0.1
 _TINY = 1e-300
 _POSITIVE = (0, 3)
-"""Of (ρ, u, v, p)."""
+"""Indices into (ρ, u, v, p)."""
 
 
 class LinearReconstruction:
     """ρ, u, v, p in each cell as q + φ g·(x − centroid), exact for linear functions wherever φ = 1.
 
-    g is the gradient by least squares, each difference to a cell that shares a corner weighted by 1 / distance. φ is
-    Barth and Jespersen's, one for each variable: at the midpoints of interior edges q stays within what it and those
-    cells have. It is not asked at edges of the boundary, which lie beyond those cells, so that a linear function
-    is kept there too. Then φ is lowered for ρ and p where their least value in the cell, which a linear function has
-    at a corner, would be below a tenth of the average: so both are positive everywhere.
+    g is the least-squares gradient; the difference to each cell that shares a corner is weighted by 1 / distance. φ is
+    the limiter of Barth and Jespersen, one per variable: at the midpoints of interior edges, q stays within the range
+    of the cell and those neighbours. It does not apply at boundary edges, which lie beyond the neighbours, so linear
+    functions are preserved there, too. Then φ is lowered for ρ and p where their minimum in the cell, which a linear
+    function has at a corner, would be below a tenth of the average; so both are positive everywhere.
 
     Memory: fields are (4, cells, batch), so that reading a neighbour copies a row and arithmetic runs on whole rows.
     """
@@ -44,7 +44,7 @@ class LinearReconstruction:
             gx.addcmul_(there, wx)
             gy.addcmul_(there, wy)
 
-        # No change is no limit: tiny / tiny is 1. (fmin, which would pass over 0 / 0, is ten times as slow as minimum.)
+        # No change, no limit: tiny / tiny is 1. (fmin, which would ignore 0 / 0, is ten times slower than minimum.)
         down, up = (q - least).add_(_TINY), (most - q).add_(_TINY)
         limit = torch.ones_like(q)
         for dx, dy in self._to_interior_midpoints:
@@ -64,7 +64,7 @@ class LinearReconstruction:
     def sides(
         self, q: Float64[Tensor, "4 C batch"], flat: Float64[Tensor, "C batch"] | None = None
     ) -> tuple[Float64[Tensor, "4 E batch"], Float64[Tensor, "4 I batch"]]:
-        """Values at the edges' midpoints, from the left cell of each edge and from the right cell of interior ones."""
+        """Values at edge midpoints, from the left cell of each edge and the right cell of each interior edge."""
         gx, gy = self.slopes(q, flat)
         values = q.new_empty(4, q.shape[1], 3, q.shape[2])
         for side, (dx, dy) in enumerate(self._to_midpoints):
@@ -73,10 +73,10 @@ class LinearReconstruction:
         return values.index_select(1, self.mesh.left_side), values.index_select(1, self.mesh.right_side)
 
     def at_vertices(self, q: Float64[Tensor, "4 C batch"]) -> Float64[Tensor, "4 V batch"]:
-        """Mean of what the cells round a vertex have there, weighted by 1 / distance of their centroids.
+        """Mean of the vertex values of all cells at a vertex, weighted by 1 / distance of their centroids.
 
-        Linear functions are kept, at boundaries as inside; near a shock the limiter has flattened what is averaged;
-        density and pressure are positive because they are at every corner of every cell.
+        Linear functions are preserved, also at boundaries; near a shock the averaged functions are already limited;
+        density and pressure are positive because they are so at every corner of every cell.
         """
         gx, gy = self.slopes(q)
         total = q.new_zeros(4, len(self.mesh.vertices), q.shape[2])
@@ -89,13 +89,13 @@ class LinearReconstruction:
 
     @cached_property
     def _weights(self) -> list[tuple[Tensor, Tensor]]:
-        """For each column of the neighbours, what their values count for in both components of g, (C, 1) each."""
+        """For each column of `neighbours`, the weights of their values in both components of g, (C, 1) each."""
         away = self.mesh.centroids[self.mesh.neighbours] - self.mesh.centroids[:, None]  # (C, K, 2)
         squares = away.square().sum(-1, keepdim=True)
         weighted = torch.where(squares > 0, away / squares, 0.0)
         normal_matrix = weighted.transpose(1, 2) @ away  # (C, 2, 2)
         if not (torch.linalg.cond(normal_matrix) < 1e8).all():
-            raise ValueError("a cell has too few cells round it for a gradient: all of them lie on a line with it")
+            raise ValueError("a cell has too few neighbours for a gradient: all of them are on a line with it")
         solved = torch.linalg.solve(normal_matrix, weighted.transpose(1, 2))  # (C, 2, K)
         return [(x[:, None].contiguous(), y[:, None].contiguous()) for x, y in solved.permute(2, 1, 0)]
 
@@ -106,12 +106,12 @@ class LinearReconstruction:
 
     @cached_property
     def _to_midpoints(self) -> list[tuple[Tensor, Tensor]]:
-        """From a centroid to the midpoint of each of its three edges, (C, 1) each component."""
+        """From the centroid of a cell to the midpoints of its three edges, (C, 1) per component."""
         return _by_side(self.mesh.midpoints[self.mesh.edges_of_cell] - self.mesh.centroids[:, None])
 
     @cached_property
     def _to_interior_midpoints(self) -> list[tuple[Tensor, Tensor]]:
-        """The same, and 0, where no change is, for edges of the boundary."""
+        """The same, but 0 for boundary edges, so that nothing changes there."""
         inside = (self.mesh.edges_of_cell < len(self.mesh.right_side)).unbind(1)
         return [
             (dx * here[:, None], dy * here[:, None]) for (dx, dy), here in zip(self._to_midpoints, inside, strict=True)

@@ -1,4 +1,4 @@
-"""The Riemann problem of the Euler equations: exact at a wall, and HLLC's flux through an edge."""
+"""The Riemann problem of the Euler equations: exact pressure at a wall, HLLC flux through an edge."""
 
 import torch
 from jaxtyping import Float64
@@ -10,11 +10,11 @@ from kiti.pde.ideal_gas import GAMMA
 def wall_pressure(
     rho: Float64[Tensor, "*shape"], into_wall: Float64[Tensor, "*shape"], p: Float64[Tensor, "*shape"]
 ) -> Float64[Tensor, "*shape"]:
-    """p* at a slip wall, exact: the Riemann problem of a state with its mirror image, in closed form; 0 in a vacuum.
+    """Exact p* at a slip wall: the Riemann problem of a state and its mirror image in closed form; 0 in a vacuum.
 
     Args:
         rho, p: of the gas at the wall.
-        into_wall: its velocity normal to the wall, positive towards it.
+        into_wall: the gas velocity normal to the wall, positive towards it.
     """
     c = (GAMMA * p / rho).sqrt()
     expansion = (1 + (GAMMA - 1) / 2 * into_wall.clamp(max=0) / c).clamp(min=0)
@@ -40,7 +40,7 @@ def hllc(
     un_l, un_r = u_l * nx + v_l * ny, u_r * nx + v_r * ny
     cc_l, cc_r = GAMMA * p_l / rho_l, GAMMA * p_r / rho_r
 
-    # Roe's velocity and speed of sound; the jumps in velocity enter the latter, as total enthalpy would have them.
+    # Roe's velocity and speed of sound; velocity jumps enter the latter, consistent with averaging total enthalpy.
     root_l, root_r = rho_l.sqrt(), rho_r.sqrt()
     share = root_r / (root_l + root_r)
     jump_squared = (u_r - u_l) ** 2 + (v_r - v_l) ** 2
@@ -60,7 +60,7 @@ def hllc(
         )
     )  # fmt: skip
     energy = p / (GAMMA - 1) + rho * (u * u + v * v) / 2
-    # Where even the wave on the upwind side moves downwind the flux is that side's own: `crossed` is 0.
+    # If even the wave on the upwind side moves downwind, the flux is that of the upwind state: `crossed` is 0.
     crossed = torch.where(upwind, slow.clamp(max=0), fast.clamp(min=0))
     gap = contact - un
     rho_star = mass / (wave - contact)

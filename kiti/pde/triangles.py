@@ -1,4 +1,4 @@
-"""A mesh of triangles as tensors: what a finite-volume method asks of it."""
+"""A triangle mesh as tensors, with what a finite-volume method needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 INTERIOR, WALL, FAR = 0, 1, 2
-"""What an edge is: inside the gas, on a slip wall, on the far boundary, behind which is the free stream."""
+"""Edge types: inside the gas, on a slip wall, on the far boundary to the free stream."""
 
-# Of a triangle's longest edge squared; below it the triangle is a line but for rounding.
+# Area relative to a triangle's longest edge squared; below it the triangle is a line up to rounding.
 _FLAT = 1e-10
 
 
@@ -21,8 +21,8 @@ _FLAT = 1e-10
 class TriangleMesh:
     """Triangles ("cells") with anticlockwise corners, and their edges: interior ones first, then walls, then far ones.
 
-    Made by `triangle_mesh`, which validates. Edge k of a cell runs from its corner k to its corner k + 1; "side"
-    3 · cell + k is that edge as this cell sees it. An edge's normal points from its left side's cell to the right.
+    Built and validated by `triangle_mesh`. Edge k of a cell runs from its corner k to its corner k + 1; "side"
+    3 · cell + k is that edge as seen from this cell. An edge's normal points from its left cell to its right cell.
     """
 
     vertices: Float64[Tensor, "V 2"]
@@ -30,7 +30,7 @@ class TriangleMesh:
     tags: Int64[Tensor, " E"]
     left_side: Int64[Tensor, " E"]
     right_side: Int64[Tensor, " I"]
-    """Of the interior edges alone, which are the first."""
+    """Only of the interior edges, which come first."""
 
     @property
     def walls(self) -> slice:
@@ -43,7 +43,7 @@ class TriangleMesh:
 
     @cached_property
     def ends(self) -> Int64[Tensor, "E 2"]:
-        """Vertices that an edge runs from and to, as its left cell sees it."""
+        """Start and end vertex of each edge, as seen from its left cell."""
         return _sides(self.triangles)[self.left_side]
 
     @cached_property
@@ -87,7 +87,7 @@ class TriangleMesh:
 
     @cached_property
     def neighbours(self) -> Int64[Tensor, "C K"]:
-        """Cells that share a corner with a cell; rows with fewer than K are filled up with the cell itself."""
+        """Cells that share a corner with a cell; rows with fewer than K are padded with the cell itself."""
         cells = len(self.triangles)
         corners = self.triangles.numpy().ravel()
         touches = scipy.sparse.csr_array(
@@ -113,19 +113,19 @@ def triangle_mesh(
     triangles: Int64[Tensor, "C 3"],
     tag: Callable[[Float64[Tensor, "B 2"]], Int64[Tensor, " B"]],
 ) -> TriangleMesh:
-    """The mesh of these triangles, edges found and checked.
+    """Build a mesh from triangles: find the edges and validate.
 
     Args:
         triangles: corners, as indices of vertices, anticlockwise.
-        tag: WALL or FAR for each edge that only one triangle has, from the edges' midpoints.
+        tag: maps the midpoints of boundary edges (those of only one triangle) to WALL or FAR.
 
-    Raises ValueError for a triangle that is flat or runs clockwise, a vertex that is missing or that none uses, edges
-    of more than two triangles, triangles that overlap, and another tag.
+    Raises ValueError for flat or clockwise triangles, missing or unused vertices, edges of more than two triangles,
+    overlapping triangles, and invalid tags.
     """
     if not vertices.isfinite().all():
         raise ValueError("vertices must be finite")
     if len(triangles) == 0 or triangles.min() < 0 or triangles.max() >= len(vertices):
-        raise ValueError(f"triangles must name vertices 0 to {len(vertices) - 1}")
+        raise ValueError(f"triangles must be indices of vertices 0 to {len(vertices) - 1}")
     unused = len(vertices) - len(triangles.unique())
     if unused:
         raise ValueError(f"{unused} of {len(vertices)} vertices belong to no triangle")
@@ -133,7 +133,7 @@ def triangle_mesh(
     squares = (vertices[sides[:, 1]] - vertices[sides[:, 0]]).square().sum(1)
     flat = _signed_areas(vertices, triangles) <= _FLAT * squares.reshape(-1, 3).amax(1)
     if flat.any():
-        raise ValueError(f"triangle {int(flat.nonzero()[0])} is flat or runs clockwise ({int(flat.sum())} of them)")
+        raise ValueError(f"triangle {int(flat.nonzero()[0])} is flat or clockwise ({int(flat.sum())} in total)")
 
     _, edge_of_side, counts = sides.sort(dim=1).values.unique(dim=0, return_inverse=True, return_counts=True)
     if counts.max() > 2:
@@ -143,7 +143,7 @@ def triangle_mesh(
     left, paired = by_edge[first], counts == 2
     right = by_edge[first[paired] + 1]
     if not torch.equal(sides[left[paired]], sides[right].flip(1)):
-        raise ValueError("two triangles overlap: they run along an edge in the same direction")
+        raise ValueError("two triangles overlap: they share an edge in the same direction")
 
     left_of_boundary = left[~paired]
     boundary = tag(vertices[sides[left_of_boundary]].mean(dim=1))

@@ -125,7 +125,7 @@ def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
         (["replicas=2"], "replicas=2: kiti.models.fno.FNO1d trains one seed at a time; sweep with -m seed=0,1,2"),
         (
             ["experiment=imagenet_resnet50", "data.color_jitter=0.4"],
-            "color_jitter=0.4: timm leaves it out where there is",
+            "color_jitter=0.4: timm ignores it with",
         ),
         (
             ["experiment=imagenet_resnet50", "trainer.max_epochs=5"],

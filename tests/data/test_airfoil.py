@@ -49,7 +49,7 @@ def test_meshgraphnets_files_become_batches(tmp_path: Path) -> None:
 
 
 def test_without_the_set_it_is_said_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds no airfoil set; scripts/fetch_airfoil\.py fetches it") as error:
+    with pytest.raises(ConfigError, match=r"contains no airfoil set; scripts/fetch_airfoil\.py downloads it") as error:
         compose(["experiment=airfoil", f"data.path={tmp_path}"])
     assert "\n" not in str(error.value)
     (tmp_path / "meta.json").touch()
@@ -101,8 +101,8 @@ def test_fewer_flows_are_the_first_of_more(flows: AirfoilEulerData, tmp_path: Pa
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.mach=[0.8,0.3]", "mach=[0.8, 0.3]: the least comes first"),
-        ("data.mach=[0,0.3]", "a flow must move"),
+        ("data.mach=[0.8,0.3]", "mach=[0.8, 0.3]: the minimum comes first"),
+        ("data.mach=[0,0.3]", "the Mach number must be positive"),
         ("data.surface_size=0.5", "surface_size=0.5: input should be less than or equal to 0.2"),
         ("model.width=30", "width=30 is no multiple of 4"),
         ("model.t_in=3", "model.t_in=3 is not data.frames_in=4"),

@@ -231,7 +231,7 @@ def test_two_processes_make_it_once(tmp_path: Path, processes: list[subprocess.P
     assert (tmp_path / "made").read_text() == "made\n"
     assert said()[0] == ""
     [line] = said()[1].splitlines()
-    assert line.startswith("waiting for another process that is making")
+    assert line.startswith("waiting for another process that is generating")
     assert (tmp_path / "one.out").read_text() == (tmp_path / "other.out").read_text() != ""
 
 

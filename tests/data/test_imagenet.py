@@ -172,7 +172,7 @@ def test_classes_that_are_not_there_are_said(sets: dict[str, Path], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("format", "missing"), [("folder", r"train is missing; expected is"), ("parquet", r"holds no train-\*\.parquet")]
+    ("format", "missing"), [("folder", r"train is missing; expected"), ("parquet", r"contains no train-\*\.parquet")]
 )
 def test_a_set_that_is_not_there_is_said(tmp_path: Path, format: str, missing: str) -> None:
     """Not by the schema: a table of runs that were not made composes where there is no ImageNet."""

@@ -86,7 +86,7 @@ def test_trajectories_of_other_lengths(raw: int, enough: bool, tmp_path: Path) -
     if enough:
         assert airfoil_trajectories(path, meta)["fields"].shape == (1, 25, 3, 4)
     else:
-        with pytest.raises(ValueError, match="25 frames, every 24th, take 577 raw ones, it has 576"):
+        with pytest.raises(ValueError, match="25 frames, every 24th, need 577 raw ones; it has 576"):
             airfoil_trajectories(path, meta)
 
 
@@ -96,7 +96,7 @@ def test_other_times_are_told(tmp_path: Path, meta: Meta, caplog: pytest.LogCapt
         airfoil_trajectories(path, meta)
         assert caplog.messages == []
         airfoil_trajectories(path, meta_of(tmp_path, dt=0.01))
-    assert caplog.messages == [f"{path}: raw frames are 0.01 s apart, not 0.008: so kept ones are 0.24"]
+    assert caplog.messages == [f"{path}: raw frames are 0.01 s apart, not 0.008; kept ones are 0.24"]
 
 
 def test_one_trajectory_at_a_time(tmp_path: Path, meta: Meta) -> None:
@@ -123,13 +123,13 @@ def changed(**arrays: np.ndarray) -> dict[str, np.ndarray]:
     ("arrays", "reason"),
     [
         (without("density"), "it has no feature density"),
-        (changed(velocity=np.zeros(RAW * 2 * 4 + 1, "<f4")), r"velocity has 19236 bytes, which do not make float32"),
-        (changed(mesh_pos=np.zeros((5, 2), "<f4")), r"not of one mesh of triangles: .* mesh_pos \[5, 2\]"),
-        (changed(pressure=np.zeros((RAW, 5, 1), "<f4")), r"not of one mesh of triangles: .* pressure \[601, 5, 1\]"),
-        (changed(node_type=np.zeros((3, 1), "<i4")), r"not of one mesh of triangles: .* node_type \[3, 1\]"),
-        (changed(cells=np.array([[0, 1, 4]], "<i4")), "its triangles are of points 0 … 4, it has 4"),
-        (changed(cells=np.array([[0, 1, -1]], "<i4")), "its triangles are of points -1 … 1, it has 4"),
-        (changed(node_type=np.array([[0], [6], [2], [5]], "<i4")), "it has nodes of type 5, 6, known are 0, 2, 4"),
+        (changed(velocity=np.zeros(RAW * 2 * 4 + 1, "<f4")), r"velocity has 19236 bytes, which do not fit float32"),
+        (changed(mesh_pos=np.zeros((5, 2), "<f4")), r"not describe one triangle mesh: .* mesh_pos \[5, 2\]"),
+        (changed(pressure=np.zeros((RAW, 5, 1), "<f4")), r"not describe one triangle mesh: .* pressure \[601, 5, 1\]"),
+        (changed(node_type=np.zeros((3, 1), "<i4")), r"not describe one triangle mesh: .* node_type \[3, 1\]"),
+        (changed(cells=np.array([[0, 1, 4]], "<i4")), "its triangles use points 0 … 4, but it has 4"),
+        (changed(cells=np.array([[0, 1, -1]], "<i4")), "its triangles use points -1 … 1, but it has 4"),
+        (changed(node_type=np.array([[0], [6], [2], [5]], "<i4")), "it has nodes of type 5, 6; known types: 0, 2, 4"),
     ],
 )
 def test_a_record_that_does_not_fit_is_named(arrays, reason: str, tmp_path: Path, meta: Meta) -> None:
@@ -153,9 +153,9 @@ def test_a_feature_is_one_buffer_of_bytes(tmp_path: Path, meta: Meta) -> None:
 
 def test_too_few_trajectories(tmp_path: Path, meta: Meta) -> None:
     path = write(tmp_path / "train.tfrecord", [trajectory(4, 2)])
-    with pytest.raises(ValueError, match="has 1 trajectories, 2 are asked for"):
+    with pytest.raises(ValueError, match="has 1 trajectories, expected 2"):
         airfoil_trajectories(path, meta, limit=2)
-    with pytest.raises(ValueError, match="has 0 trajectories, at least 1 are asked for"):
+    with pytest.raises(ValueError, match="has 0 trajectories, expected at least 1"):
         airfoil_trajectories(write(tmp_path / "none", []), meta)
 
 
@@ -206,5 +206,5 @@ def test_features_of_varying_length_are_left_out(tmp_path: Path) -> None:
     varying = feature(type="dynamic_varlen", shape=[-1, 3])
     meta = meta_of(tmp_path, **varying)
     assert "cells" not in meta.features
-    with pytest.raises(ValueError, match=r"train.tfrecord: its meta.json gives no shape of cells"):
+    with pytest.raises(ValueError, match=r"train.tfrecord: its meta.json has no shape of cells"):
         trajectories(tmp_path / "train.tfrecord", meta)

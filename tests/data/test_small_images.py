@@ -102,7 +102,7 @@ def test_a_part_of_the_set_is_its_beginning(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_is_missing_or_damaged_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is not there; scripts/fetch_fashion_mnist.py"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is missing; scripts/fetch_fashion_mnist.py"):
         fashion(tmp_path).setup()
     fake_fashion_mnist(tmp_path, monkeypatch)
     damaged = folder(tmp_path) / "t10k-labels-idx1-ubyte"
@@ -113,7 +113,7 @@ def test_what_is_missing_or_damaged_is_one_line(tmp_path: Path, monkeypatch: pyt
 
 def test_cifar_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.CIFAR10.url", f"file://{tmp_path}/nowhere.tar.gz")
-    with pytest.raises(DataError, match=r"CIFAR-10 is not whole in .*; put cifar-10-python.tar.gz there, or take"):
+    with pytest.raises(DataError, match=r"CIFAR-10 is not complete in .*; put cifar-10-python.tar.gz there, or use"):
         cifar(tmp_path, 10).setup()
 
 
@@ -124,4 +124,4 @@ def test_a_run_without_its_data_says_so_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run([*command, *places], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "fetch_fashion_mnist.py fetches it" in done.stderr
+    assert "fetch_fashion_mnist.py downloads it" in done.stderr

@@ -190,8 +190,8 @@ def test_the_last_kind_counts_and_lists_of_it_are_joined() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\x80", "a number is cut off"),
-        (b"\x08", "a number is cut off"),
+        (b"\x80", "a number is truncated"),
+        (b"\x08", "a number is truncated"),
         (b"\x08" + b"\x80" * 10 + b"\x00", "a number has more than 64 bits"),
         (b"\x08" + b"\xff" * 9 + b"\x02", "a number has more than 64 bits"),
         (b"\x0a\x05abc", "a field of 5 bytes has only 3"),
@@ -203,7 +203,7 @@ def test_the_last_kind_counts_and_lists_of_it_are_joined() -> None:
         (b"\x02\x00", "a field has the number 0"),
         (b"\xff" * 9 + b"\x01", f"a field has the number {2**61 - 1}"),
         (example(b"f", delimited(2, delimited(1, bytes(5)))), "a list of float32 has 5 bytes"),
-        (example(b"i", delimited(3, delimited(1, b"\x80"))), "a number is cut off"),
+        (example(b"i", delimited(3, delimited(1, b"\x80"))), "a number is truncated"),
         (example(b"\xff", b""), "a feature's name is not UTF-8"),
         (TWO_NAMES, "a feature's name is not UTF-8"),
     ],

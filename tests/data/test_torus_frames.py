@@ -68,6 +68,6 @@ def test_a_resolution_that_does_not_divide_is_named(kind, tmp_path):
 
 def test_a_solution_that_depends_on_its_steps_is_not_kept(tmp_path):
     data = NavierStokesData(data_dir=tmp_path, tolerance=1e-15, **SMALL)
-    with pytest.raises(FloatingPointError, match="tolerance=1e-15: take a finer grid"):
+    with pytest.raises(FloatingPointError, match="tolerance=1e-15: use a finer grid"):
         data.load()
     assert not list(tmp_path.glob("*/*/data.safetensors"))

@@ -325,7 +325,7 @@ def test_published_file(mat: Path) -> None:
 
 
 def test_what_is_wrong_with_a_file_is_named(mat: Path) -> None:
-    with pytest.raises(DataError, match=r"data.n_train=9 and data.n_test=2: .* has 10 rows in all"):
+    with pytest.raises(DataError, match=r"data.n_train=9 and data.n_test=2: .* has only 10 rows"):
         BurgersMat(mat, n_train=9, n_test=2, resolution=16).setup()
     with pytest.raises(ValueError, match="grid 64 is not a multiple of resolution 48"):
         BurgersMat(mat, n_train=1, n_test=1, resolution=48).setup()

@@ -174,17 +174,17 @@ GAS = to_conserved(torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)).expa
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: solve_euler(BOX, GAS, [1.0, 0.5]), "rise"),
-        (lambda: solve_euler(BOX, GAS, [float("nan")]), "rise"),
+        (lambda: solve_euler(BOX, GAS, [1.0, 0.5]), "increase"),
+        (lambda: solve_euler(BOX, GAS, [float("nan")]), "increase"),
         (lambda: solve_euler(BOX, GAS, [float("inf")]), "finite"),
         (lambda: solve_euler(BOX, GAS, [1.0], courant=0.0), "courant"),
         (lambda: solve_euler(BOX, GAS[:, 1:], [1.0]), "31 cells, the mesh 32"),
         (lambda: solve_euler(BOX, -GAS, [1.0]), "positive"),
         (lambda: solve_euler(BOX, GAS * float("nan"), [1.0]), "positive"),
-        (lambda: solve_euler(cylinder_mesh(8), GAS, [1.0]), "free_stream is needed"),
+        (lambda: solve_euler(cylinder_mesh(8), GAS, [1.0]), "free_stream is required"),
         (lambda: solve_euler(BOX, GAS, [1.0], streams([0.1, 0.2], [0.0, 0.0])), "2 samples, initial 1"),
         (lambda: solve_euler(BOX, GAS, [1.0], -streams([0.1], [0.0])), "positive"),
-        (lambda: airfoil_flows("0012", [0.5, 0.6], [0.0], [1.0]), "as many of both"),
+        (lambda: airfoil_flows("0012", [0.5, 0.6], [0.0], [1.0]), "equal lengths"),
     ],
 )
 def test_bad_input_is_named(call, says):

@@ -126,7 +126,7 @@ def test_too_coarse_a_step_is_named():
 
 
 def test_times_must_rise():
-    with pytest.raises(ValueError, match="rise"):
+    with pytest.raises(ValueError, match="increase"):
         solve_navier_stokes(torch.zeros(1, 8, 8, dtype=torch.float64), 1e-3, [1.0, 0.5])
 
 
