@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_it_is_as_short_as_it_says() -> None:
+def test_it_is_as_short_as_it_claims() -> None:
     assert lines(set(FILES) - RESIDUAL) < 60
     assert lines(RESIDUAL) < 15
     assert f"in {lines(set(FILES) - RESIDUAL)} lines" in PAGE
@@ -76,7 +76,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
         ("task=classification", "do not go together (Advection: pairs of functions, Dense"),
     ],
 )
-def test_what_is_wrong_with_it_is_one_line(folder: Path, given: str, said: str) -> None:
+def test_its_errors_are_one_line(folder: Path, given: str, said: str) -> None:
     done = run(f"kiti-train --plugin advection.py experiment=advection {given}", folder)
     assert done.returncode == 2
     assert done.stderr.startswith(f"kiti-train: {said}") or said in done.stderr
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_it_is_one_line(folder: Path, given: str, said: str) 
 
 
 @pytest.mark.slow
-def test_a_set_that_is_smaller_than_asked_for_is_one_line(folder: Path) -> None:
+def test_a_set_smaller_than_requested_is_one_line(folder: Path) -> None:
     (folder / "short.py").write_text(
         FILES["advection.py"]
         .replace("advection.", "short.")

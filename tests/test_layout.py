@@ -48,7 +48,7 @@ def files() -> list[Path]:
     return sorted(path for path in KITI.rglob("*.py") if path != KITI / "__init__.py")
 
 
-def test_few_files_lie_loose() -> None:
+def test_folders_hold_few_files() -> None:
     assert len(list(KITI.glob("*.py"))) <= 8
 
 
@@ -58,7 +58,7 @@ def test_no_file_name_occurs_twice() -> None:
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(KITI)))
-def test_imports_go_one_way(path: Path) -> None:
+def test_imports_follow_the_layers(path: Path) -> None:
     own = path.relative_to(KITI).parts[0].removesuffix(".py")
     floor = {name: level for level, names in enumerate(FLOORS) for name in names}
     for module in imports(path):
@@ -69,7 +69,7 @@ def test_imports_go_one_way(path: Path) -> None:
             assert lower or (own, other) in TOGETHER, f"{path}: {own} may not import {module}"
 
 
-def test_every_room_says_what_lives_there() -> None:
+def test_every_package_has_a_docstring() -> None:
     for package in sorted(KITI.rglob("__init__.py")):
         described = ast.get_docstring(ast.parse(package.read_text()))
         assert described, package
@@ -78,7 +78,7 @@ def test_every_room_says_what_lives_there() -> None:
 
 
 @pytest.mark.parametrize("name", NO_TORCH)
-def test_what_answers_at_once_imports_no_torch(name: str) -> None:
+def test_fast_modules_do_not_import_torch(name: str) -> None:
     for path in (KITI / name).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

@@ -83,13 +83,13 @@ def sources() -> Iterator[tuple[Path, str]]:
     yield ROOT / "README.md", (ROOT / "README.md").read_text()
 
 
-def test_a_code_has_one_heading_and_none_is_left_out() -> None:
+def test_every_code_has_exactly_one_heading() -> None:
     for letter in "AP":
         codes = [reading.code for reading in readings() if reading.code[0] == letter]
         assert codes == [f"{letter}{i}" for i in range(1, len(codes) + 1)]
 
 
-def test_every_code_that_is_used_resolves() -> None:
+def test_every_used_code_resolves() -> None:
     known = {reading.code for reading in readings()}
     lost = []
     for path, text in [*sources(), (DOCUMENT, DOCUMENT.read_text())]:
@@ -119,20 +119,20 @@ def is_reference(text: str, at: int) -> bool:
         ("column A7 of (a table)", False),
     ],
 )
-def test_a_reference_stands_in_parentheses_or_after_the_word(text: str, referred: bool) -> None:
+def test_a_reference_is_in_parentheses_or_follows_the_word(text: str, referred: bool) -> None:
     assert is_reference(text, text.index("A7")) == referred
 
 
-def test_no_reference_leads_out_of_the_repository() -> None:
+def test_no_reference_points_outside_the_repository() -> None:
     found = [f"{path.relative_to(ROOT)}: {old}" for path, text in sources() for old in UNRESOLVED.findall(text)]
     assert not found, "\n".join(found)
 
 
-def test_the_index_is_the_text() -> None:
+def test_the_index_matches_the_text() -> None:
     assert section("Index") == index()
 
 
-def test_the_list_at_the_end_is_of_those_without_a_switch() -> None:
+def test_the_final_list_holds_the_readings_without_a_switch() -> None:
     assert section("Readings without a switch") == fixed()
     for reading in readings():
         assert reading.is_fixed or reading.switches or reading.switch == REPORTED, reading.code
@@ -177,7 +177,7 @@ def composed(experiment: str, *overrides: str) -> DictConfig | None:
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_every_switch_turns_something(switch: str) -> None:
+def test_every_switch_has_an_effect(switch: str) -> None:
     """Each value is accepted, the first is what it is without the switch, by some experiment and option each."""
     key, _, values = switch.partition("=")
     if (CONF / key).is_dir():

@@ -62,7 +62,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 @pytest.mark.slow
-def test_the_wheels_own_kiti_is_the_one_in_use(installed: Installed) -> None:
+def test_the_installed_kiti_is_used(installed: Installed) -> None:
     said = succeeded(installed.run("python", "-c", "import kiti; print(kiti.__file__)"))
     package = Path(said.strip()).parent
     assert package.is_relative_to(installed.bin.parent)
@@ -78,7 +78,7 @@ def test_help_lists_the_groups(installed: Installed) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_leaves_its_record_below_the_working_directory(installed: Installed) -> None:
+def test_a_run_writes_its_record_in_the_working_directory(installed: Installed) -> None:
     succeeded(installed.run("kiti-train", "experiment=burgers", "scale=smoke"))
     [path] = installed.place.rglob("record.json")
     assert path.is_relative_to(installed.place / "runs" / "burgers")
@@ -95,7 +95,7 @@ def test_a_committed_table_is_printed(installed: Installed) -> None:
 
 
 @pytest.mark.slow
-def test_committed_outputs_are_made_again_elsewhere(installed: Installed) -> None:
+def test_committed_outputs_are_rebuilt_elsewhere(installed: Installed) -> None:
     succeeded(installed.run("kiti-table", "kitinet/table7", "--rebuild", "--into", "again"))
     outputs = Path("kitinet") / "outputs"
     made = sorted((installed.place / "again" / outputs).iterdir())
@@ -112,7 +112,7 @@ def test_nothing_is_written_into_the_package(arguments: tuple[str, ...], install
     assert f"kiti-table: {arguments[-1]} would write into the installed package" in line
 
 
-def test_the_citation_says_what_the_package_says() -> None:
+def test_the_citation_matches_the_package() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (citation["title"], citation["version"]) == (project["name"], project["version"])

@@ -54,7 +54,7 @@ print("built")
 
 
 @pytest.mark.slow
-def test_the_kernels_tests_are_collected_without_them() -> None:
+def test_the_kernel_tests_are_collected_without_them() -> None:
     said = python("""
 import pytest
 names = [f"tests/collision/test_triton{name}.py" for name in ("", "_draws", "_compiled")]
@@ -65,7 +65,7 @@ sys.exit(pytest.main(["--collect-only", "-q", *names]))
     assert "error" not in said
 
 
-def test_without_numba_only_the_compiled_loops_are_missing() -> None:
+def test_without_numba_only_the_compiled_loops_are_unavailable() -> None:
     said = python("""
 import torch
 from kiti.collision.dispatch import collide

@@ -32,7 +32,7 @@ def test_only_some_problems(runs_dir, experiments, command):
     assert (status, said) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
 
 
-def test_unknown_names_list_the_known_ones(command):
+def test_errors_for_unknown_names_list_the_known_ones(command):
     assert command("paper/x") == (2, "", "kiti-table: no table or figure 'paper/x'; there are: paper/f, paper/t\n")
     assert command() == (2, "", "kiti-table: give a NAME; there are: paper/f, paper/t\n")
     assert "it has: smoke" in command("paper/t", "--scale", "paper")[2]

@@ -12,7 +12,7 @@ from kiti.collision.dispatch import collide, collide_with_statistics
 @every
 @pytest.mark.parametrize("coef", [0.6, 1.0])
 @pytest.mark.parametrize("heads", [1, 2])
-def test_nan_reaches_nobody_else(implementation, coef, heads):
+def test_nan_does_not_spread(implementation, coef, heads):
     x, v, _ = features(3, 12, scale=0.2)
     x[1, 5] = torch.nan  # that particle meets nobody, the others of its system go on
     v[2, 5] = torch.nan  # no max(V_r): its system collides nothing
@@ -127,6 +127,6 @@ X = torch.zeros(2, 12)
         ({"directions": torch.zeros(2, 6, 6, 2).int()}, "directions has dtype torch.int32"),
     ],
 )
-def test_errors_name_argument_value_and_remedy(arguments, message):
+def test_errors_name_argument_value_and_fix(arguments, message):
     with pytest.raises(ValueError, match=message):
         collide(**{"x": X, "v": X, "collision_heads": 2, "coll_coef": 0.5, **arguments})

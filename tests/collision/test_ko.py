@@ -96,7 +96,7 @@ def test_hard_draws_the_same_in_every_call_with_the_same_generator_state():
     assert not torch.equal(first, hard_collision(w, g, 0.9, generator=torch.Generator().manual_seed(4)))
 
 
-def test_condensed_neurons_are_scaled_by_their_number():
+def test_condensed_neurons_are_scaled_by_their_count():
     w, g = (row.expand(6, 4).contiguous() for row in (matrices()[0][0], matrices()[1][0]))
     torch.testing.assert_close(soft_collision(w, g, 0.3), (1 - 0.3 * 6) * g)
     torch.testing.assert_close(soft_collision(w, g, 0.3, normalize=True), (1 - 0.3) * g)
@@ -122,7 +122,7 @@ def test_hard_of_a_two_class_head_is_noise_of_the_same_length():
     torch.testing.assert_close(collided[0], -collided[1])
 
 
-def test_zero_rows_are_left_alone_and_do_not_spread():
+def test_zero_rows_are_unchanged_and_do_not_spread():
     w, g = matrices()
     w[1], g[3] = 0, 0
     collided = soft_collision(w, g, 0.3)
@@ -169,7 +169,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("attach", [True, False])
-def test_ko_is_a_change_of_gradients_before_any_optimizer(make, attach):
+def test_ko_changes_gradients_before_the_optimizer_step(make, attach):
     ours, manual = network(), network()
     optimizer, reference = make(ours.parameters()), make(manual.parameters())
     ko = KO(optimizer, select(ours, ["0.weight", "2.*weight"]), "soft", 0.2, attach=attach)
@@ -229,14 +229,14 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
     assert not all(torch.equal(a, b) for a, b in zip(whole, other, strict=True))
 
 
-def test_state_of_the_other_mode_is_refused():
+def test_state_of_the_other_mode_is_rejected():
     model = network()
     ko = KO(torch.optim.SGD(model.parameters()), select(model, "0.weight"), "soft", 0.1)
     with pytest.raises(ValueError, match="mode='soft', but the state to load was saved with mode='hard'"):
         ko.load_state_dict({"seed": 0, "step": 3, "mode": "hard"})
 
 
-def test_global_random_state_is_neither_used_nor_changed():
+def test_global_random_state_is_not_used_or_changed():
     results = []
     for global_seed in (1, 2):
         model = network()
@@ -249,7 +249,7 @@ def test_global_random_state_is_neither_used_nor_changed():
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_directions_differ_by_step_parameter_and_seed():
+def test_directions_depend_on_step_parameter_and_seed():
     def collided(seed, steps):
         a, b = (nn.Parameter(matrices(6, 3, dtype=torch.float32)[0]) for _ in range(2))
         ko = KO(torch.optim.SGD([a, b]), {"a": a, "b": b}, "hard", 0.9, seed=seed, attach=False)
@@ -266,7 +266,7 @@ def test_directions_differ_by_step_parameter_and_seed():
 
 
 @pytest.mark.parametrize("mode", ["soft", "hard"])
-def test_convolution_weights_are_neurons_by_their_first_dimension(mode):
+def test_convolution_neurons_are_along_the_first_dimension(mode):
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 5, 3).to(memory_format=torch.channels_last)
     conv(torch.randn(4, 2, 6, 6)).square().sum().backward()
@@ -281,7 +281,7 @@ def test_convolution_weights_are_neurons_by_their_first_dimension(mode):
         assert not torch.allclose(conv.weight.grad, grad)
 
 
-def test_missing_gradients_are_passed_over():
+def test_missing_gradients_are_skipped():
     model = network()
     ko = KO(torch.optim.SGD(model.parameters()), select(model, "*.weight"), "soft", 0.1, attach=False)
     model[0](torch.randn(2, 4)).sum().backward()
@@ -290,7 +290,7 @@ def test_missing_gradients_are_passed_over():
     assert model[2].weight.grad is None
 
 
-def test_detached_ko_leaves_gradients_alone():
+def test_detached_ko_leaves_gradients_unchanged():
     model, plain = network(), network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     ko = KO(optimizer, select(model, "*.weight"), "soft", 0.5)
@@ -301,17 +301,17 @@ def test_detached_ko_leaves_gradients_alone():
     assert "ko" not in optimizer.state_dict()
 
 
-def test_select_matches_patterns_in_order_of_the_model():
+def test_select_returns_matches_in_model_order():
     assert list(select(network(), ["2.*", "0.weight"])) == ["0.weight", "2.weight", "2.bias"]
     assert list(select(network().named_parameters(), "*.weight")) == ["0.weight", "2.weight"]
 
 
-def test_select_names_what_comes_close():
+def test_select_suggests_close_matches():
     with pytest.raises(ValueError, match=r"pattern '2.wieght' matches no parameter; .* close: 2.weight"):
         select(network(), ["0.weight", "2.wieght"])
 
 
-def test_errors_name_argument_value_and_remedy():
+def test_errors_name_argument_value_and_fix():
     model = network()
     optimizer = torch.optim.SGD(model.parameters())
     weights = select(model, "*.weight")

@@ -101,7 +101,7 @@ torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
 
 @pytest.mark.slow
 @every_backend
-def test_compiled_without_a_graph_break_and_to_the_same(backend):
+def test_compiles_without_a_graph_break_to_the_same_results(backend):
     """In a process of its own: the type checks of the tests are no code that torch.compile reads."""
     subprocess.run([sys.executable, "-c", COMPILED.format(backend=backend)], check=True)
 
@@ -125,7 +125,7 @@ for numbers in ((0.9, 1.0), (0.8, 1.0), (0.7, 0.5)):  # traced as symbols from t
 
 
 @pytest.mark.slow
-def test_compiled_once_more_for_another_coefficient():
+def test_recompiles_for_another_coefficient():
     subprocess.run([sys.executable, "-c", ANOTHER], check=True)
 
 
@@ -204,7 +204,7 @@ def test_works_in_a_forked_child(monkeypatch):
 
 
 @every_backend
-def test_second_derivatives_are_refused(backend):
+def test_second_derivatives_are_rejected(backend):
     x, v = features(2, 12)
     out = collide(x.requires_grad_(), v.requires_grad_(), implementation=backend, **SETTINGS)
     (grad,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)

@@ -42,6 +42,6 @@ def test_uniform_words_become_normal_numbers_by_box_and_muller():
     assert abs(correlation).max() < 5 / np.sqrt(100_000)
 
 
-def test_another_seed_or_counter_is_another_draw():
+def test_another_seed_or_counter_gives_another_draw():
     (_, a), (_, b) = draw(1000, seed=1), draw(1000, seed=2)
     assert len(np.unique(np.concatenate([a, b]))) > 7990

@@ -13,7 +13,7 @@ from kiti.collision.gpu import triton_backend as gpu
 pytest.importorskip("triton")
 
 
-def test_without_triton_says_what_would_do(monkeypatch):
+def test_without_triton_the_error_names_an_alternative(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiti.collision.gpu.triton_kernels", None)
     monkeypatch.delattr("kiti.collision.gpu.triton_kernels", raising=False)
     gpu._imported.cache_clear()
@@ -109,7 +109,7 @@ FEW_BYTES = 80
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", [80, 90])
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-def test_forward_spills_hardly_a_register(arch, dtype):
+def test_forward_spills_few_registers(arch, dtype):
     shapes = [(96, 8), (64, 8), (16, 8), (1024, 1), (4, 512)]
     built = compiled(*(("forward", n, heads, dtype, arch, {}) for n, heads in shapes))["built"]
     print(*built, sep="\n")

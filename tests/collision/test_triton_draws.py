@@ -93,7 +93,7 @@ def test_directions_are_antisymmetric_isotropic_and_independent(heads, c):
 
 
 @pytest.mark.parametrize(("n", "heads"), [(3, 1), (3, 6)])
-def test_forward_and_backward_draw_these_numbers(n, heads):
+def test_forward_and_backward_draw_the_same_numbers(n, heads):
     seed = 0x123456789ABCDEF
     x, v, weight = features(2, n * heads, scale=0.2)
     rules = Rules(heads, 0.9)

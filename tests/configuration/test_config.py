@@ -89,7 +89,7 @@ def declarations() -> list[type[UnitKeys]]:
 
 
 @pytest.mark.parametrize("kind", declarations(), ids=lambda kind: kind.__name__)
-def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
+def test_every_key_is_read(kind: type[UnitKeys]) -> None:
     """Every field of a declaration is a parameter of what it builds, its bases' keyword arguments included."""
     name = kind.builds
     target = get_object(name)
@@ -134,7 +134,7 @@ def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
         (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> None:
+def test_errors_are_reported_in_one_line(overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", *overrides])
     assert said in str(error.value)
@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> N
     ],
 )
 @pytest.mark.parametrize("residual", ["kiti", "noise", "kiti_acceleration"])
-def test_the_model_says_which_residual_fits(overrides: list[str], said: str, residual: str) -> None:
+def test_the_model_names_the_residual_that_fits(overrides: list[str], said: str, residual: str) -> None:
     experiment = overrides[0] if overrides[0].startswith("experiment=") else "experiment=burgers"
     composed = compose([experiment, f"residual={residual}", *(one for one in overrides if one != experiment)])
     with torch.device("meta"), pytest.raises(ConfigError) as error:
@@ -196,17 +196,17 @@ def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[UnitKeys]
             assert typing.get_args(field.annotation) == CHOICES[key], key
 
 
-def test_frames_given_and_frames_seen_must_agree() -> None:
+def test_data_and_model_must_agree_on_input_frames() -> None:
     with pytest.raises(ConfigError, match=r"model\.t_in=5 is not data\.frames_in=10"):
         compose(["experiment=heat", "model.t_in=5"])
 
 
-def test_without_an_experiment_the_known_ones_are_named() -> None:
+def test_without_an_experiment_the_error_lists_them() -> None:
     with pytest.raises(ConfigError, match="is missing; there are airfoil, airfoil_euler, burgers, burgers_mat"):
         compose([])
 
 
-def test_hash_is_the_result_s_and_nothing_else_s() -> None:
+def test_the_hash_covers_only_what_affects_the_result() -> None:
     base = compose(["experiment=burgers", "scale=smoke"])
     same = ["seed=3", "logger=tensorboard", "runs_dir=/elsewhere", "data_dir=/elsewhere", "trainer.accelerator=cpu"]
     for override in same:
@@ -215,14 +215,14 @@ def test_hash_is_the_result_s_and_nothing_else_s() -> None:
         assert compose(["experiment=burgers", "scale=smoke", override]).hash != base.hash, override
 
 
-def test_neutral_keys_do_not_orphan_records() -> None:
+def test_neutral_keys_do_not_change_the_hash() -> None:
     """A key spelt out at the value that changes nothing gives the hash of the configuration without it."""
     base = compose(["experiment=burgers", "residual=kiti"])
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=system"]).hash == base.hash
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=batch"]).hash != base.hash
 
 
-def test_a_value_override_composes_like_hydra_s_own() -> None:
+def test_a_value_override_composes_as_in_hydra() -> None:
     """compose() applies plain values itself, for speed; Hydra's whole composition must give the same."""
     fast = compose(["experiment=burgers", "residual=kiti", "residual.coll_coef=0.25", "data.n_train=50"])
     slow = compose(["experiment=burgers", "residual=kiti", "++residual.coll_coef=0.25", "++data.n_train=50"])
@@ -230,7 +230,7 @@ def test_a_value_override_composes_like_hydra_s_own() -> None:
     assert fast.hash == slow.hash
 
 
-def test_the_seed_names_the_directory_and_not_the_hash(tmp_path: Path) -> None:
+def test_the_seed_is_in_the_directory_but_not_the_hash(tmp_path: Path) -> None:
     composed = compose(["experiment=burgers", f"runs_dir={tmp_path}", "seed=1"])
     assert composed.run_dir == tmp_path / "burgers" / composed.hash / "seed-1"
     assert composed.run_dir_of(2) == tmp_path / "burgers" / composed.hash / "seed-2"
@@ -238,7 +238,7 @@ def test_the_seed_names_the_directory_and_not_the_hash(tmp_path: Path) -> None:
     assert other.run_dir == composed.run_dir_of(2)
 
 
-def test_the_command_line_complains_in_one_line_without_importing_torch(tmp_path: Path) -> None:
+def test_command_line_errors_take_one_line_and_do_not_import_torch(tmp_path: Path) -> None:
     """The schema is checked before torch is imported: that is what makes the answer immediate."""
     program = (
         "import sys; sys.argv = ['kiti-train', 'experiment=burgers', 'residual=kiti', 'residual.coll_coef=7',"
@@ -253,7 +253,7 @@ def test_the_command_line_complains_in_one_line_without_importing_torch(tmp_path
     assert not list(tmp_path.iterdir()), "nothing is made before the configuration is right"
 
 
-def test_the_command_line_complains_of_heads_that_do_not_divide_in_one_line(tmp_path: Path) -> None:
+def test_heads_that_do_not_divide_are_reported_in_one_line(tmp_path: Path) -> None:
     """Before any data are made."""
     given = ["experiment=burgers", "residual=kiti", "residual.collision_heads=3", f"runs_dir={tmp_path}"]
     program = [sys.executable, "-m", "kiti.train", *given, f"data_dir={tmp_path}/data"]

@@ -46,7 +46,7 @@ def whole(
         yield request.param, place / "data", composed
 
 
-def test_what_a_run_leaves(whole: tuple[str, Path, Composed]) -> None:
+def test_what_a_run_writes(whole: tuple[str, Path, Composed]) -> None:
     name, _data, composed = whole
     record = records.read(composed.run_dir / records.FILE_NAME)
     assert record.collisions
@@ -60,7 +60,7 @@ def test_what_a_run_leaves(whole: tuple[str, Path, Composed]) -> None:
     assert (composed.run_dir / examples.FILE_NAME).exists() == (name not in PICTURELESS)
 
 
-def test_a_finished_run_is_evaluated_to_the_same_error(whole: tuple[str, Path, Composed]) -> None:
+def test_evaluating_a_finished_run_gives_the_same_error(whole: tuple[str, Path, Composed]) -> None:
     _name, _data, composed = whole
     record = records.read(composed.run_dir / records.FILE_NAME)
     again = evaluate(composed, composed.run_dir)
@@ -70,7 +70,7 @@ def test_a_finished_run_is_evaluated_to_the_same_error(whole: tuple[str, Path, C
 
 # Of two epochs of two steps: between them, and inside each.
 @pytest.mark.parametrize(("save", "kill"), [(1, 2), (2, 3), (3, 3)])
-def test_a_stopped_run_goes_on_to_the_same_bits(
+def test_a_stopped_run_resumes_to_the_same_bits(
     whole: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: int, kill: int
 ) -> None:
     name, data, undisturbed = whole
@@ -83,7 +83,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     same_result(composed.run_dir, undisturbed.run_dir)
 
 
-def test_seeds_side_by_side_each_leave_their_record(tmp_path: Path) -> None:
+def test_seeds_trained_in_parallel_each_write_a_record(tmp_path: Path) -> None:
     """Without collisions, whose random directions are shared, each is what it is alone."""
     run = ["experiment=condensation_skip", "scale=smoke", "data.batch_size=16"]
     run += [f"runs_dir={tmp_path}", f"data_dir={tmp_path}"]
@@ -104,7 +104,7 @@ def test_seeds_side_by_side_each_leave_their_record(tmp_path: Path) -> None:
     assert again["test/mse"] == pytest.approx(found[5].metrics["test/mse"], rel=1e-5)
 
 
-def test_a_run_that_is_there_is_kept_when_it_is_trained_again_with_others(tmp_path: Path) -> None:
+def test_an_existing_run_is_kept_when_trained_again_with_others(tmp_path: Path) -> None:
     run = ["experiment=condensation_fc", "scale=smoke", "data.batch_size=16"]
     run += [f"runs_dir={tmp_path}", f"data_dir={tmp_path}"]
     first = compose([*run, "seed=1"])

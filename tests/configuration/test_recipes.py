@@ -127,7 +127,7 @@ def test_every_value_is_the_published_one(composed: Composed) -> None:
         assert found == published, key
 
 
-def test_no_value_of_the_recipe_is_left_unchecked(composed: Composed) -> None:
+def test_every_value_of_the_recipe_is_checked(composed: Composed) -> None:
     """Each key of what trains is in the table, or says where something lies or how the run is made."""
     elsewhere = {"path", "format", "data_dir", "classes", "workers", "eval_batch_size", "seed"}  # of the data
     elsewhere |= {"blocks", "width", "head", "head_activation", "head_gamma", "depths", "dims"}
@@ -141,7 +141,7 @@ def test_no_value_of_the_recipe_is_left_unchecked(composed: Composed) -> None:
         assert keys <= checked, group
 
 
-def test_a_smoke_run_differs_in_its_size_alone(composed: Composed) -> None:
+def test_a_smoke_run_differs_only_in_size(composed: Composed) -> None:
     smoke = compose([f"experiment={composed.experiment}", "scale=smoke"])
     sizes = {"data.classes", "data.resolution", "data.test_resolution", "data.batch_size", "model.num_classes"}
     sizes |= {"model.depth", "model.depths", "model.dims", "trainer.max_epochs", "trainer.precision"}

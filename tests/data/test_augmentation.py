@@ -16,7 +16,7 @@ AUGMENTATION = CropAndFlip(2)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_every_crop_and_flip_is_torchvisions(dtype: torch.dtype) -> None:
+def test_crops_and_flips_match_torchvision(dtype: torch.dtype) -> None:
     image = IMAGES[:1].to(dtype)
     outcomes = list(itertools.product(range(5), range(5), range(2)))
     found = AUGMENTATION(image.expand(len(outcomes), -1, -1, -1), torch.tensor(outcomes))
@@ -25,7 +25,7 @@ def test_every_crop_and_flip_is_torchvisions(dtype: torch.dtype) -> None:
         assert torch.equal(one, hflip(expected) if flipped else expected)
 
 
-def test_draws_are_uniform_over_the_outcomes_that_torchvision_has() -> None:
+def test_draws_are_uniform_over_torchvisions_outcomes() -> None:
     """50 outcomes; torchvision's own draws, by the outcome they show, are held to the same level."""
     picture = torch.arange(1, 49, dtype=torch.uint8).view(1, 8, 6)  # all pixels differ: an outcome shows itself
     outcomes = torch.tensor(list(itertools.product(range(5), range(5), range(2))))
@@ -49,7 +49,7 @@ def loaded(batch_size: int, rank: int = 0, world_size: int = 1, epoch: int = 3) 
     return {int(n): image for images, numbers in loader for image, n in zip(images, numbers, strict=True)}
 
 
-def test_what_happens_to_a_sample_depends_on_seed_epoch_and_sample_alone() -> None:
+def test_augmentation_depends_only_on_seed_epoch_and_sample() -> None:
     whole = loaded(12)
     shards = [loaded(4, rank, world_size=2) for rank in range(2)]
     assert not set(shards[0]) & set(shards[1])
@@ -61,7 +61,7 @@ def test_what_happens_to_a_sample_depends_on_seed_epoch_and_sample_alone() -> No
     assert sum(not torch.equal(IMAGES[n], whole[n]) for n in whole) > 6
 
 
-def test_an_epoch_taken_up_again_goes_on_alike() -> None:
+def test_a_resumed_epoch_continues_identically() -> None:
     def loader() -> ResumableLoader:
         return ResumableLoader(
             (IMAGES,), 5, seed=7, augmentation=AUGMENTATION, prepare=lambda batch: (batch[0].float(),)

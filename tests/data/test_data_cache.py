@@ -41,7 +41,7 @@ def check(artefact) -> None:
         assert artefact.tensors[name].dtype == tensor.dtype
 
 
-def test_made_once_then_read(tmp_path: Path, make: Maker) -> None:
+def test_generated_once_then_read(tmp_path: Path, make: Maker) -> None:
     first = materialise(tmp_path / "new", "heat", RECIPE, make)
     again = materialise(tmp_path / "new", "heat", dict(reversed(RECIPE.items())), make)
     assert make.calls == 1
@@ -53,7 +53,7 @@ def test_made_once_then_read(tmp_path: Path, make: Maker) -> None:
     assert {path.name for path in first.path.iterdir()} == {DATA_FILE, MANIFEST_FILE}
 
 
-def test_manifest_says_what_was_made_and_not_where(tmp_path: Path, make: Maker) -> None:
+def test_the_manifest_records_contents_but_no_paths(tmp_path: Path, make: Maker) -> None:
     artefact = materialise(tmp_path, "heat", RECIPE, make)
     text = (artefact.path / MANIFEST_FILE).read_text()
     manifest = json.loads(text)
@@ -65,7 +65,7 @@ def test_manifest_says_what_was_made_and_not_where(tmp_path: Path, make: Maker) 
     assert str(tmp_path) not in text
 
 
-def test_equal_content_in_another_place_has_the_same_hash(tmp_path: Path, make: Maker) -> None:
+def test_equal_content_elsewhere_has_the_same_hash(tmp_path: Path, make: Maker) -> None:
     one, other = (materialise(tmp_path / place, "heat", RECIPE, make) for place in "ab")
     assert one.content_sha256 == other.content_sha256
 
@@ -131,7 +131,7 @@ def misshape_the_manifest(artefact: Path) -> None:
         misshape_the_manifest,
     ],
 )
-def test_a_damaged_artefact_is_set_aside_and_made_anew(damage, tmp_path: Path, make: Maker, caplog) -> None:
+def test_a_damaged_artefact_is_moved_aside_and_generated_again(damage, tmp_path: Path, make: Maker, caplog) -> None:
     sound = materialise(tmp_path, "heat", RECIPE, make)
     for n in (1, 2):
         damage(sound.path)
@@ -149,7 +149,7 @@ def test_a_damaged_artefact_is_set_aside_and_made_anew(damage, tmp_path: Path, m
         assert "\n" not in line
 
 
-def test_a_failing_maker_leaves_nothing(tmp_path: Path, make: Maker) -> None:
+def test_a_failing_maker_leaves_no_files(tmp_path: Path, make: Maker) -> None:
     def fail() -> dict[str, Tensor]:
         raise RuntimeError("diverged")
 
@@ -218,7 +218,7 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def test_two_processes_make_it_once(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+def test_two_processes_generate_it_once(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     processes += [start(tmp_path, "one"), start(tmp_path, "other")]
 
     def said() -> list[str]:
@@ -235,7 +235,7 @@ def test_two_processes_make_it_once(tmp_path: Path, processes: list[subprocess.P
     assert (tmp_path / "one.out").read_text() == (tmp_path / "other.out").read_text() != ""
 
 
-def test_killed_while_making_then_made(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+def test_killed_while_generating_then_generated(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     processes.append(start(tmp_path, "one"))
     wait_for((tmp_path / "made").exists, processes)
     processes[0].send_signal(signal.SIGKILL)

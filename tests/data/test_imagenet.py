@@ -58,7 +58,7 @@ def whole(
     return request.param, composed
 
 
-def test_what_a_run_leaves(whole: tuple[tuple[str, str], Composed]) -> None:
+def test_what_a_run_writes(whole: tuple[tuple[str, str], Composed]) -> None:
     (experiment, _format), composed = whole
     record = records.read(composed.run_dir / records.FILE_NAME)
     assert record.data.split == f"train {N_TRAIN}, test {N_TEST}"
@@ -74,7 +74,7 @@ def test_what_a_run_leaves(whole: tuple[tuple[str, str], Composed]) -> None:
 
 
 @pytest.mark.parametrize(("save", "kill"), [(1, 1), (3, 3)])  # in each of two epochs of two steps
-def test_a_stopped_run_goes_on_to_the_same_bits(
+def test_a_stopped_run_resumes_to_the_same_bits(
     save: int,
     kill: int,
     whole: tuple[tuple[str, str], Composed],
@@ -92,7 +92,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     same_result(composed.run_dir, undisturbed.run_dir)
 
 
-def test_killed_before_its_record_an_averaged_run_tests_the_average_again(
+def test_an_averaged_run_killed_before_its_record_tests_the_average_again(
     sets: dict[str, Path], tmp_path: Path
 ) -> None:
     first = configured(tmp_path, "imagenet_convnext_tiny", sets)
@@ -163,7 +163,7 @@ def test_two_ranks_evaluate_each_image_once(sets: dict[str, Path], tmp_path: Pat
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_classes_that_are_not_there_are_said(sets: dict[str, Path], tmp_path: Path, format: str) -> None:
+def test_missing_classes_are_reported(sets: dict[str, Path], tmp_path: Path, format: str) -> None:
     composed = configured(tmp_path, "imagenet_resnet50", sets, format, "data.classes=4")
     data = building.data(composed)
     assert isinstance(data, ImageNetData)
@@ -174,7 +174,7 @@ def test_classes_that_are_not_there_are_said(sets: dict[str, Path], tmp_path: Pa
 @pytest.mark.parametrize(
     ("format", "missing"), [("folder", r"train is missing; expected is"), ("parquet", r"holds no train-\*\.parquet")]
 )
-def test_a_set_that_is_not_there_is_said(tmp_path: Path, format: str, missing: str) -> None:
+def test_a_missing_data_set_is_reported(tmp_path: Path, format: str, missing: str) -> None:
     """Not by the schema: a table of runs that were not made composes where there is no ImageNet."""
     for path, said in (
         (tmp_path / "nowhere", r"nowhere is missing: data\.path is the folder of "),
@@ -189,7 +189,7 @@ def test_a_set_that_is_not_there_is_said(tmp_path: Path, format: str, missing: s
 @pytest.mark.parametrize(
     ("loss", "threshold"), [("binary_cross_entropy", 0.2), ("binary_cross_entropy", None), ("cross_entropy", None)]
 )
-def test_the_loss_is_that_of_mixed_images_and_mixed_targets(loss: str, threshold: float | None) -> None:
+def test_the_loss_uses_mixed_images_and_mixed_targets(loss: str, threshold: float | None) -> None:
     images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     options = {"loss": loss, "target_threshold": threshold, "label_smoothing": 0.1}
@@ -214,7 +214,7 @@ def test_the_loss_is_that_of_mixed_images_and_mixed_targets(loss: str, threshold
         task.training_step((images[:3], labels[:3]), 0)
 
 
-def test_biases_and_norms_have_no_weight_decay_just_as_in_timm() -> None:
+def test_biases_and_norms_have_no_weight_decay_as_in_timm() -> None:
     model = build_convnext(num_classes=3, depths=[1, 1, 1, 1], dims=[8, 8, 8, 8])
     make = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05)
     groups = {}
@@ -237,6 +237,6 @@ def decayed(groups: list[dict[str, Any]]) -> dict[float, set[int]]:
         ({"target_threshold": 0.2}, "target_threshold=0.2 is only for loss=binary_cross_entropy"),
     ],
 )
-def test_a_task_that_makes_no_sense_is_refused(wrong: dict, message: str) -> None:
+def test_an_invalid_task_is_refused(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MixedClassification(nn.Identity(), torch.optim.Adam, **{"mixup": 0.1, "cutmix": 1.0, "classes": 3} | wrong)

@@ -35,7 +35,7 @@ def test_an_epoch_holds_every_sample_once() -> None:
         assert torch.equal(tenfold, rows.double()[:, None] * 10)
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
+def test_order_depends_only_on_seed_and_epoch() -> None:
     before = torch.random.get_rng_state()
     orders = [tuple(epoch_order(SIZE, seed, epoch).tolist()) for seed in range(4) for epoch in range(4)]
     assert len(set(orders)) == 16  # also (seed, epoch) and (epoch, seed), which a sum of the two would confuse
@@ -131,7 +131,7 @@ def test_unequal_tensors_are_refused() -> None:
         ResumableLoader([SAMPLES, SAMPLES[1:]], BATCH, seed=0)
 
 
-def test_another_order_is_not_resumed() -> None:
+def test_a_different_order_is_not_resumed() -> None:
     state = ResumableLoader([SAMPLES], BATCH, seed=1).state_dict()
     with pytest.raises(ValueError, match="seed was 1 when saved and is 2 now"):
         ResumableLoader([SAMPLES], BATCH, seed=2).load_state_dict(state)
@@ -247,7 +247,7 @@ def test_a_resumed_fit_sees_the_remaining_batches(
     assert torch.equal(resumed.weight, uninterrupted.weight)
 
 
-def test_a_failing_step_is_run_again(uninterrupted: Recorder, tmp_path: Path) -> None:
+def test_a_failed_step_is_run_again(uninterrupted: Recorder, tmp_path: Path) -> None:
     class SaveOnException(Callback):
         def on_exception(self, trainer: Trainer, module: LightningModule, error: BaseException) -> None:
             trainer.save_checkpoint(tmp_path / "last.ckpt")

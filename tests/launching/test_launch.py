@@ -102,7 +102,7 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
     assert launched.signal == 0
 
 
-def test_the_log_is_kept_and_a_second_try_is_read_alone(runs, tmp_path, console):
+def test_the_log_is_appended_and_only_the_last_attempt_is_read(runs, tmp_path, console):
     [run] = runs("fail")
     launch([run], 1, console)
     (tmp_path / "exit.py").write_text("raise SystemExit(5)")
@@ -112,7 +112,7 @@ def test_the_log_is_kept_and_a_second_try_is_read_alone(runs, tmp_path, console)
     assert "exit status 5, nothing said" in said(console)
 
 
-def test_cores_are_shared_between_jobs(runs, monkeypatch, console):
+def test_cores_are_divided_among_jobs(runs, monkeypatch, console):
     monkeypatch.setattr(launching, "cores", lambda: 8)
     first, second = runs("finish", "finish")
     launch([first], 2, console)
@@ -121,7 +121,7 @@ def test_cores_are_shared_between_jobs(runs, monkeypatch, console):
     assert (second.run_dir / "starts").read_text() == "11\n"
 
 
-def test_jobs_by_default(monkeypatch):
+def test_default_number_of_jobs(monkeypatch):
     monkeypatch.setattr(launching, "cores", lambda: 4)
     gpu = launching.Path("/dev/nvidia0").exists()
     assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == ([1] * 4 if gpu else [1, 1, 3, 4])
@@ -146,7 +146,7 @@ def test_the_live_display_shows_each_run(runs, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
+def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
     """Through a process of its own, as a shell would do it."""
     (tmp_path / "child.py").write_text(CHILD)
     program = textwrap.dedent(
@@ -248,7 +248,7 @@ def kiti_table(tmp_path, *arguments):
     return ended.value.code
 
 
-def test_kiti_table_runs_what_is_missing_and_only_that(tmp_path, trained, monkeypatch, capsys):
+def test_kiti_table_runs_only_what_is_missing(tmp_path, trained, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAILS", "1")
     assert kiti_table(tmp_path, "--run", "--jobs", "2") == 1
     said = capsys.readouterr()
@@ -279,7 +279,7 @@ def test_without_run_it_only_reads(tmp_path, trained):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, capsys):
+def test_a_committed_record_is_not_a_local_run(tmp_path, trained, capsys):
     prepared = [records.read(path) for path in sorted((tmp_path / "prepared").glob("*.json"))]
     records.publish(prepared, tmp_path / "experiments" / "p" / "records" / "burgers-smoke.jsonl")
     assert kiti_table(tmp_path) == 0
@@ -289,7 +289,7 @@ def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, caps
     assert "Runs: 4 (4 local, 0 committed)" in capsys.readouterr().out
 
 
-def test_a_broken_status_file_is_no_harm(tmp_path, console):
+def test_a_broken_status_file_is_ignored(tmp_path, console):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     (run_dir / "status.json").write_text(json.dumps({"state": "training", "step": 1})[:-4])
@@ -299,7 +299,7 @@ def test_a_broken_status_file_is_no_harm(tmp_path, console):
     assert [outcome.state for outcome in launch([run], 1, console).outcomes] == ["finished"]
 
 
-def test_seeds_that_one_process_can_train_are_one_run(tmp_path, monkeypatch):
+def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
     one = ("experiment=condensation_fc", "scale=smoke")
     other = ("experiment=burgers", "scale=smoke")

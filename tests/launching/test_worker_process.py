@@ -60,7 +60,7 @@ def test_an_error_is_in_the_log(start):
     assert "ValueError: no such luck" in log.read_text()
 
 
-def test_signals_reach_it(start, tmp_path):
+def test_it_receives_signals(start, tmp_path):
     process, log = start("import time; print('there', flush=True); time.sleep(60)")
     deadline = time.monotonic() + 60
     while "there" not in log.read_text():
@@ -72,7 +72,7 @@ def test_signals_reach_it(start, tmp_path):
     process.send_signal(signal.SIGTERM)  # to whom it concerned
 
 
-def test_it_is_no_part_of_the_terminal_s_group(start):
+def test_it_is_not_in_the_terminals_process_group(start):
     process, log = start("import os; print(os.getsid(0) == os.getpid())")
     assert ended(process) == 0
     assert log.read_text() == "True\n"

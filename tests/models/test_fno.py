@@ -27,7 +27,7 @@ def spectral_by_sums(h: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("points", [16, 17, 33])
-def test_spectral_convolution_is_its_fourier_series(points: int) -> None:
+def test_spectral_convolution_matches_its_fourier_series(points: int) -> None:
     conv = SpectralConv1d(3, 4, modes=5).double()
     torch.nn.init.normal_(conv.weight)
     h = torch.randn(2, 3, points, dtype=torch.float64)
@@ -35,7 +35,7 @@ def test_spectral_convolution_is_its_fourier_series(points: int) -> None:
     np.testing.assert_allclose(conv(h).detach().numpy(), expected, atol=1e-12)
 
 
-def test_network_is_the_published_formula_layer_for_layer() -> None:
+def test_network_matches_the_published_formula_layer_by_layer() -> None:
     model = FNO1d(**SMALL).double()
     p = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     u0 = torch.randn(2, 24, dtype=torch.float64)
@@ -87,14 +87,14 @@ def trained(residual, steps: int = 5) -> FNO1d:
     return model
 
 
-def test_one_particle_a_system_trains_identically_to_addition() -> None:
+def test_one_particle_per_system_trains_identically_to_addition() -> None:
     """collision_heads = D makes N = 1: Figure 2a's last point must be vanilla, to the last bit."""
     vanilla, single = trained(Add), trained(partial(KITIResidual, 32, 0.9))
     for name, value in vanilla.state_dict().items():
         assert torch.equal(value, single.state_dict()[name]), name
 
 
-def test_colliding_trains_differently_and_infers_alike() -> None:
+def test_collisions_change_training_but_not_inference() -> None:
     vanilla, colliding = trained(Add), trained(partial(KITIResidual, 2, 0.9))
     assert not torch.equal(vanilla.fc1.weight, colliding.fc1.weight)
     vanilla.load_state_dict(colliding.state_dict(), strict=True)
@@ -119,6 +119,6 @@ def test_evaluates_at_another_resolution(points: int) -> None:
     torch.testing.assert_close(fine[:, ::2], coarse)
 
 
-def test_too_few_points_for_the_modes_is_an_error_that_says_so() -> None:
+def test_too_few_points_for_the_modes_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="modes=5 need at least 8 grid points, got 6"):
         FNO1d(**SMALL)(torch.randn(1, 6))

@@ -53,7 +53,7 @@ def attention_by_hand(module, asking, asking_at, asked, asked_at):
 
 
 @pytest.mark.parametrize(("heads", "head_width"), [(1, 8), (2, 4), (3, 8)])
-def test_attention_is_its_sum_over_pairs(heads, head_width):
+def test_attention_matches_its_sum_over_pairs(heads, head_width):
     module = GalerkinAttention(8, heads, head_width, turns=5.0).double().requires_grad_(False)
     asking, asked = torch.randn(1, 4, 8).double(), torch.randn(1, 6, 8).double()
     asking_at, asked_at = torch.randn(1, 4, 2).double(), torch.randn(1, 6, 2).double()
@@ -62,7 +62,7 @@ def test_attention_is_its_sum_over_pairs(heads, head_width):
     np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-10)
 
 
-def test_attention_sees_only_how_points_lie_to_each_other():
+def test_attention_sees_only_relative_positions():
     module = GalerkinAttention(8, turns=5.0).double()
     features, at, mask = torch.randn(1, 6, 8).double(), torch.randn(1, 6, 2).double(), torch.ones(1, 6).bool()
     moved = at + torch.tensor([0.3, -2.0])
@@ -70,7 +70,7 @@ def test_attention_sees_only_how_points_lie_to_each_other():
     assert not torch.allclose(module(features, at, features, at, mask), module(features, at, features, moved, mask))
 
 
-def test_attention_starts_as_the_authors_do():
+def test_attention_is_initialised_as_by_the_authors():
     """Queries of self-attention: (orthogonal + identity) / width; the decoder's keys and values likewise."""
     encoder, decoder = GalerkinAttention(8, turns=1.0), GalerkinAttention(8, 2, 8, turns=1.0, self_attention=False)
     for rows in (encoder.query.weight, *decoder.key.weight.split(8), *decoder.value.weight.split(8)):
@@ -123,7 +123,7 @@ def test_masked_points_never_influence_others():
         torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
-def test_the_masked_points_get_no_gradient():
+def test_masked_points_get_no_gradient():
     model = OFormer(**SMALL)
     frames, positions, kind, mask = flow()
     frames.requires_grad_()
@@ -132,7 +132,7 @@ def test_the_masked_points_get_no_gradient():
     assert (frames.grad.transpose(1, 2)[mask] != 0).any()
 
 
-def test_the_order_of_points_means_nothing():
+def test_the_order_of_points_does_not_matter():
     model = OFormer(**SMALL).eval()
     frames, positions, kind, mask = flow(there=(7, 7))
     order = torch.randperm(7)
@@ -141,7 +141,7 @@ def test_the_order_of_points_means_nothing():
     torch.testing.assert_close(shuffled, told[:, :, order], rtol=1e-4, atol=1e-5)
 
 
-def test_one_step_of_the_decoder_follows_another():
+def test_decoder_steps_are_sequential():
     """Later frames do not change earlier ones: three steps begin with the same two."""
     model = OFormer(**SMALL).eval()
     inputs = flow()
@@ -168,7 +168,7 @@ def test_the_decoder_collides_only_when_asked():
     assert isinstance(asked.decoder.residual, KITIResidual)
 
 
-def test_a_trained_kiti_oformer_is_a_vanilla_one():
+def test_a_trained_kiti_oformer_loads_as_a_vanilla_one():
     colliding, vanilla = OFormer(**SMALL, residual=COLLIDING).eval(), OFormer(**SMALL).eval()
     vanilla.load_state_dict(colliding.state_dict(), strict=True)
     inputs = flow()
@@ -183,7 +183,7 @@ def test_every_parameter_gets_a_gradient():
     assert not silent
 
 
-def test_scaling_is_of_the_points_that_are_there():
+def test_scaling_uses_only_unmasked_points():
     frames, positions, _kind, mask = flow(there=(7, 4))
     scaling = Scaling(4)
     filled = torch.where(mask[:, None, :, None], frames, 1e6)

@@ -41,7 +41,7 @@ def sod_error(columns):
 
 
 @pytest.mark.slow
-def test_sods_tube_nears_the_exact_solution():
+def test_sods_tube_converges_to_the_exact_solution():
     """Jumps allow order 1 at most, the contact rather less. First order in space has errors over 2 times these."""
     errors = torch.tensor([sod_error(columns) for columns in (50, 100, 200)])
     assert (errors < torch.tensor([0.009, 0.0048, 0.0026])).all()
@@ -77,7 +77,7 @@ def test_second_order_on_an_isentropic_vortex():
 
 
 @pytest.mark.slow
-def test_pressure_on_a_cylinder_at_mach_0_2_is_that_of_potential_flow():
+def test_pressure_on_a_cylinder_at_mach_0_2_matches_potential_flow():
     """cp from the surface speed q / U = 2 sin θ + M² (2/3 sin θ − 1/2 sin 3θ) of Rayleigh and Janzen.
 
     Once the waves of the start have left, at t = 8, and as good as unchanged at t = 10: from the front to 120° within
@@ -109,7 +109,7 @@ def mirrored(mesh):
     )
 
 
-def test_upside_down_the_flow_is_upside_down():
+def test_flipping_the_mesh_flips_the_flow():
     """Hence a symmetric airfoil's lift at no angle, averaged over a mesh and its mirror image, is 0 to rounding."""
     mesh = airfoil_mesh("0012", surface_size=0.1, growth=0.35)
     up, down = streams([0.5, 0.5], [0.0, 3.0]), streams([0.5, 0.5], [0.0, -3.0])
@@ -121,7 +121,7 @@ def test_upside_down_the_flow_is_upside_down():
 
 
 @pytest.mark.slow
-def test_a_symmetric_airfoil_has_no_lift_at_no_angle():
+def test_a_symmetric_airfoil_has_no_lift_at_zero_angle():
     """On an irregular mesh: within 0.02, where 4 degrees have over 0.25, and −4 degrees the opposite within 0.04."""
     mesh = airfoil_mesh("0012")
     machs, degrees = [0.4, 0.4, 0.4], [0.0, 4.0, -4.0]

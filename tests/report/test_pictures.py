@@ -43,7 +43,7 @@ def outputs(experiments):
     return publishing.outputs(sheets.load("paper/p", experiments), build("paper/p", experiments))
 
 
-def test_a_picture_and_the_table_behind_it(runs_dir, experiments):
+def test_a_picture_and_its_table(runs_dir, experiments):
     fill(runs_dir)
     contents = outputs(experiments)
     assert sorted(contents) == ["csv", "md", "png", "svg"]
@@ -54,13 +54,13 @@ def test_a_picture_and_the_table_behind_it(runs_dir, experiments):
     assert outputs(experiments)["svg"] != contents["svg"], "it shows what was told"
 
 
-def test_no_picture_of_runs_that_are_not_there(runs_dir, experiments):
+def test_no_picture_of_missing_runs(runs_dir, experiments):
     path = save(recorded(VANILLA, 1, 0.1), runs_dir)
     examples.write({"prediction": TRUTH, "target": TRUTH}, path.with_name(examples.FILE_NAME))
     assert sorted(outputs(experiments)) == ["csv", "md"]
 
 
-def test_runs_that_saw_different_samples_are_not_shown_together(runs_dir, experiments):
+def test_runs_with_different_samples_are_not_shown_together(runs_dir, experiments):
     fill(runs_dir)
     path = save(recorded(KITI, 1, 0.1), runs_dir)
     examples.write({"prediction": TRUTH, "target": TRUTH + 1}, path.with_name(examples.FILE_NAME))
@@ -68,7 +68,7 @@ def test_runs_that_saw_different_samples_are_not_shown_together(runs_dir, experi
         outputs(experiments)
 
 
-def test_an_example_that_is_missing_or_damaged_is_named(runs_dir, experiments):
+def test_a_missing_or_damaged_example_is_named(runs_dir, experiments):
     fill(runs_dir)
     path = save(recorded(KITI, 1, 0.1), runs_dir).with_name(examples.FILE_NAME)
     path.write_bytes(path.read_bytes()[:-5])
@@ -80,7 +80,7 @@ def test_an_example_that_is_missing_or_damaged_is_named(runs_dir, experiments):
         outputs(experiments)
 
 
-def test_it_is_drawn_again_from_what_was_published(runs_dir, experiments, tmp_path, command):
+def test_it_is_redrawn_from_published_files(runs_dir, experiments, tmp_path, command):
     fill(runs_dir)
     assert command("paper/p", "--scale", "smoke", "--publish")[0] == 0
     kept = examples.read(experiments / "paper" / "records" / "examples-smoke.safetensors")

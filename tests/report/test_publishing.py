@@ -35,7 +35,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
         assert path.read_bytes() == (experiments / "paper" / "outputs" / path.name).read_bytes()
 
 
-def test_publishing_refreshes_what_shares_the_records(runs_dir, experiments, command):
+def test_publishing_updates_outputs_that_share_records(runs_dir, experiments, command):
     fill_figure(runs_dir)
     for name in ("paper/f", "paper/t"):
         assert command(name, "--scale", "smoke", "--publish")[0] == 0
@@ -63,7 +63,7 @@ def test_several_tables_at_once(runs_dir, experiments, command):
     assert "paper/t at scale smoke, paper/u at scale smoke: all records are committed already" in said
 
 
-def test_there_must_be_something_to_publish(runs_dir, experiments, command):
+def test_publishing_nothing_is_an_error(runs_dir, experiments, command):
     status, _, said = command("paper/t", "--scale", "smoke", "--publish")
     assert status == 2
     assert "no records on this machine; create them with --run" in said
@@ -90,7 +90,7 @@ def test_committed_outputs_rebuild_identically(tmp_path):
                 assert path.read_bytes() == original, f"{beside.parent / file}: run `make tables` and look at the diff"
 
 
-def test_every_committed_record_is_behind_a_committed_output():
+def test_every_committed_record_is_used_by_a_committed_output():
     used = set()
     for name, scale in sheets.committed(sheets.EXPERIMENTS):
         spec = sheets.load(name, sheets.EXPERIMENTS).table(scale)

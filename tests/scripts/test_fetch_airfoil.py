@@ -123,12 +123,12 @@ def test_all_three_files_arrive(script, bucket: Bucket, folder: Path, capsys) ->
     assert capsys.readouterr().out.count("is there already") == 3
 
 
-def test_some_files_only(script, bucket: Bucket, folder: Path) -> None:
+def test_selected_files_only(script, bucket: Bucket, folder: Path) -> None:
     script.main([str(folder), "--url", bucket.url, "--files", "test.tfrecord"])
     assert [path.name for path in folder.iterdir()] == ["test.tfrecord"]
 
 
-def test_goes_on_where_it_was(script, bucket: Bucket, folder: Path) -> None:
+def test_resumes_where_it_stopped(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     line = fails(script, bucket, folder)
     whole = len(bucket.files["train.tfrecord"])
@@ -141,7 +141,7 @@ def test_goes_on_where_it_was(script, bucket: Bucket, folder: Path) -> None:
     assert bucket.asked == [("train.tfrecord", "bytes=2500-"), ("test.tfrecord", None)]
 
 
-def test_starts_anew_where_parts_are_not_sent(script, bucket: Bucket, folder: Path) -> None:
+def test_starts_over_when_ranges_are_not_supported(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     fails(script, bucket, folder)
     bucket.breaks_after, bucket.parts = None, False
@@ -149,7 +149,7 @@ def test_starts_anew_where_parts_are_not_sent(script, bucket: Bucket, folder: Pa
     check(bucket, folder)
 
 
-def test_other_bytes_than_asked_for_are_refused(script, bucket: Bucket, folder: Path) -> None:
+def test_wrong_byte_ranges_are_refused(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     fails(script, bucket, folder)
     bucket.breaks_after, bucket.wrong_by = None, 1
@@ -162,7 +162,7 @@ def test_an_unknown_length_is_refused(script, bucket: Bucket, folder: Path) -> N
     assert "does not say how long the file is" in fails(script, bucket, folder)
 
 
-def test_complete_but_not_verified_yet(script, bucket: Bucket, folder: Path) -> None:
+def test_complete_but_not_yet_verified(script, bucket: Bucket, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "train.tfrecord.part").write_bytes(bucket.files["train.tfrecord"])
     script.main([str(folder), "--url", bucket.url])
@@ -177,7 +177,7 @@ def test_longer_than_the_source(script, bucket: Bucket, folder: Path) -> None:
     check(bucket, folder)
 
 
-def test_a_damaged_file_is_not_taken_and_its_sound_part_is_kept(script, bucket: Bucket, folder: Path) -> None:
+def test_a_damaged_file_is_rejected_and_its_valid_part_is_kept(script, bucket: Bucket, folder: Path) -> None:
     sound = bucket.files["train.tfrecord"]
     record = len(sound) // 5
     damaged = bytearray(sound)
@@ -193,13 +193,13 @@ def test_a_damaged_file_is_not_taken_and_its_sound_part_is_kept(script, bucket: 
     assert bucket.asked[0] == ("train.tfrecord", f"bytes={3 * record}-")
 
 
-def test_a_meta_of_another_format_is_not_taken(script, bucket: Bucket, folder: Path) -> None:
+def test_a_meta_file_of_another_format_is_rejected(script, bucket: Bucket, folder: Path) -> None:
     bucket.files["meta.json"] = b"<html>sign in</html>"
     assert "is not a meta.json of MeshGraphNets" in fails(script, bucket, folder)
     assert list(folder.iterdir()) == []
 
 
-def test_out_of_reach_names_the_stand_in(script, bucket: Bucket, folder: Path) -> None:
+def test_an_unreachable_server_error_names_the_substitute(script, bucket: Bucket, folder: Path) -> None:
     del bucket.files["meta.json"]
     line = fails(script, bucket, folder)
     assert "/meta.json: HTTP 404" in line
@@ -210,7 +210,7 @@ def test_out_of_reach_names_the_stand_in(script, bucket: Bucket, folder: Path) -
             script.main([str(folder), "--url", f"http://127.0.0.1:{taken.getsockname()[1]}/airfoil"])
 
 
-def test_no_answer_in_time_is_out_of_reach(script, folder: Path) -> None:
+def test_a_timeout_counts_as_unreachable(script, folder: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -218,7 +218,7 @@ def test_no_answer_in_time_is_out_of_reach(script, folder: Path) -> None:
             script.main([str(folder), "--url", f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.2"])
 
 
-def test_a_full_disk_is_seen_before(script, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_detected_first(script, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
     assert "meta.json.part needs" in fails(script, bucket, folder)

@@ -27,7 +27,7 @@ def states(out: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_dry_run_leaves_every_part_s_result(tmp_path: Path) -> None:
+def test_the_dry_run_writes_the_result_of_every_part(tmp_path: Path) -> None:
     done = check("--dry-run", "--seconds", "2000", str(tmp_path))
     log = (tmp_path / "log.txt").read_text()
     assert done.returncode == 0, done.stderr + log
@@ -57,7 +57,7 @@ def test_a_part_that_fails_or_takes_too_long_does_not_stop_the_others(tmp_path: 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
+def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     done = check(str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("gpu_check.sh: no CUDA GPU")
@@ -72,7 +72,7 @@ def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
         (["--seconds", "x", "out"], "'x': a whole number"),
     ],
 )
-def test_a_wrong_call_is_told_in_a_line(arguments: list[str], told: str) -> None:
+def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], told: str) -> None:
     done = check(*arguments)
     assert done.returncode == 2
     assert told in done.stderr

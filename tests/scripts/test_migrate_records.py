@@ -101,7 +101,7 @@ def test_a_local_run_moves_to_its_new_hash(tmp_path: Path) -> None:
     assert not old.exists()
 
 
-def test_a_run_that_is_not_understood_stays(tmp_path: Path, capsys) -> None:
+def test_an_unrecognised_run_is_left_alone(tmp_path: Path, capsys) -> None:
     path = tmp_path / "condensation_ko" / "27d14ffe2b44" / "seed-0" / "record.json"
     path.parent.mkdir(parents=True)
     broken = old_record(0)

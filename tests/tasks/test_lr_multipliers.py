@@ -39,7 +39,7 @@ def a_step(task: Regression, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def test_a_parameter_learns_at_the_factor_whose_pattern_its_name_matches():
+def test_a_parameter_gets_the_factor_of_its_matching_pattern():
     task = learner({"layers.0.*": 10.0, "layers.[12].bias": 0.5})
     optimizer = task.configure_optimizers()
     assert rates(task, optimizer) == pytest.approx(
@@ -59,7 +59,7 @@ def test_a_parameter_learns_at_the_factor_whose_pattern_its_name_matches():
         torch.testing.assert_close(parameter.detach(), expected, msg=name)
 
 
-def test_vectors_may_go_without_weight_decay_at_any_learning_rate():
+def test_vectors_can_skip_weight_decay_at_any_learning_rate():
     task = learner({"layers.1.*": 10.0}, optimizer=partial(SGD, lr=0.1, weight_decay=0.2), decay_vectors=False)
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
     groups = task.configure_optimizers().param_groups
@@ -78,7 +78,7 @@ def test_without_patterns_there_is_one_group(multipliers: dict | None):
     assert [id(p) for p in group["params"]] == [id(p) for p in task.model.parameters()]
 
 
-def test_patterns_may_name_every_parameter():
+def test_patterns_can_match_every_parameter():
     task = learner({"*": 2.0})
     assert set(rates(task, task.configure_optimizers()).values()) == {0.2}
 
@@ -114,7 +114,7 @@ def test_a_schedule_keeps_the_factor(scheduler: partial, steps: int):
 
 
 @pytest.mark.parametrize("mode", ["soft", "hard"])
-def test_gradients_of_any_group_collide(mode: str):
+def test_gradients_of_every_group_collide(mode: str):
     task = learner(
         {"layers.1.*": 10.0},
         collision=partial(KO, mode=mode, coll_coef=0.9 if mode == "hard" else 0.1),
@@ -132,12 +132,12 @@ def test_gradients_of_any_group_collide(mode: str):
         ({"layers.0.*": 2.0, "*.bias": 3.0}, r"pattern '\*.bias' matches layers.0.bias, which another pattern matches"),
     ],
 )
-def test_a_pattern_that_names_nothing_or_another_s_is_named(multipliers: dict[str, float], said: str):
+def test_a_pattern_with_no_match_or_an_overlap_is_named(multipliers: dict[str, float], said: str):
     with pytest.raises(ValueError, match=said):
         learner(multipliers)
 
 
-def test_the_command_line_gives_patterns_and_complains_in_one_line():
+def test_the_command_line_takes_patterns_and_reports_errors_in_one_line():
     base = compose(OVERRIDES)
     assert compose([*OVERRIDES, "task.lr_multipliers=null"]).hash == base.hash
     given = compose([*OVERRIDES, "task.lr_multipliers={layers.0.*: 10, *.1.bias: 0.5}"])

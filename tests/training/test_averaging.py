@@ -53,7 +53,7 @@ def averages(after: list[float]) -> list[float]:
     return found
 
 
-def test_what_is_validated_and_left_is_the_average_of_the_weights(tmp_path: Path) -> None:
+def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path) -> None:
     walk = Walk()
     fit(walk, 2, tmp_path)
     after = [-float(sum((1, 4, 2, 1, 4, 2)[: i + 1])) for i in range(6)]

@@ -14,7 +14,7 @@ def logged(curves: Curves, steps: range) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 49, 50, 51, 999, 1001, 40_000])
-def test_from_the_first_step_to_the_last(steps: int) -> None:
+def test_curves_run_from_the_first_step_to_the_last(steps: int) -> None:
     curves = Curves()
     logged(curves, range(steps))
     [(name, curve)] = curves.curves().items()
@@ -29,7 +29,7 @@ def test_from_the_first_step_to_the_last(steps: int) -> None:
 
 
 @pytest.mark.parametrize("stop", [10, 1500, 2500])
-def test_a_stopped_run_s_curve_is_an_undisturbed_one_s(stop: int) -> None:
+def test_a_resumed_run_has_the_curve_of_an_uninterrupted_one(stop: int) -> None:
     whole, first, second = Curves(), Curves(), Curves()
     logged(whole, range(3000))
     logged(first, range(stop))
@@ -38,7 +38,7 @@ def test_a_stopped_run_s_curve_is_an_undisturbed_one_s(stop: int) -> None:
     assert second.curves() == whole.curves()
 
 
-def test_what_is_logged_in_testing_is_no_part() -> None:
+def test_test_metrics_are_left_out() -> None:
     curves = Curves()
     logged(curves, range(3))
     curves.on_test_start(Trainer(logger=False, enable_checkpointing=False), LightningModule())
@@ -46,7 +46,7 @@ def test_what_is_logged_in_testing_is_no_part() -> None:
     assert set(curves.curves()) == {"train/loss"}
 
 
-def test_a_diverged_curve_shows_where() -> None:
+def test_a_diverged_curve_shows_where_it_diverged() -> None:
     curves = Curves()
     curves.logger.log_metrics({"train/loss": 1.0}, step=0)
     curves.logger.log_metrics({"train/loss": math.nan}, step=1)

@@ -141,7 +141,7 @@ def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("switches", SWITCHES)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_no_number_of_an_experiment_moves(
+def test_no_number_of_an_experiment_changes(
     experiment: str, switches: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = [f"experiment={experiment}", "scale=smoke", "trainer.precision=64-true", *SWITCHES[switches]]
@@ -165,7 +165,7 @@ def test_no_number_of_an_experiment_moves(
     assert not complaints, "\n".join(complaints)
 
 
-def test_a_moved_number_needs_a_revision() -> None:
+def test_a_changed_number_needs_a_new_revision() -> None:
     golden = {"revisions": {"data": 1, "task": 1}, "values": {"batch": 1.0}}
     assert judged(golden, golden) == []
     moved = judged(golden | {"values": {"batch": 1.1}}, golden)
@@ -175,7 +175,7 @@ def test_a_moved_number_needs_a_revision() -> None:
     assert counted == ["the revision of data changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
 
 
-def test_the_first_value_that_moved_is_named_with_its_unit() -> None:
+def test_the_first_changed_value_is_named_with_its_unit() -> None:
     golden = {"batch": 1.0, "loss": 2.0, "metric test/mse": 3.0}
     assert differing(golden, golden) == []
     [loss, metric] = differing({"batch": 1.0, "loss": 2.1, "metric test/mse": 3.1}, golden)

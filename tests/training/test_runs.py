@@ -78,7 +78,7 @@ def test_killed_twice_and_resumed_is_bit_identical(
     same_result(composed.run_dir, undisturbed[switches])
 
 
-def test_killed_before_its_record_it_only_tests_again(undisturbed: dict, tmp_path: Path) -> None:
+def test_killed_before_its_record_is_written_it_only_tests_again(undisturbed: dict, tmp_path: Path) -> None:
     composed = configured(tmp_path, *SWITCHES[0])
     train(composed)
     (composed.run_dir / "record.json").unlink()
@@ -119,7 +119,7 @@ def test_checkpoints_hold_tensors_and_plain_values_only(undisturbed: dict) -> No
         assert loaded["global_step"] == STEPS
 
 
-def test_a_half_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed while saving, the checkpoint before it stands."""
     composed = configured(tmp_path)
     real_save = torch.save
@@ -148,7 +148,7 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: py
     assert runs.finished(composed.run_dir)
 
 
-def test_the_record_says_what_ran(undisturbed: dict) -> None:
+def test_the_record_describes_the_run(undisturbed: dict) -> None:
     record = records.read(undisturbed[SWITCHES[0]] / "record.json")
     assert record.experiment == "burgers"
     assert record.scale == "smoke"
@@ -169,7 +169,7 @@ def test_the_record_says_what_ran(undisturbed: dict) -> None:
     assert record.world_size == 1
 
 
-def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_directory_is_locked_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import subprocess
     import sys
 
@@ -183,7 +183,7 @@ def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixt
         pass
 
 
-def test_nothing_finished_is_lost(tmp_path: Path) -> None:
+def test_no_finished_run_is_lost(tmp_path: Path) -> None:
     run_dir = tmp_path / "seed-0"
     assert runs.set_aside(run_dir) is None
     for attempt in range(3):
@@ -210,7 +210,7 @@ def test_every_combination_of_the_two_switches_runs(residual: str, collision: st
     assert (record.collisions is None) == (residual in {"add", "dropout"})
 
 
-def test_a_finished_run_says_which_code_changed(undisturbed: dict, tmp_path: Path) -> None:
+def test_a_finished_run_reports_changed_code(undisturbed: dict, tmp_path: Path) -> None:
     composed = configured(undisturbed[SWITCHES[0]].parents[3], *SWITCHES[0])
     path = composed.run_dir / "record.json"
     assert finished_already(path, composed) == f"finished already: {path}"

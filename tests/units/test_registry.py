@@ -59,7 +59,7 @@ def test_declarations_need_no_torch() -> None:
         ("kiti.nowhere.Net", "is not registered: no class of keys has builds"),
     ],
 )
-def test_what_is_not_declared_is_refused(target: str, said: str) -> None:
+def test_undeclared_options_are_refused(target: str, said: str) -> None:
     with pytest.raises(UndeclaredError, match=said):
         keys_of(target)
     with pytest.raises(ConfigError) as error:
@@ -108,7 +108,7 @@ def test_a_plug_in_without_a_declaration_is_named(tmp_path: Path, monkeypatch: p
         ),
     ],
 )
-def test_a_plug_in_that_cannot_be_used_is_named(
+def test_an_unusable_plug_in_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, said: str
 ) -> None:
     path = plugin_file(tmp_path, name, text)
@@ -121,7 +121,7 @@ def test_a_plug_in_that_cannot_be_used_is_named(
 
 
 @pytest.mark.parametrize("command", ["train", "table", "calibrate"])
-def test_a_plug_in_that_does_not_exist_is_one_line(command: str) -> None:
+def test_a_missing_plug_in_is_reported_in_one_line(command: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != plugins.VARIABLE}
     given = [
         sys.executable,
@@ -153,7 +153,7 @@ def test_a_configuration_does_not_enable_a_plug_in(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_two_plug_ins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_plug_ins_with_the_same_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         plugin_file(tmp_path / folder, "mine", "")
