@@ -1,4 +1,4 @@
-"""What a GPU machine runs needs no more than it has: no Hydra, OmegaConf, datasets or wandb, and no numba."""
+"""What runs on a GPU machine needs only what is installed there: no Hydra, OmegaConf, datasets or wandb, and no numba."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# As if the packages named were not installed: neither importing nor looking for them finds anything.
+# Acts as if these packages were not installed: they can be neither imported nor found.
 WITHOUT = """
 import sys
 from importlib.machinery import PathFinder
@@ -28,7 +28,7 @@ MISSING = "hydra,omegaconf,antlr4,datasets,wandb,numba,llvmlite"
 
 
 def python(code: str) -> str:
-    # Hydra brings a plugin for pytest along, which is not there either.
+    # Hydra's pytest plugin is not installed there either.
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/cases", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT + code, MISSING], capture_output=True, text=True, cwd=ROOT, env=environment

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say, and their tables are made of their records."""
+"""The benchmarks measure what they claim, and their tables are built from their records."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ TIMED = {"median_s", "min_s", "max_s", "runs", "peak_bytes"}
 
 
 def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
-    """The record of a quick run, after its table was seen to be rebuilt from it to the letter."""
+    """The record of a quick run, once its table has been rebuilt from it exactly."""
     module, record, table, again = script(name), folder / "record.json", folder / "table.md", folder / "again.md"
     places = ["--json", str(record), "--markdown", str(table)]
     module.main(["--quick", "--repeats", "1", "--threads", str(torch.get_num_threads()), *options, *places])
@@ -87,7 +87,7 @@ def test_step_record(tmp_path: Path) -> None:
     for case in record["cases"]:
         assert all(set(row) > TIMED for row in case["variants"])
         assert case["variants"][0]["longer"] == 0
-    # The coefficient gives about one pair a system; a single particle has none.
+    # The coefficient gives about one pair per system; a single particle has none.
     _, eight, thirty_two, *_ = fno["variants"]
     assert 0.2 < eight["partners"] * eight["particles"] / 2 < 5
     assert (thirty_two["particles"], thirty_two["partners"]) == (1, 0)
@@ -102,12 +102,12 @@ def test_ko_cost_record(tmp_path: Path) -> None:
     assert [(case["depth"], case["classes"]) for case in record["cases"]] == [(18, 10), (18, 100)]
     for case in record["cases"]:
         assert [row["variant"] for row in case["variants"]] == ["add", "soft", "hard"]
-        # Weights, their statistics and as much momentum as weights.
+        # Weights, their statistics and as many momentum entries as weights.
         assert case["held_bytes"] > 2 * 4 * case["parameters"]
         assert case["variants"][1]["neurons"] == [[case["classes"], 512]]
     lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ResNet-18")]
     printed = [[cell.strip() for cell in line.split("|")[4::2]] for line in lines]
-    assert [cells[:2] for cells in printed] == [  # Tables 4 and 5 over their first rows
+    assert [cells[:2] for cells in printed] == [  # the first rows of tables 4 and 5
         ["1.049", "1.0000"],
         ["1.590", "1.0019"],
         ["1.005", "1.0000"],
@@ -151,7 +151,7 @@ def test_step_marks() -> None:
     states = {mark.mark: (mark.state, mark.detail) for mark in module.marks(cases, "cuda", "paper")}
     by = {word: next(value for text, value in states.items() if word in text) for word in ("fno", "resnet50", "gpt2")}
     assert by["fno"][0] == "reached"
-    assert "heads=8" in by["fno"][1]  # not that of a single particle
+    assert "heads=8" in by["fno"][1]  # not the single-particle case
     assert by["resnet50"][0] == "not reached"
     assert "worst 6 %: resnet50 kiti heads=1" in by["resnet50"][1]
     assert by["gpt2"][0] == "not measured"
@@ -178,7 +178,7 @@ def collision_case(
 
 def test_collision_marks() -> None:
     cases = [
-        collision_case(1, 0, 2, memory=1),  # has no pair: only "never slower" is asked of it
+        collision_case(1, 0, 2, memory=1),  # has no pair: only "never slower" applies
         collision_case(2, 0.5, 20, memory=10),
         collision_case(64, 0.5, 60),
         collision_case(64, 30, 5),
@@ -191,7 +191,7 @@ def test_collision_marks() -> None:
     assert "worst 1.5x" in marks[2].detail
     assert "worst 10x" in marks[3].detail
     assert {mark.state for mark in marks[4:]} == {"not measured"}
-    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 MiB are returned: 1/20 is out of reach
+    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 MiB are returned, so 1/20 is unreachable
     [*_, memory] = script("benchmark_collision").marks([cases[2], full], "cpu", threads=2)[:4]
     assert memory.state == "reached"
     assert memory.detail.endswith("1 of 1 cases reach it; left out, x' and its gradients alone being more: N4 (N=4)")
@@ -262,7 +262,7 @@ print(json.dumps({**found, 0: peak(lambda: held.mul_(1.0))}))
 
 
 def test_peak_of_a_known_allocation() -> None:
-    """In a process of its own: what other tests left behind in this one is freed, or paged in, at any moment."""
+    """In a separate process: here, memory left by other tests may be freed or paged in at any time."""
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     if None in found.values():
@@ -275,8 +275,8 @@ def test_rounds_are_interleaved_and_fast_calls_repeated() -> None:
     order: list[str] = []
     calls = {"slow": lambda: (order.append("slow"), time.sleep(0.05)), "quick": lambda: order.append("quick")}
     timings = interleaved(calls, CPU, rounds=3, budget=60, most=2)
-    assert order[:6] == ["slow"] * 3 + ["quick"] * 3  # do not count
-    turn = ["quick"] * 3  # of which the first does not count
+    assert order[:6] == ["slow"] * 3 + ["quick"] * 3  # warm-up, not counted
+    turn = ["quick"] * 3  # the first is not counted
     assert order[6:] == ["slow", *turn, *turn, "slow", "slow", *turn]
     assert [len(turn) for turn in timings["quick"].rounds] == [2, 2, 2]
     assert timings["slow"].summary()["runs"] == 3

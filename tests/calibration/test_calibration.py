@@ -1,4 +1,4 @@
-"""The calibration counts what the collision accepts."""
+"""The calibration counts the pairs that the collision accepts."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The commands as a user starts them: real processes, at scale=smoke."""
+"""The commands as a user runs them: real processes, at scale=smoke."""
 
 import json
 import os
@@ -50,11 +50,11 @@ def test_two_different_runs_and_two_equal_ones_started_in_the_same_second(tmp_pa
     assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), ended[1:]
     if LOCKED in codes:
         assert "another process is running this run" in ended[codes.index(LOCKED)][1]
-    else:  # the first was done before the second began
+    else:  # the first finished before the second started
         assert any("finished already" in out for out, _err in ended[1:])
     assert len(run_dirs(tmp_path)) == 2
     made = list((tmp_path / "data").rglob("data.safetensors"))
-    assert len(made) == 2, "one training set and one test set, made once for all three"
+    assert len(made) == 2, "one training set and one test set, generated once for all three"
 
 
 def test_finished_runs_are_not_repeated_and_never_moves_them_aside(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").rglob("seed-*"))) == 1
     record = records.read(run_dir / "record.json")
     assert record.world_size == 2
-    # Tested without padding or duplicates: the same 20 samples give the same error in one process.
+    # Testing uses no padding or duplicates: the same 20 samples give the same error in one process.
     out, _ = finish(start(tmp_path, str(run_dir), module="kiti.evaluate"))
     alone = float(out.split("test/relative_l2")[1].split()[0])
     assert alone == pytest.approx(record.metrics["test/relative_l2"], rel=1e-5)

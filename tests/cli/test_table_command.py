@@ -1,4 +1,4 @@
-"""kiti-table: what it reads, what it refuses in a line, and that it stays quick."""
+"""kiti-table: what it reads, what it refuses in one line, and that it stays fast."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_errors_for_unknown_names_list_the_known_ones(command):
 
 
 def test_a_table_never_imports_torch(runs_dir, experiments):
-    """A sweep does for a point that was not run: whether it exists at its scale only the model knows."""
+    """A sweep with a missing run does: only the model knows whether the point exists at its scale."""
     for overrides in (VANILLA, KITI):
         for seed in range(2):
             save(recorded(overrides, seed, 0.1), runs_dir)
@@ -58,7 +58,7 @@ def test_a_table_never_imports_torch(runs_dir, experiments):
 
 
 def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):
-    monkeypatch.setattr(records.os, "fsync", lambda descriptor: None)  # a thousand syncs take seconds
+    monkeypatch.setattr(records.os, "fsync", lambda descriptor: None)  # a thousand fsyncs take seconds
     seeds = list(range(500))
     scales = {"smoke": {"seeds": seeds}}
     (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"scales": scales}))

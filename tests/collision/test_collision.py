@@ -1,4 +1,4 @@
-"""Every implementation of the collision against loops and against `literal`."""
+"""Every implementation of the collision, against loops and against `literal`."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_equals_plain_loops(implementation, heads, coef, mean, update):
     torch.testing.assert_close(strided.view(heads, n).T.flatten(), expected, rtol=1e-12, atol=1e-12)
 
 
-# Nothing, some and everything accepted.
+# No pair, some pairs and all pairs accepted.
 REGIMES = {"none": (8.0, 0.3), "some": (0.7, 0.6), "most": (0.2, 0.97), "all": (0.1, 1.0)}
 
 
@@ -80,7 +80,7 @@ def test_regimes_cover_what_they_claim():
 @pytest.mark.parametrize("reduction", ["sum", "max_one"])
 @pytest.mark.parametrize("coef", [0.4, 0.9, 1.0])
 def test_numba_in_many_small_chunks_equals_literal(heads, reduction, coef):
-    """More pairs than are listed at once, and more than are drawn together."""
+    """More pairs than one list holds, and more than one draw covers."""
     x, v, weight = features(2, 130 * heads, scale=0.2)
     settings = {"collision_heads": heads, "coll_coef": coef, "reduction": reduction}
     directions = unit_vectors(2, n=130, heads=heads)
@@ -93,7 +93,7 @@ def test_numba_in_many_small_chunks_equals_literal(heads, reduction, coef):
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_numba_accepts_the_pairs_that_literal_accepts_in_float32(offset):
-    """Also far from the origin, where a square of the raw positions would have no digits left."""
+    """Also far from the origin, where squares of the raw positions would have no precision left."""
     x, v, _ = features(64, 256, scale=0.6, dtype=torch.float32)
     x = x + offset
     settings = {"collision_heads": 4, "coll_coef": 0.7, "directions": unit_vectors(64, n=64, heads=4).float()}

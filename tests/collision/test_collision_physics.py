@@ -1,4 +1,4 @@
-"""What every implementation of the collision conserves, moves and draws, one pair or many."""
+"""What every implementation conserves, moves and draws, for one pair and for many."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_many_pairs_conserve_momentum(implementation, coef):
         x, v, collision_heads=4, coll_coef=coef, position_update=False, implementation=implementation
     )
     assert statistics.partners > 1
-    assert statistics.energy_ratio > 1.5  # the literal sum heats (A7)
+    assert statistics.energy_ratio > 1.5  # the literal sum adds energy (A7)
     torch.testing.assert_close((out - x).view(2, 12, 4).sum(1), v.view(2, 12, 4).sum(1))
 
 
@@ -80,7 +80,7 @@ def test_max_one_takes_at_most_one_partner_when_scores_tie(implementation):
     out, statistics = collide_with_statistics(
         x, v, directions=unit_vectors(n=4, heads=2), implementation=implementation, **settings
     )
-    assert statistics.partners == 1  # both diagonals, which tie
+    assert statistics.partners == 1  # both diagonals tie
     torch.testing.assert_close(out.square().sum(), v.square().sum())
 
 
@@ -88,7 +88,7 @@ def test_max_one_takes_at_most_one_partner_when_scores_tie(implementation):
 def test_coefficient_one_accepts_every_moving_pair(implementation):
     x, v, _ = features(3, 24)
     v = v.view(3, 8, 3)
-    v[:, 1] = v[:, 0]  # at rest to each other: 27 of 28 pairs
+    v[:, 1] = v[:, 0]  # at rest relative to each other: 27 of 28 pairs
     partners = collide_with_statistics(
         x, v.reshape(3, 24), collision_heads=3, coll_coef=1, implementation=implementation
     )[1].partners
@@ -128,7 +128,7 @@ def test_directions_are_isotropic_and_independent(implementation, n):
     torch.testing.assert_close(
         covariance / variance[:, None, None], torch.eye(heads, dtype=v.dtype).expand(n, -1, -1), rtol=0, atol=0.12
     )
-    assert len(noise[:, 0, 0].unique()) == systems  # no draw repeats over systems
+    assert len(noise[:, 0, 0].unique()) == systems  # no draw repeats across systems
 
 
 @every

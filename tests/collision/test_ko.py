@@ -1,4 +1,4 @@
-"""KO's two collisions against loops, and their attachment to optimizers."""
+"""KO's two collisions, against loops, and how they attach to optimizers."""
 
 import copy
 import math
@@ -54,7 +54,7 @@ def hard_by_loops(w, g, c, n, approach_only=False):
 
 @pytest.mark.parametrize("include_self", [True, False])
 @pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("entries", [1, 11, 1 << 22])  # cosines held at once: a row, two, all
+@pytest.mark.parametrize("entries", [1, 11, 1 << 22])  # cosines held at once: one row, two rows, all
 def test_soft_equals_loops(monkeypatch, include_self, normalize, entries):
     monkeypatch.setattr(kiti.ko, "_ENTRIES", entries)
     w, g = matrices()
@@ -212,15 +212,15 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
     torch.save({"model": model.state_dict(), "optimizer": copy.deepcopy(optimizer.state_dict())}, tmp_path / "at5.pt")
 
     state = torch.load(tmp_path / "at5.pt", weights_only=True)
-    for seed in (11, 12):  # the seed comes with the state
+    for seed in (11, 12):  # the seed is part of the state
         model, optimizer, ko = start(seed)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch does not copy it
+        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch does not copy this
         assert ko.step_count == 5
         again = trained(model, optimizer, range(5, 10))
         assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
 
-    model, optimizer, ko = start()  # without KO's part of the state the directions differ
+    model, optimizer, ko = start()  # without KO's state the directions differ
     model.load_state_dict(state["model"])
     del state["optimizer"]["ko"]
     optimizer.load_state_dict(state["optimizer"])

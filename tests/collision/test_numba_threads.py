@@ -1,4 +1,4 @@
-"""Calls shared among torch's threads, or a pool's where torch's cannot be had."""
+"""Calls divided among torch's threads, or a pool's where torch's are unavailable."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +55,7 @@ def test_reports_a_failure_and_starts_no_more_calls():
 
 
 def test_python_threads_may_call_concurrently():
-    """As the replicas of one process do, or autograd's own thread."""
+    """As the replicas in one process do, or autograd's thread."""
 
     def total(_):
         made = []

@@ -1,4 +1,4 @@
-"""KO's search accepts the pairs that plain distances accept, and its sums are those of a plain loop."""
+"""KO's search accepts the pairs that plain distances accept, and its sums match a plain loop."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def matrices(n, d, scale=1.0, dtype=torch.float32, seed=0):
 
 
 def by_distances(x, v, threshold):
-    """By differences, in double precision."""
+    """Pairs by differences, in double precision."""
     apart = [(p.double()[:, None] - p.double()).norm(dim=2) for p in (x, v)]
     score = apart[1] * torch.exp(-apart[0]) / apart[1].max()
     return (score > threshold).triu(1).nonzero().T
@@ -32,7 +32,7 @@ def test_pairs_match_plain_distances(monkeypatch, n, threshold, entries):
 
 
 def test_far_from_the_origin_and_with_reduced_precision():
-    """What a matrix product cannot decide is decided by differences."""
+    """Pairs that a matrix product cannot decide are decided by differences."""
     x, v = matrices(60, 50, scale=0.3)
     v = v + 300
     expected = by_distances(x, v, 0.5)

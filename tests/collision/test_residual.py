@@ -1,4 +1,4 @@
-"""Every residual kind is exactly x + dt v at inference, and in training what its docstring says."""
+"""Every residual kind is exactly x + dt v at inference and does what its docstring says in training."""
 
 import pytest
 import torch
@@ -89,7 +89,7 @@ def test_noise_has_the_variance_of_collisions_and_no_preferred_direction() -> No
     torch.manual_seed(2)
     noise = MatchedNoise(2, 0.6)(x, v) - (x + v)
     torch.testing.assert_close(noise.square().mean(), collided.square().mean(), rtol=0.05, atol=0)
-    # Collisions pull partners together, so they lean against v; noise does not.
+    # Collisions pull partners together, so they oppose v on average; noise does not.
     assert ((collided * v).mean() / collided.square().mean()) < -0.05
     assert abs((noise * v).mean() / noise.square().mean()) < 0.02
 
@@ -136,7 +136,7 @@ def test_acceleration_passes_on_the_collided_velocity() -> None:
     torch.manual_seed(3)
     first(x, a)
     torch.manual_seed(3)
-    torch.randn_like(a)  # v_0, here of no size
+    torch.randn_like(a)  # v_0, here zero
     generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     # Where positions are not updated, x' - x = dt v'.
     expected = collide(x, a, collision_heads=2, coll_coef=0.9, position_update=False, generator=generator) - x

@@ -1,4 +1,4 @@
-"""One `Rules`: its text form, and the signatures that are made of it."""
+"""`Rules`: its text form, and the signatures built from it."""
 
 import inspect
 from dataclasses import fields

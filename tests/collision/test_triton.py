@@ -1,6 +1,6 @@
 """The Triton kernels in Triton's interpreter, against `literal` and plain loops.
 
-Interpreted, a program takes half a second: few systems, small ones.
+Interpreted, a program takes half a second: only few, small systems.
 """
 
 import pytest
@@ -15,7 +15,7 @@ pytest.importorskip("triton")
 interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled where there is a GPU")
 pytestmark = quiet
 
-CASES = [  # N, heads, scale of x, coll_coef, further rules: particles and components that fill tiles and that do not
+CASES = [  # N, heads, scale of x, coll_coef, further rules: particles and components that fill tiles or do not
     (1, 4, 1.0, 1.0, {}),
     (2, 1, 0.2, 0.9, {}),
     (5, 3, 0.3, 0.7, {"reduction": "mean", "dt": 0.7}),
@@ -86,10 +86,10 @@ def test_partners_choose_each_other():
     assert all(j == -1 or partner[j] == i for i, j in enumerate(partner))
     assert torch.equal(done.k, (done.kept >= 0).int())
     assert done.k.sum() > 0
-    torch.testing.assert_close(done.energy[:, 0], done.energy[:, 1])  # one partner each: elastic
+    torch.testing.assert_close(done.energy[:, 0], done.energy[:, 1])  # one partner each, so elastic
 
 
-# What must not collide, and what must not spread
+# What must not collide and what must not spread
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -116,8 +116,8 @@ def test_only_some_particles_collide():
 @pytest.mark.parametrize(("n", "heads", "scale"), [(6, 4, 0.2), (17, 8, 0.2)])
 def test_nan_does_not_spread(n, heads, scale):
     x, v, weight = features(3, n * heads, scale=scale)
-    x[1, 5] = torch.nan  # that particle meets nobody, the others of its system go on
-    v[2, 5] = torch.nan  # no max(V_r): its system collides nothing
+    x[1, 5] = torch.nan  # that particle collides with none, the others in its system do
+    v[2, 5] = torch.nan  # no max(V_r): nothing in its system collides
     rules, directions = Rules(heads, 0.7), unit_vectors(3, n, heads)
     got, expected = by_triton(x, v, weight, rules, directions), by_literal(x, v, weight, rules, directions)
     assert got[1] > 0
@@ -176,7 +176,7 @@ def test_half_precision_is_summed_in_float32(dtype):
 @interpreted
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_reduced_precision_products_change_no_pair(monkeypatch, offset):
-    """Tensor cores cut float32 to 10 binary digits; the interpreter does not, so it is made to."""
+    """Tensor cores cut float32 to 10 mantissa bits; the interpreter does not, so the test does."""
     from triton.runtime.interpreter import InterpreterBuilder
 
     exact, calls = InterpreterBuilder.create_dot, []

@@ -1,4 +1,4 @@
-"""Every shipped YAML composes, every key is one that code reads, and what is wrong is said in one line."""
+"""Every shipped YAML composes, code reads every key, and errors are reported in one line."""
 
 import inspect
 import itertools
@@ -34,7 +34,7 @@ GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in {
 
 @cache
 def needed(experiment: str) -> tuple[str, ...]:
-    """What an experiment cannot be composed without: here, a file or a folder that stands for the published one."""
+    """Overrides that an experiment requires: here, a file or folder in place of the published one."""
     if experiment == "airfoil":
         folder = Path(tempfile.mkdtemp())
         (folder / "meta.json").touch()
@@ -52,7 +52,7 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_experiment_builds_its_model(experiment: str, scale: str) -> None:
-    """On the meta device: shapes alone. A smaller scale has no more parameters; neurons and layers named are there."""
+    """On the meta device: shapes only. A smaller scale has no more parameters; named neurons and layers exist."""
     composed = compose([f"experiment={experiment}", f"scale={scale}", "residual=kiti", *needed(experiment)])
     paper = compose([f"experiment={experiment}", "scale=paper", *needed(experiment)])
     with torch.device("meta"):
@@ -71,7 +71,7 @@ def test_the_two_switches_are_orthogonal(residual: str, collision: str) -> None:
 
 
 def home(group: str, option: str) -> str:
-    """An experiment that says `override /group: option`, since data, model and task must go together; or burgers."""
+    """An experiment with `override /group: option`, since data, model and task must match; else burgers."""
     says = f"override /{group}: {option}\n"
     return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
 
@@ -90,7 +90,7 @@ def declarations() -> list[type[UnitKeys]]:
 
 @pytest.mark.parametrize("kind", declarations(), ids=lambda kind: kind.__name__)
 def test_every_key_is_read(kind: type[UnitKeys]) -> None:
-    """Every field of a declaration is a parameter of what it builds, its bases' keyword arguments included."""
+    """Every field of a declaration is a parameter of its target or of the target's bases."""
     name = kind.builds
     target = get_object(name)
     parameters = dict(inspect.signature(target).parameters)
@@ -138,7 +138,7 @@ def test_errors_are_reported_in_one_line(overrides: list[str], said: str) -> Non
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", *overrides])
     assert said in str(error.value)
-    assert not str(error.value).startswith("data.seed"), "the key that was given, not one that repeats it"
+    assert not str(error.value).startswith("data.seed"), "the key that was given, not one that refers to it"
     assert "\n" not in str(error.value)
 
 
@@ -177,7 +177,7 @@ COLLIDING = [kind for kind in declarations() if issubclass(kind, CollidingKeys)]
 
 @pytest.mark.parametrize("kind", COLLIDING, ids=lambda kind: kind.__name__)
 def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[UnitKeys]) -> None:
-    """The same keys; the same defaults, but for those that an experiment has of its own; the same choices."""
+    """The same keys, choices and defaults, except defaults that an experiment sets itself."""
     name = kind.builds
     parameters = inspect.signature(get_object(name)).parameters
     [node] = [
@@ -216,14 +216,14 @@ def test_the_hash_covers_only_what_affects_the_result() -> None:
 
 
 def test_neutral_keys_do_not_change_the_hash() -> None:
-    """A key spelt out at the value that changes nothing gives the hash of the configuration without it."""
+    """A key set to its neutral value gives the hash of the configuration without it."""
     base = compose(["experiment=burgers", "residual=kiti"])
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=system"]).hash == base.hash
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=batch"]).hash != base.hash
 
 
 def test_a_value_override_composes_as_in_hydra() -> None:
-    """compose() applies plain values itself, for speed; Hydra's whole composition must give the same."""
+    """compose() applies plain values itself, for speed; Hydra's full composition must agree."""
     fast = compose(["experiment=burgers", "residual=kiti", "residual.coll_coef=0.25", "data.n_train=50"])
     slow = compose(["experiment=burgers", "residual=kiti", "++residual.coll_coef=0.25", "++data.n_train=50"])
     assert fast.config == slow.config
@@ -239,7 +239,7 @@ def test_the_seed_is_in_the_directory_but_not_the_hash(tmp_path: Path) -> None:
 
 
 def test_command_line_errors_take_one_line_and_do_not_import_torch(tmp_path: Path) -> None:
-    """The schema is checked before torch is imported: that is what makes the answer immediate."""
+    """The schema is checked before torch is imported, so the answer is immediate."""
     program = (
         "import sys; sys.argv = ['kiti-train', 'experiment=burgers', 'residual=kiti', 'residual.coll_coef=7',"
         f" 'runs_dir={tmp_path}'];\n"
@@ -250,11 +250,11 @@ def test_command_line_errors_take_one_line_and_do_not_import_torch(tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False 2"
     assert done.stderr.strip() == "kiti-train: residual.coll_coef=7: input should be less than or equal to 1"
-    assert not list(tmp_path.iterdir()), "nothing is made before the configuration is right"
+    assert not list(tmp_path.iterdir()), "nothing is created before the configuration is valid"
 
 
 def test_heads_that_do_not_divide_are_reported_in_one_line(tmp_path: Path) -> None:
-    """Before any data are made."""
+    """Before any data are generated."""
     given = ["experiment=burgers", "residual=kiti", "residual.collision_heads=3", f"runs_dir={tmp_path}"]
     program = [sys.executable, "-m", "kiti.train", *given, f"data_dir={tmp_path}/data"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""Every benchmark that computes its data, from command to record at scale=smoke; stopped, it goes on just so."""
+"""Every benchmark that computes its data, from command to record at scale=smoke, also stopped and resumed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from kiti.cli.train_command import train
 from kiti.configuration.compose import Composed, compose
 from kiti.storage import examples, records
 
-# Burgers is what tests/test_runs.py runs.
+# tests/training/test_runs.py runs Burgers.
 IMAGES = {
     "cifar_kitinet": fake_images.fake_cifar,
     "cifar_ko": fake_images.fake_cifar,
@@ -36,7 +36,7 @@ def configured(place: Path, experiment: str, data: Path) -> Composed:
 def whole(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, Composed]]:
-    """Its name, the folder of its data, and a run that nothing disturbed."""
+    """Its name, its data folder, and an uninterrupted run."""
     place = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patched:
         if request.param in IMAGES:
@@ -68,7 +68,7 @@ def test_evaluating_a_finished_run_gives_the_same_error(whole: tuple[str, Path, 
     assert again
 
 
-# Of two epochs of two steps: between them, and inside each.
+# Two epochs of two steps: stopped between them and inside each.
 @pytest.mark.parametrize(("save", "kill"), [(1, 2), (2, 3), (3, 3)])
 def test_a_stopped_run_resumes_to_the_same_bits(
     whole: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: int, kill: int
@@ -84,7 +84,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(
 
 
 def test_seeds_trained_in_parallel_each_write_a_record(tmp_path: Path) -> None:
-    """Without collisions, whose random directions are shared, each is what it is alone."""
+    """Without collisions, whose random directions are shared, each matches its run alone."""
     run = ["experiment=condensation_skip", "scale=smoke", "data.batch_size=16"]
     run += [f"runs_dir={tmp_path}", f"data_dir={tmp_path}"]
     train(compose([*run, "seed=3", "replicas=3"]))

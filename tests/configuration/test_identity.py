@@ -1,4 +1,4 @@
-"""What the hash and a record hold: names, roles, revisions."""
+"""What the hash and a record contain: names, roles, revisions."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_a_revision_changes_the_hash(of: type, counted: str, under: str, monkeyp
     after, of_vanilla = compose(RUN), compose(RUN[:2])
     assert identity.revisions(after.checked)[under] == 2
     assert after.hash != hashes[0]
-    assert (of_vanilla.hash == hashes[1]) == (of is Rules), "a network without collisions has no revision of them"
+    assert (of_vanilla.hash == hashes[1]) == (of is Rules), "a network without collisions has no collision revision"
 
 
 def test_what_a_record_omits() -> None:

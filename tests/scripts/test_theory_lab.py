@@ -29,7 +29,7 @@ def test_too_many_neurons_for_the_step_are_reported_as_diverging():
     assert found["diverged"]
 
 
-def test_the_script_prints_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_writes_what_its_record_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script("theory_lab")
     monkeypatch.setattr(module, "EQUILIBRIA", [(0.2, 10, 20), (0.1, 400, 5)])
     monkeypatch.setattr(studies, "PAIR_TRIALS", 4)
