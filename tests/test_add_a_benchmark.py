@@ -1,4 +1,4 @@
-"""docs/add-a-benchmark.md does what it says: its own files and commands, in a folder outside the repository."""
+"""docs/add-a-benchmark.md works: its files and commands, in a folder outside the repository."""
 
 import os
 import re
@@ -59,7 +59,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
     assert "KITI-Dense" in outputs[1].stdout
     assert (folder / "experiments" / "mine" / "outputs" / "table1.paper.md").is_file()
     assert len((folder / "experiments" / "mine" / "records" / "advection-paper.jsonl").read_text().splitlines()) == 6
-    # Its code is its revision: changed, the run is another one.
+    # Its code is its revision: changed code means a different run.
     (folder / "advection.py").write_text(FILES["advection.py"].replace("torch.relu", "torch.tanh"))
     again = run(COMMANDS[0], folder)
     assert "finished already" not in again.stdout

@@ -1,4 +1,4 @@
-"""The house: few loose files, no name twice, imports one way only, each room saying what it holds."""
+"""The layout: few files per folder, unique names, layered imports, a docstring in each package."""
 
 import ast
 from collections import Counter
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KITI = ROOT / "kiti"
 
-# From the bottom up. A room imports from those of its own line and of the lines above it only.
+# From the bottom up. A package imports only from those on its own line and the lines above it.
 FLOORS = (
     {"units", "storage", "pde"},
     {"collision"},
@@ -22,10 +22,10 @@ FLOORS = (
     {"cli"},
     {"train", "evaluate", "table", "calibrate"},
 )
-# What a room may not import although it stands no higher: rooms on one floor do not know each other, and training
-# makes records whatever tables are made of them.
+# Imports that are forbidden although the layers allow them: packages on one line are independent, and training
+# writes records without knowing the tables built from them.
 TOGETHER = {("models", "neurons"), ("data", "models")}
-# These answer a wrong command line within a second.
+# These report a wrong command line within a second.
 NO_TORCH = ("configuration", "storage", "units")
 
 
@@ -63,7 +63,7 @@ def test_imports_follow_the_layers(path: Path) -> None:
     floor = {name: level for level, names in enumerate(FLOORS) for name in names}
     for module in imports(path):
         other = room(module)
-        assert other in floor, f"{path}: imports {module}, a room that tests/test_layout.py does not know"
+        assert other in floor, f"{path}: imports {module}, a package that tests/test_layout.py does not list"
         if other != own:
             lower = floor[other] < floor[own]
             assert lower or (own, other) in TOGETHER, f"{path}: {own} may not import {module}"
@@ -74,7 +74,7 @@ def test_every_package_has_a_docstring() -> None:
         described = ast.get_docstring(ast.parse(package.read_text()))
         assert described, package
         if package.parent.parent == KITI:
-            assert "mport" in described, f"{package}: what may it import?"
+            assert "mport" in described, f"{package}: say what it may import"
 
 
 @pytest.mark.parametrize("name", NO_TORCH)

@@ -1,4 +1,4 @@
-"""What is installed: the lock file fits pyproject.toml, and the lowest versions are those that it names."""
+"""What is installed: the lock file matches pyproject.toml, and so do the lowest versions."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""An installed wheel, built from this checkout and used elsewhere as its user would."""
+"""A wheel built from this checkout, installed and used elsewhere as a user would."""
 
 import os
 import re
@@ -29,13 +29,13 @@ def succeeded(process: subprocess.CompletedProcess[str]) -> str:
 
 @dataclass(frozen=True)
 class Installed:
-    """A venv with the wheel in it, and a working directory within a git repository that is not kiti's."""
+    """A venv with the wheel, and a working directory inside a git repository that is not kiti's."""
 
     bin: Path
     place: Path
 
     def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # What leads to this checkout, or to other folders for runs and data, is not the user's.
+        # A user's environment does not point to this checkout or to other run and data folders.
         ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "KITI_RUNS_DIR", "KITI_DATA_DIR"}
         env = {name: value for name, value in os.environ.items() if name not in ours} | {"OMP_NUM_THREADS": "1"}
         return done(self.bin / command, *arguments, cwd=self.place, env=env)
@@ -52,8 +52,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     venv.create(place / "venv", with_pip=False)
     python = place / "venv" / "bin" / "python"
     succeeded(done(*pip, "--python", python, "install", *quiet, wheel, cwd=place))
-    # Only now may the venv see this environment's packages: pip would have found kiti among them and installed nothing.
-    # What a .pth file names is searched, but .pth files there are not read: an editable kiti stays out.
+    # Only now may the venv see this environment's packages: pip would find kiti there and install nothing.
+    # Paths in a .pth file are searched, but .pth files there are not read, so an editable kiti stays hidden.
     [site] = (place / "venv").glob("lib/python*/site-packages")
     (site / "test_environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (place / "work").mkdir()
@@ -84,7 +84,7 @@ def test_a_run_writes_its_record_in_the_working_directory(installed: Installed) 
     assert path.is_relative_to(installed.place / "runs" / "burgers")
     assert list((installed.place / "data").rglob("data.safetensors"))
     record = records.read(path)
-    assert record.git.commit == "unknown", "the repository round the working directory is not kiti's"
+    assert record.git.commit == "unknown", "the repository around the working directory is not kiti's"
     assert record.versions["kiti"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 

@@ -1,4 +1,4 @@
-"""What runs on a GPU machine needs only what is installed there: no Hydra, OmegaConf, datasets or wandb, and no numba."""
+"""Code for a GPU machine needs only what is installed there: no Hydra, OmegaConf, datasets or wandb, and no numba."""
 
 import os
 import subprocess

@@ -74,7 +74,7 @@ print(json.dumps({"built": found, "message": message}))
 
 
 def compiled(*builds):
-    """[kernel, N, heads, dtype, arch, warps, registers, bytes spilled] of each build, from a process without the interpreter."""
+    """[kernel, N, heads, dtype, arch, warps, registers, bytes spilled] of each build, without the interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         [sys.executable, "-c", COMPILE, json.dumps(builds)], capture_output=True, text=True, env=environment

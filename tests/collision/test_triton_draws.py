@@ -1,4 +1,4 @@
-"""The random numbers of the Triton kernels, in Triton's interpreter: against plain integers, and their distributions."""
+"""Random numbers of the Triton kernels, in Triton's interpreter: against plain integers, and their distributions."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ from kiti.configuration.compose import Composed, compose
 # was found: the values were checked against those who trained with A2 and timm v0.5.4, the first release after it.
 #   mmpretrain  configs/resnet/resnet50_8xb256-rsb-a2-300e_in1k.py and its bases: 79.55 %, top-5 94.37 %
 #   openmixup   configs/classification/imagenet/resnet/resnet50_rsb_a2_sz224_8xb256_ep300.py and its bases
-#   ML-Decoder, SpatialBias    the arguments for timm's train.py in their READMEs, with their own heads and learning rates
+#   ML-Decoder, SpatialBias    the arguments for timm's train.py in their READMEs, except heads and learning rates
 A2 = {
     # In all four, where they mention it.
     "trainer.max_epochs": 300,  # Epochs
@@ -44,7 +44,7 @@ A2 = {
     # In ML-Decoder and SpatialBias: --bce-target-thresh 0.2, so that every class of a mixed image is a target (section
     # 3). mmpretrain leaves mixed targets as they are.
     "task.target_threshold": 0.2,
-    # Values that the table leaves to timm: train.py, cosine_lr.py, lamb.py, optim_factory.py and resnet.py of v0.5.4, by their
+    # Left to timm by the table: train.py, cosine_lr.py, lamb.py, optim_factory.py and resnet.py of v0.5.4, by their
     # defaults. Of the four only SpatialBias names a warmup_lr, this one; mmpretrain's and openmixup's min_lr are this.
     # Another default, ten epochs of cooldown at min_lr, is not in the table's 300 and is not used here.
     "scheduler.warmup_lr": 1e-4,
@@ -67,8 +67,8 @@ A2 = {
 }
 
 CONVNEXT = {
-    # Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s. arXiv:2201.03545, Table 5. Each value is also in
-    # its code, facebookresearch/ConvNeXt: a default of main.py, or an argument in TRAINING.md (batch size, EMA,
+    # Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s. arXiv:2201.03545, Table 5. Each value is in
+    # its code too, facebookresearch/ConvNeXt: a default of main.py, or an argument in TRAINING.md (batch size, EMA,
     # stochastic depth).
     "data.resolution": 224,  # input
     "optimizer._target_": "torch.optim.AdamW",  # optimizer

@@ -1,4 +1,4 @@
-"""The two airfoil data sets: MeshGraphNets' files, and the flows of our own that stand in for them."""
+"""The two airfoil data sets: MeshGraphNets' files, and the generated flows that replace them."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_generated_flows_are_labelled_as_a_substitute(flows: AirfoilEulerData) -
         there = mask[sample]
         assert (given[sample, 0, there, 2] > 0).all()
         mach = given[sample, 0, there & (kind[sample] == 2), :2].norm(dim=1)
-        assert mach.std() < 0.02, "the far boundary is in the free stream"
+        assert mach.std() < 0.02, "the far boundary holds the free stream"
         assert 0.3 <= mach.mean() <= 0.85
         assert {0, 1, 2} == set(kind[sample, there].tolist())
         assert positions[sample, there & (kind[sample] == 1)].norm(dim=1).max() == pytest.approx(1, abs=0.02)
@@ -75,13 +75,13 @@ def test_generated_flows_are_labelled_as_a_substitute(flows: AirfoilEulerData) -
 
 
 def test_flows_match_the_solver(flows: AirfoilEulerData) -> None:
-    """Two flows share an airfoil; given its code, mesh and stream, the solver tells the same frames."""
+    """Two flows share an airfoil; from its code, mesh and stream, the solver computes the same frames."""
     (given, target, positions, _kind, mask), _test, _content = flows.load()
     assert torch.equal(positions[0], positions[1])
     assert not torch.equal(positions[0], positions[2][: len(positions[0])])
     import numpy as np
 
-    draw = np.random.default_rng([0, 0, 1])  # the third flow: first of the second airfoil
+    draw = np.random.default_rng([0, 0, 1])  # the third flow: the first of the second airfoil
     camber, place, thickness = draw.integers(0, 5), draw.integers(3, 6), draw.integers(8, 17)
     machs, degrees = draw.uniform(0.3, 0.85, 2), draw.uniform(-4, 8, 2)
     seed = int(draw.integers(2**31))

@@ -1,4 +1,4 @@
-"""Crops and flips on the device: torchvision's, pixel for pixel and in distribution, whatever the batches are."""
+"""Crops and flips on the device match torchvision, pixel by pixel and in distribution, for any batches."""
 
 import itertools
 
@@ -26,8 +26,8 @@ def test_crops_and_flips_match_torchvision(dtype: torch.dtype) -> None:
 
 
 def test_draws_are_uniform_over_torchvisions_outcomes() -> None:
-    """50 outcomes; torchvision's own draws, by the outcome they show, are held to the same level."""
-    picture = torch.arange(1, 49, dtype=torch.uint8).view(1, 8, 6)  # all pixels differ: an outcome shows itself
+    """50 outcomes; torchvision's own draws must pass at the same level."""
+    picture = torch.arange(1, 49, dtype=torch.uint8).view(1, 8, 6)  # all pixels differ, so each outcome is recognisable
     outcomes = torch.tensor(list(itertools.product(range(5), range(5), range(2))))
     shown = {tuple(o.flatten().tolist()): i for i, o in enumerate(AUGMENTATION(picture.expand(50, 1, 8, 6), outcomes))}
     assert len(shown) == 50
@@ -42,7 +42,7 @@ def test_draws_are_uniform_over_torchvisions_outcomes() -> None:
 
 
 def loaded(batch_size: int, rank: int = 0, world_size: int = 1, epoch: int = 3) -> dict[int, torch.Tensor]:
-    """Each sample as it comes in an epoch, by its number."""
+    """Each sample as it appears in an epoch, by its index."""
     tensors = (IMAGES, torch.arange(len(IMAGES)))
     loader = ResumableLoader(tensors, batch_size, seed=7, rank=rank, world_size=world_size, augmentation=AUGMENTATION)
     loader.set_epoch(epoch)

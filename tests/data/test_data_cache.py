@@ -1,4 +1,4 @@
-"""The cache gives back what was made, whole and verified, whatever happens to the files or to the maker."""
+"""The cache returns complete, verified data, whatever happens to the files or to the maker."""
 
 import json
 import logging
@@ -164,7 +164,7 @@ def test_reading_writes_nothing(tmp_path: Path, make: Maker, monkeypatch: pytest
     (folder / f"{recipe_fingerprint(RECIPE)[:12]}.lock").unlink(missing_ok=True)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     directories = [path for path in [tmp_path, *before] if path.is_dir()]
-    # Permissions do not hold root back, which tests may run as: no write may be tried at all.
+    # Tests may run as root, whom permissions do not stop: no write may be attempted at all.
     monkeypatch.setattr("kiti.data.cache.FileLock", lambda path: pytest.fail("locked for reading"))
     for directory in directories:
         directory.chmod(0o555)
@@ -177,7 +177,7 @@ def test_reading_writes_nothing(tmp_path: Path, make: Maker, monkeypatch: pytest
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-# A process of its own: appends a line to a side file when it makes, then waits until a file `go` appears.
+# A separate process: appends a line to a side file when it generates, then waits for a file `go`.
 PROCESS = """
 import sys, time, torch
 from pathlib import Path
@@ -224,7 +224,7 @@ def test_two_processes_generate_it_once(tmp_path: Path, processes: list[subproce
     def said() -> list[str]:
         return sorted((tmp_path / f"{name}.err").read_text() for name in ("one", "other"))
 
-    # The winner is held in its work until the other has said that it waits.
+    # The winner is paused until the other has reported that it is waiting.
     wait_for(lambda: "\n" in said()[1], processes)
     (tmp_path / "go").touch()
     assert [process.wait(timeout=120) for process in processes] == [0, 0]

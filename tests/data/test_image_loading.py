@@ -1,4 +1,4 @@
-"""Images from worker processes: what a batch holds is a function of (seed, epoch, position), however it is read."""
+"""Images from worker processes: a batch depends only on (seed, epoch, position), however it is read."""
 
 import random
 from collections import Counter
@@ -24,7 +24,7 @@ BATCH, STEPS = 4, N_TRAIN // 4
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Augmented by what draws from each of the three generators: Python's, numpy's and torch's."""
+    """Samples whose augmentation draws from all three generators: Python's, numpy's and torch's."""
     root = write_folder(tmp_path_factory.mktemp("images"))
     augment = create_transform(16, is_training=True, auto_augment="rand-m9-mstd0.5-inc1", re_prob=0.5, re_mode="pixel")
     return Samples(ImageFolder(root / "train"), augment, seed=3)
@@ -53,7 +53,7 @@ def test_an_epoch_shows_each_image_at_most_once_and_drops_the_partial_batch(samp
 
 
 def test_batches_do_not_depend_on_workers_or_earlier_draws(samples: Samples) -> None:
-    # Not of Python's generator, from which beartype draws which item of a list it checks.
+    # Not Python's generator: beartype uses it to choose which list item to check.
     of_numpy, of_torch = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     alone = epoch_of(ImageLoader(samples, BATCH, seed=1), 2)
     assert of_numpy == np.random.get_state()[1].tolist()  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Images on disk: both layouts give the same, whatever an image is stored as, and what is wrong is said in one line."""
+"""Images on disk: both layouts give the same images in any format, and errors are reported in one line."""
 
 from pathlib import Path
 

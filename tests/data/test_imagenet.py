@@ -1,4 +1,4 @@
-"""The recipes for ImageNet, on a generated set: from command to record, stopped and resumed, on one rank and on two."""
+"""The ImageNet recipes on a generated set: from command to record, stopped and resumed, on one and two ranks."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def configured(place: Path, experiment: str, sets: dict[str, Path], format: str 
     return compose([*run, "callbacks.checkpointing.every_seconds=1e9", *more])
 
 
-# ConvNeXt's recipe has what A2 lacks, an average of the weights and erasing; A2 has repeats.
+# ConvNeXt's recipe has weight averaging and erasing, which A2 lacks; A2 has repeats.
 RUNS = [("imagenet_resnet50", "folder"), ("imagenet_resnet50", "parquet"), ("imagenet_convnext_tiny", "folder")]
 
 
@@ -51,7 +51,7 @@ RUNS = [("imagenet_resnet50", "folder"), ("imagenet_resnet50", "parquet"), ("ima
 def whole(
     request: pytest.FixtureRequest, sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[tuple[str, str], Composed]:
-    """A run of four steps that nothing disturbed."""
+    """An uninterrupted run of four steps."""
     experiment, format = request.param
     composed = configured(tmp_path_factory.mktemp(experiment), experiment, sets, format)
     train(composed)
@@ -104,7 +104,7 @@ def test_an_averaged_run_killed_before_its_record_tests_the_average_again(
 
 
 class Counted(nn.Module):
-    """Tells class 0, and keeps a number for each image it is shown."""
+    """Predicts class 0 and stores a number for each image it sees."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ PLAIN = ["experiment=imagenet_resnet50", "scale=smoke", "data.eval_batch_size=4"
 
 
 def evaluate_rank(rank: int, world_size: int, place: str, path: str, port: int) -> None:
-    """What one of some gloo ranks sees of the test set, and the accuracy that it tells."""
+    """What one of several gloo ranks sees of the test set, and the accuracy it reports."""
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
     composed = compose([*PLAIN, f"data.path={path}"])
@@ -155,7 +155,7 @@ def test_two_ranks_evaluate_each_image_once(sets: dict[str, Path], tmp_path: Pat
     for world_size, port in ((1, 0), (2, free_port())):
         torch.multiprocessing.spawn(evaluate_rank, (world_size, str(tmp_path), path, port), nprocs=world_size)
     alone, *ranks = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
-    assert len(alone["seen"]) == N_TEST  # 9 images in batches of 4: the last has one for two ranks
+    assert len(alone["seen"]) == N_TEST  # 9 images in batches of 4: the last has one image for two ranks
     assert sorted(ranks[0]["seen"] + ranks[1]["seen"]) == sorted(alone["seen"])
     assert len(set(alone["seen"])) == N_TEST
     assert ranks[0]["metrics"] == ranks[1]["metrics"] == pytest.approx(alone["metrics"])
@@ -175,7 +175,7 @@ def test_missing_classes_are_reported(sets: dict[str, Path], tmp_path: Path, for
     ("format", "missing"), [("folder", r"train is missing; expected is"), ("parquet", r"holds no train-\*\.parquet")]
 )
 def test_a_missing_data_set_is_reported(tmp_path: Path, format: str, missing: str) -> None:
-    """Not by the schema: a table of runs that were not made composes where there is no ImageNet."""
+    """Not by the schema: a table with missing runs composes without ImageNet."""
     for path, said in (
         (tmp_path / "nowhere", r"nowhere is missing: data\.path is the folder of "),
         (tmp_path, missing),

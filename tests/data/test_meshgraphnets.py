@@ -1,4 +1,4 @@
-"""Trajectories come out as they were stored, frames as the papers take them, and what does not fit is named."""
+"""Trajectories are read as stored, frames are chosen as in the papers, and errors name what does not fit."""
 
 import json
 import logging
@@ -102,7 +102,7 @@ def test_other_times_are_reported(tmp_path: Path, meta: Meta, caplog: pytest.Log
 def test_one_trajectory_at_a_time(tmp_path: Path, meta: Meta) -> None:
     path = write(tmp_path / "train.tfrecord", [trajectory(300, 10, n) for n in range(6)])
     record = path.stat().st_size / 6
-    airfoil_trajectories(path, meta, limit=1)  # what is compiled and imported on the way
+    airfoil_trajectories(path, meta, limit=1)  # warm-up: compilation and imports
     tracemalloc.start()
     found = airfoil_trajectories(path, meta)
     _, peak = tracemalloc.get_traced_memory()

@@ -1,4 +1,4 @@
-"""CIFAR and FashionMNIST: what is read is what is in the files, verified; what is missing is one line."""
+"""CIFAR and FashionMNIST: contents match the verified files; missing files are reported in one line."""
 
 import subprocess
 import sys
@@ -77,7 +77,7 @@ def test_batches_are_normalised_with_training_statistics(tmp_path: Path, monkeyp
     mean, std = moments(images)
     torch.testing.assert_close(whole * std + mean, images.float(), atol=1e-3, rtol=0)
     drawn = {float(image.sum()) for batch, _ in data.train_dataloader() for image in batch}
-    assert drawn == {float(image.sum()) for image in whole}  # every image once, as it is: augment=False
+    assert drawn == {float(image.sum()) for image in whole}  # every image once, unchanged: augment=False
 
 
 def test_augmented_images_are_crops_with_zero_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_augmented_images_are_crops_with_zero_padding(tmp_path: Path, monkeypatc
     plain = torch.cat([batch for batch, _ in fashion(tmp_path).train_eval_dataloader()])
     changed = torch.cat([batch for batch, _ in data.train_dataloader()])
     assert changed.shape == plain.shape
-    assert float(changed.min()) == pytest.approx(float(plain.min()))  # zeros are put in before normalising
+    assert float(changed.min()) == pytest.approx(float(plain.min()))  # padding comes before normalisation
 
 
 def test_a_subset_is_the_beginning_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

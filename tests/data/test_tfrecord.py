@@ -1,4 +1,4 @@
-"""TFRecords are read as the `tfrecord` package writes them, and none that is damaged is read at all."""
+"""TFRecords are read as the `tfrecord` package writes them; damaged ones are rejected."""
 
 import random
 import struct
@@ -44,7 +44,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def small(folder: Path) -> tuple[Path, bytes, list[int]]:
-    """A file of three records, what is in it, and where records begin and the last one ends."""
+    """A file of three records, its contents, and where records begin and the last one ends."""
     pieces = [framed(b"flow round a wing"), framed(b""), framed(b"0123456789abcdefghijk")]
     path = folder / "small.tfrecord"
     path.write_bytes(b"".join(pieces))
@@ -244,9 +244,9 @@ def test_of_duplicate_names_the_last_wins_and_both_are_parsed() -> None:
 
 
 def test_random_bytes_raise_our_error_or_match_protobuf() -> None:
-    """What we take, protobuf takes, and finds the same in it. We refuse some that it takes: groups, long numbers."""
+    """What we accept, protobuf accepts with the same contents. We reject some that it accepts: groups, long numbers."""
     generator = random.Random(1)
-    # One by one: protobuf writes a map in an order that differs from process to process.
+    # One by one: protobuf's map order differs between processes.
     sound = b"".join(tfrecord.TFRecordWriter.serialize_tf_example({name: FEATURES[name]}) for name in FEATURES)
     taken = compared = 0
     for trial in range(6000):
@@ -256,7 +256,7 @@ def test_random_bytes_raise_our_error_or_match_protobuf() -> None:
             data = bytearray(sound)
             for _ in range(generator.randrange(1, 4)):
                 data[generator.randrange(len(data))] = generator.randrange(256)
-        else:  # nested as an Example is, so that the innermost lists are reached
+        else:  # nested like an Example, so that the innermost lists are reached
             number = generator.choice([1, 2, 3])
             lists = delimited(number, generator.randbytes(generator.randrange(8)))
             data = example(b"x", lists + generator.randbytes(generator.randrange(4)))
@@ -265,7 +265,7 @@ def test_random_bytes_raise_our_error_or_match_protobuf() -> None:
         except TFRecordError:
             continue
         taken += 1
-        # protobuf's Python leaves out entries that have unknown fields beside name and feature.
+        # protobuf's Python drops entries that have unknown fields besides name and feature.
         theirs = by_protobuf(bytes(data))
         assert {name: values_of_ours(found[name]) for name in theirs} == theirs
         compared += len(theirs)

@@ -1,4 +1,4 @@
-"""Frames on the torus as data: what is given, what is to be told, at which resolution, and what they are keyed by."""
+"""Frames on the torus as data: inputs, targets, resolution, and the cache key."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_train_and_test_functions_differ(kind, tmp_path):
 
 def test_fewer_samples_are_a_prefix_of_more(kind, tmp_path):
     more, fewer = (kind(data_dir=tmp_path, **{**SMALL, "n_train": n}).load()[0][1] for n in (3, 2))
-    torch.testing.assert_close(more[:2], fewer, rtol=1e-5, atol=1e-7)  # NS: samples solved together share their steps
+    torch.testing.assert_close(more[:2], fewer, rtol=1e-5, atol=1e-7)  # NS: samples solved together share time steps
 
 
 @pytest.mark.parametrize(

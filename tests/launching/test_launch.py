@@ -1,4 +1,4 @@
-"""The launcher against a stand-in for kiti.train: past failures, what is left only, signals passed on."""
+"""The launcher with a fake kiti.train: it continues after failures, runs only what is missing, forwards signals."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from kiti.launching.launch import Run, launch
 from kiti.report.table_runs import TableRun
 from kiti.storage import records
 
-# A run that does as its first argument says, in the directory named by the second.
+# A run that does what its first argument says, in the directory named by the second.
 CHILD = textwrap.dedent(
     """
     import json, os, signal, sys, time
@@ -58,7 +58,7 @@ CHILD = textwrap.dedent(
 
 @pytest.fixture
 def runs(tmp_path):
-    """Makes runs that do as named; their directories and logs lie below tmp_path."""
+    """Makes runs that do what their name says; their directories and logs are in tmp_path."""
     script = tmp_path / "child.py"
     script.write_text(CHILD)
 
@@ -147,7 +147,7 @@ def test_the_live_display_shows_each_run(runs, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
-    """Through a process of its own, as a shell would do it."""
+    """Through a separate process, as from a shell."""
     (tmp_path / "child.py").write_text(CHILD)
     program = textwrap.dedent(
         f"""
@@ -173,7 +173,7 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    process.send_signal(number)  # as make passes on what the terminal has sent already: still one request
+    process.send_signal(number)  # make forwards what the terminal has already sent: still one request
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert all((tmp_path / f"wait-{n}" / "saved").exists() for n in (0, 1))
@@ -181,7 +181,7 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
     assert errors.count("stopped: wait-") == 2
 
 
-# Stands in for kiti.train: leaves a record of the error 0.1 + seed, unless told to fail on this seed.
+# Replaces kiti.train: writes a record with the error 0.1 + seed, unless told to fail on this seed.
 TRAIN = textwrap.dedent(
     """
     import os, sys
@@ -212,7 +212,7 @@ TABLE = {
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """An experiments folder with the table `p/t`, and a kiti.train that leaves prepared records. Returns its starts."""
+    """An experiments folder with the table `p/t`, and a kiti.train that writes prepared records. Returns its starts."""
     (tmp_path / "experiments" / "p").mkdir(parents=True)
     (tmp_path / "experiments" / "p" / "t.yaml").write_text(yaml.safe_dump(TABLE))
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
@@ -321,6 +321,6 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     assert [run.command[4:] for run in more if run.command[2] == one[0]] == [
         ("seed=3", "replicas=2"),
         ("seed=0", "replicas=2"),
-    ], "what two tables ask for of a configuration is made together"
+    ], "runs of one configuration for two tables are trained together"
     assert not found[0].finished
     assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))

@@ -1,4 +1,4 @@
-"""A forked process is what `python <command>` would be: arguments, output, environment, exit status, last words."""
+"""A forked process acts like `python <command>`: arguments, output, environment, exit status, traceback."""
 
 import os
 import signal
@@ -69,7 +69,7 @@ def test_it_receives_signals(start, tmp_path):
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert ended(process) == -signal.SIGTERM
-    process.send_signal(signal.SIGTERM)  # to whom it concerned
+    process.send_signal(signal.SIGTERM)  # to the process it was meant for
 
 
 def test_it_is_not_in_the_terminals_process_group(start):

@@ -1,4 +1,4 @@
-"""A BERT with the seam is transformers', weight for weight and gradient for gradient; only the seam collides."""
+"""A BERT with the seam has transformers' weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 
@@ -106,7 +106,7 @@ def test_the_seam_gets_what_stock_adds_before_the_layer_norm() -> None:
 
 
 def test_tokens_interact_only_through_attention_in_training() -> None:
-    """With all but the first token masked away from attention, the logits do not know the others."""
+    """With all but the first token masked in attention, the logits do not depend on the others."""
     model = build_bert(
         num_labels=3, **SMALL, residual=COLLIDING, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     ).train()
@@ -135,7 +135,7 @@ def test_residuals_are_created_in_execution_order() -> None:
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
 def test_an_invalid_choice_is_named() -> None:

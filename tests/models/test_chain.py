@@ -1,4 +1,4 @@
-"""Networks side by side: each is what its seed makes it alone, data, training and collisions of gradients included."""
+"""Networks trained in parallel: each matches its seed trained alone, including data and gradient collisions."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from kiti.tasks.regression import Regression
 
 
 def trained(seed: int, replicas: int, collision: str | None, steps: int = 5) -> Chain:
-    """A few steps of Adam on every replica's own points, by hand."""
+    """A few hand-written Adam steps on each replica's own points."""
     model = Chain(**SMALL, seed=seed, replicas=replicas)
     learner = Regression(
         model,

@@ -1,4 +1,4 @@
-"""A ConvNeXt with the seam is timm's, weight for weight and gradient for gradient; only the seam collides."""
+"""A ConvNeXt with the seam has timm's weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 from typing import Any
@@ -90,7 +90,7 @@ def test_only_the_named_blocks_of_the_last_stage_collide(blocks: str, expected: 
 
 
 def test_the_seam_gets_shortcut_and_branch() -> None:
-    """x is the block's input, v what stochastic depth leaves of its scaled branch."""
+    """x is the block's input, v its scaled branch after stochastic depth."""
     model = build(drop_path=0.5, residual=COLLIDING).train()
     block = model.stages[-1].blocks[-1]
     seen: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def test_the_seam_gets_shortcut_and_branch() -> None:
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock().eval(), COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
 @pytest.mark.parametrize(

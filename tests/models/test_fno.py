@@ -1,4 +1,4 @@
-"""FNO-1d against an independent formula, layer for layer, and its seam."""
+"""FNO-1d against an independent formula, layer by layer, and its seam."""
 
 from functools import partial
 
@@ -67,7 +67,7 @@ def test_official_sizes() -> None:
 
 @pytest.mark.parametrize("heads", [1, 2, 8])
 def test_every_parameter_gets_a_gradient(heads: int) -> None:
-    torch.manual_seed(0)  # few neurons: of some draws a whole layer is dead
+    torch.manual_seed(0)  # few neurons: with some seeds a whole layer is dead
     model = FNO1d(**SMALL, residual=partial(KITIResidual, heads, 0.5))
     model(torch.randn(3, 32)).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -88,7 +88,7 @@ def trained(residual, steps: int = 5) -> FNO1d:
 
 
 def test_one_particle_per_system_trains_identically_to_addition() -> None:
-    """collision_heads = D makes N = 1: Figure 2a's last point must be vanilla, to the last bit."""
+    """collision_heads = D makes N = 1: Figure 2a's last point must equal vanilla bit for bit."""
     vanilla, single = trained(Add), trained(partial(KITIResidual, 32, 0.9))
     for name, value in vanilla.state_dict().items():
         assert torch.equal(value, single.state_dict()[name]), name
@@ -104,7 +104,7 @@ def test_collisions_change_training_but_not_inference() -> None:
 
 @pytest.mark.parametrize("points", [64, 48])
 def test_evaluates_at_another_resolution(points: int) -> None:
-    """A band-limited function gives the same function on another grid."""
+    """A band-limited input gives the same output function on another grid."""
     model = FNO1d(width=6, modes=5, n_layers=1, hidden=7).eval().double()
     # One layer and no ReLU before it: the network's head sees band-limited functions sampled on either grid.
     torch.nn.init.zeros_(model.fc0.weight[:, 1])  # the sawtooth grid coordinate is not band-limited

@@ -1,4 +1,4 @@
-"""FNO-2d against its Fourier series written out, its published sizes, its seam, and the roll-out it is used in."""
+"""FNO-2d against its explicit Fourier series, its published sizes, its seam and its roll-out."""
 
 from functools import partial
 
@@ -68,7 +68,7 @@ def test_official_sizes():
 
 
 def test_a_system_is_one_channel_over_space():
-    """D = S²: channels do not meet, rows of the grid do."""
+    """D = S²: channels do not collide, rows of the grid do."""
     model = FNO2d(**SMALL, residual=COLLIDING)
     seen = []
     for layer in model.layers:
@@ -78,7 +78,7 @@ def test_a_system_is_one_channel_over_space():
 
 
 def test_every_parameter_gets_a_gradient():
-    torch.manual_seed(0)  # few neurons: of some draws a whole layer is dead
+    torch.manual_seed(0)  # few neurons: with some seeds a whole layer is dead
     model = FNO2d(**SMALL, residual=COLLIDING)
     model(torch.randn(2, 3, 8, 8)).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -87,7 +87,7 @@ def test_every_parameter_gets_a_gradient():
 
 
 class Last(torch.nn.Module):
-    """Tells the last frame it was given plus the first."""
+    """Predicts the last input frame plus the first."""
 
     def forward(self, frames):
         return frames[:, -1] + frames[:, 0]
@@ -98,7 +98,7 @@ def rollout(model):
 
 
 def test_predictions_are_fed_back():
-    """Two frames in, next = last + first: the numbers of Fibonacci."""
+    """Two frames in, next = last + first: Fibonacci numbers."""
     given = torch.tensor([1.0, 1.0])[None, :, None, None].expand(1, 2, 2, 2)
     told = rollout(Last()).predict(given, torch.zeros(1, 5, 2, 2))
     assert told[0, :, 0, 0].tolist() == [2, 3, 5, 8, 13]

@@ -1,4 +1,4 @@
-"""A GPT-2 with the seam is transformers', weight for weight and gradient for gradient; only the seam collides."""
+"""A GPT-2 with the seam has transformers' weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 
@@ -103,7 +103,7 @@ def test_with_addition_a_training_step_matches_transformers_bit_for_bit(precisio
 
 
 def test_checkpointing_recomputes_the_same_collisions() -> None:
-    """Collided features bit for bit; gradients to rounding, as stock GPT-2's are on some processors."""
+    """Collided features match bit for bit; gradients up to rounding, as in stock GPT-2 on some processors."""
     plain, checkpointed = build_gpt2(**SMALL, residual=COLLIDING), build_gpt2(**SMALL, residual=COLLIDING)
     checkpointed.load_state_dict(plain.state_dict())
     checkpointed.gradient_checkpointing_enable()
@@ -147,10 +147,10 @@ def test_the_seam_gets_the_residual_stream_and_the_attention_output() -> None:
 
 @pytest.mark.parametrize("changed", [6, 11])
 def test_no_token_sees_its_future_in_training(changed: int) -> None:
-    """Collisions mix the features of a token, never tokens: the prefix is the same to the last bit."""
+    """Collisions mix features within a token, never tokens: the prefix stays bit-identical."""
     model = build_gpt2(**SMALL, **NO_DROPOUT, residual=COLLIDING).train()
     other = TOKENS.clone()
-    other[:, changed] = TOKENS[:, changed] % 30 + 1  # another token
+    other[:, changed] = TOKENS[:, changed] % 30 + 1  # a different token
     logits = []
     for tokens in (TOKENS, other):
         torch.manual_seed(0)  # the same seed for each layer's collisions
@@ -158,7 +158,7 @@ def test_no_token_sees_its_future_in_training(changed: int) -> None:
         assert all(model.get_submodule(name).collisions.partners > 0 for name in seams(model))
     assert torch.equal(logits[0][:, :changed], logits[1][:, :changed])
     assert not torch.equal(logits[0][:, changed:], logits[1][:, changed:])
-    with torch.no_grad():  # and the collisions are in these logits
+    with torch.no_grad():  # and the collisions affect these logits
         assert not torch.equal(model.eval()(TOKENS).logits, logits[0])
 
 
@@ -176,7 +176,7 @@ def test_residuals_are_created_in_execution_order() -> None:
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
 def test_an_invalid_choice_is_named() -> None:

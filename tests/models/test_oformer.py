@@ -1,4 +1,4 @@
-"""OFormer against its formulas written out point by point, its published size, its masks, its seams."""
+"""OFormer against its formulas point by point; its published size, masks and seams."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ COLLIDING = partial(KITIResidual, 2, 0.9)
 
 
 def flow(batch: int = 2, points: int = 7, there: tuple[int, ...] = (7, 5), seed: int = 0):
-    """(frames, positions, kind, mask): `there` points of each sample, zeros at the others."""
+    """(frames, positions, kind, mask): `there` points per sample, zeros elsewhere."""
     draw = torch.Generator().manual_seed(seed)
     mask = torch.arange(points) < torch.tensor(there).unsqueeze(1)
     frames = torch.randn(batch, 2, points, 4, generator=draw) * mask[:, None, :, None]
@@ -85,12 +85,12 @@ def test_fourier_features():
     at = torch.randn(1, 3, 2)
     angles = 2 * np.pi * at.numpy() @ module.frequencies.numpy()
     np.testing.assert_allclose(module(at).numpy(), np.concatenate([np.sin(angles), np.cos(angles)], -1), atol=1e-5)
-    assert "frequencies" in module.state_dict(), "what was drawn belongs to what was learnt"
+    assert "frequencies" in module.state_dict(), "the drawn frequencies are part of the state"
     assert FourierFeatures(20000, scale=2.0).frequencies.std().item() == pytest.approx(2.0, rel=0.03)
 
 
 def test_published_size():
-    """As the authors' script counts its trainable numbers for the airfoil, 128 wide, 4 layers."""
+    """The authors' script's count of trainable numbers for the airfoil, 128 wide, 4 layers."""
     width = 128
     feed_forward = width * 2 * width + 2 * width + width * width + width
     layer = 2 * 2 * width + 3 * width * width + feed_forward
@@ -103,11 +103,11 @@ def test_published_size():
 
 
 def test_masked_points_never_influence_others():
-    """Whatever stands there, and however many they are: outputs and gradients of the rest stay as they are."""
+    """Whatever their values and number, outputs and gradients of the other points do not change."""
     for residual in (Add, COLLIDING, partial(KITIResidual, 2, 0.9, max_over="batch")):
         torch.manual_seed(0)
         model = OFormer(**SMALL, propagator_seam=True, residual=residual)
-        model.decoder.dropout = nn.Identity()  # its random numbers are drawn by place in the batch, masked or not
+        model.decoder.dropout = nn.Identity()  # its random numbers depend on batch position, masked or not
         frames, positions, kind, mask = flow()
         filled = torch.where(mask[:, None, :, None], frames, 1e3 * torch.randn_like(frames))
         elsewhere = torch.where(mask[..., None], positions, torch.randn_like(positions))
@@ -117,7 +117,7 @@ def test_masked_points_never_influence_others():
         for inputs in ((frames, positions, kind, mask), (*more, *other)):
             torch.manual_seed(1)
             model.zero_grad()
-            told = model(*inputs, 2).transpose(1, 2)[inputs[3]]  # (points there, steps, C)
+            told = model(*inputs, 2).transpose(1, 2)[inputs[3]]  # (unmasked points, steps, C)
             told.square().sum().backward()
             results.append((told.detach(), [p.grad.clone() for p in model.parameters()]))
         torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
@@ -155,7 +155,7 @@ def test_a_system_is_a_point_and_the_shortcut_is_the_normalised_one():
         if isinstance(module, KITIResidual):
             module.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs))
     model(*flow(), 2)
-    assert [tuple(x.shape) for x, _v in seen] == [(12, 8)] * 6, "two seams a layer, 7 + 5 points, none in the decoder"
+    assert [tuple(x.shape) for x, _v in seen] == [(12, 8)] * 6, "two seams per layer, 7 + 5 points, none in the decoder"
     for x, _v in seen:
         torch.testing.assert_close(x.mean(-1), torch.zeros(12), atol=1e-5, rtol=0)
         torch.testing.assert_close(x.std(-1, correction=0), torch.ones(12), atol=1e-2, rtol=0)

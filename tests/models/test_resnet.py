@@ -1,4 +1,4 @@
-"""A ResNet with the seam is torchvision's, weight for weight and gradient for gradient; only the seam collides."""
+"""A ResNet with the seam has torchvision's weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 
@@ -90,7 +90,7 @@ def test_the_cifar_stem_keeps_resolution_and_is_initialised_like_torchvision() -
 @pytest.mark.parametrize(("depth", "stem"), [(18, "cifar"), (18, "imagenet"), (50, "imagenet")])
 def test_trained_weights_load_strictly_in_torchvision_and_timm_with_equal_outputs(depth: int, stem: str) -> None:
     model = build_resnet(depth, stem=stem, residual=COLLIDING)
-    step(model)  # so that running statistics are not the initial ones
+    step(model)  # so that running statistics differ from the initial ones
     elsewhere = timm.create_model(f"resnet{depth}", num_classes=10)
     if stem == "cifar":
         elsewhere.conv1, elsewhere.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
@@ -171,7 +171,7 @@ def test_channels_last_memory_format(depth: int) -> None:
 @pytest.mark.parametrize("width", [1 / 64, 0.25, 2])
 @BOTH_BLOCKS
 def test_width_multiplies_only_channels(depth: int, width: float, stem: str) -> None:
-    """Colours and classes are fewer than 64, channels are not."""
+    """Colours and classes may be fewer than 64, channels may not."""
     with torch.device("meta"):
         actual, expected = shapes(build_resnet(depth, stem=stem, width=width)), shapes(stock(depth, stem))
     scaled = {k: torch.Size(int(n * width) if n >= 64 else n for n in s) for k, s in expected.items()}
@@ -188,7 +188,7 @@ def test_a_narrow_network_is_initialised_like_torchvision_and_learns() -> None:
 
 
 def test_head_layers_follow_the_pooled_features() -> None:
-    """KO's Figure 4: 1024-1024-10; every number of the head is drawn small, none of the trunk is."""
+    """KO's Figure 4: 1024-1024-10; all head weights are initialised small, none of the trunk's are."""
     torch.manual_seed(0)
     plain = build_resnet(18)
     torch.manual_seed(0)
@@ -236,7 +236,7 @@ def test_the_shipped_configuration_builds_and_knows_its_seam(depth: int, width: 
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock(18).eval(), COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
 @pytest.mark.parametrize(

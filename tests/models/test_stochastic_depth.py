@@ -1,4 +1,4 @@
-"""Stochastic depth in torchvision's ResNet is timm's, draw for draw."""
+"""Stochastic depth in torchvision's ResNet makes the same draws as timm."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""ρ against its sums written out, its edge cases, and the monitor that logs it."""
+"""ρ against its explicit sums, its edge cases, and the monitor that logs it."""
 
 import math
 
@@ -41,8 +41,8 @@ def test_a_one_point_kernel_is_fully_connected():
     ("rows", "expected"),
     [
         ([[1.0, 0.0], [0.0, 2.0]], 0.0),  # at right angles
-        ([[1.0, 1.0], [-3.0, -3.0]], 1.0),  # opposite is alike
-        ([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 1.0),  # a neuron that is zero has no direction
+        ([[1.0, 1.0], [-3.0, -3.0]], 1.0),  # opposite counts as aligned
+        ([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 1.0),  # a zero neuron has no direction
         ([[1.0, 0.0], [0.0, 0.0]], math.nan),
         ([[1.0, 0.0]], math.nan),
     ],

@@ -1,4 +1,4 @@
-"""Theorem 3.3's true parts as tests; what fails is shown by a counterexample (A24)."""
+"""Theorem 3.3's correct parts as tests, and counterexamples to the rest (A24)."""
 
 import pytest
 import torch
@@ -46,14 +46,14 @@ def test_noise_without_bias_stays_within_the_bound():
 
 
 def test_a_bounded_but_biased_push_keeps_the_gradient_from_vanishing():
-    """|δ| ≤ D is all the theorem asks of soft collisions; δ = D u for a fixed u stops where g = −D u, at any η."""
+    """The theorem requires only |δ| ≤ D of soft collisions; δ = D u for fixed u stops where g = −D u, for any η."""
     for eta in (0.1, 0.01):
         pushed = run(lambda w, g: g + 0.3, eta=eta, steps=int(400 / eta))
         assert pushed.gradient[-1] == pytest.approx(0.3**2 * N * D, rel=1e-6)
 
 
 def test_hard_collisions_do_not_change_the_mean():
-    """E[δ] = 0 is false neuron by neuron, (g_j − g_i)/2 of a pair; only the sum over neurons is zero."""
+    """E[δ] = 0 fails for single neurons, (g_j − g_i)/2 in a pair; only the sum over neurons is zero."""
     weight, grad = 0.1 * normal(3, 2, D), normal(4, 2, D)
     draw = torch.Generator().manual_seed(0)
     added = torch.stack([hard_collision(weight, grad, 1.0, generator=draw) - grad for _ in range(20000)])
@@ -62,7 +62,7 @@ def test_hard_collisions_do_not_change_the_mean():
 
 
 def test_soft_collisions_of_equal_neurons_ascend_above_one_over_n():
-    """N neurons alike in weights and gradients: g' = (1 − c N) g, descent for c < 1/N, none at 1/N, ascent beyond."""
+    """N neurons with equal weights and gradients: g' = (1 − c N) g, descent for c < 1/N, none at 1/N, ascent above."""
     one, far = normal(5, 1, D).abs() + 1, 3 * normal(5, 1, D).abs() + 5
     start, optimum = one.repeat(N, 1), far.repeat(N, 1)
     ends = []

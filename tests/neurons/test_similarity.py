@@ -1,4 +1,4 @@
-"""Cosines, the grouping of KO B.1 as it is described, and the numbers beside a picture."""
+"""Cosines, the grouping described in KO B.1, and the numbers beside a picture."""
 
 import math
 
@@ -23,7 +23,7 @@ from kiti.neurons.similarity import (
 
 
 def at(*degrees: float) -> torch.Tensor:
-    """Rows of the plane at these angles, of several lengths."""
+    """Vectors in the plane at these angles, with various lengths."""
     angles = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
     lengths = torch.arange(1, len(degrees) + 1, dtype=torch.float64)
     return lengths[:, None] * torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -46,7 +46,7 @@ def test_batches_match_their_members():
 
 
 def test_groups_match_the_paper():
-    """Neuron 0 takes those within 53 degrees; the next reference is opposite to it, then whoever is left first."""
+    """Neuron 0 takes those within 53 degrees; the next reference is opposite to it, then the first one left."""
     cosines = cosine_matrix(at(0, 90, 30, 185, 100, -40, 170, 270))
     assert clusters(cosines) == [[0, 2, 5], [3, 6], [1, 4], [7]]
     drawn = reordered(cosines)
@@ -55,7 +55,7 @@ def test_groups_match_the_paper():
 
 
 def test_the_opposite_of_the_last_reference_comes_next():
-    """180 is opposite to 0 and to nobody else: next comes the first left, 60, then what is opposite to that, 240."""
+    """Only 180 is opposite to 0: next comes the first one left, 60, then its opposite, 240."""
     assert clusters(cosine_matrix(at(0, 60, 300, 180, 120, 240))) == [[0], [3], [1], [5], [2], [4]]
     assert clusters(torch.ones(4, 4)) == [[0, 1, 2, 3]]
     assert clusters(torch.eye(3)) == [[0], [1], [2]]
@@ -110,5 +110,5 @@ def test_a_picture_of_many_neurons_shows_block_means() -> None:
     many = torch.rand(600, 600)
     assert thumbnail(many).shape == (200, 200)
     assert float(thumbnail(many)[3, 7]) == pytest.approx(float(many[9:12, 21:24].mean()))
-    odd = thumbnail(torch.rand(257, 257))  # the last block holds one row alone
+    odd = thumbnail(torch.rand(257, 257))  # the last block holds a single row
     assert odd.shape == (129, 129)

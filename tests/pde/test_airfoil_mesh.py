@@ -1,4 +1,4 @@
-"""Meshes of triangles: closed, positive, graded, irregular, the same again; and what is refused."""
+"""Triangle meshes: closed, positive, graded, irregular, reproducible; and what is refused."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_normals_point_out_of_the_left_cell_and_into_the_right(mesh):
 
 @every_mesh
 def test_divergence_theorem_for_linear_fields(mesh):
-    """Σ x · n over a cell's edges is its area, and so for y: areas, midpoints, lengths, signs are of one mesh."""
+    """Σ x · n over a cell's edges is its area, likewise for y: areas, midpoints, lengths and signs are consistent."""
     through = mesh.midpoints * mesh.normals * mesh.lengths[:, None]
     outflow = (through[mesh.edges_of_cell] * mesh.outward[..., None]).sum(1)
     torch.testing.assert_close(outflow, mesh.areas[:, None].expand(-1, 2), rtol=1e-9, atol=1e-12)
@@ -136,7 +136,7 @@ def test_equal_arguments_give_equal_meshes_and_seeds_different_ones():
 
 
 def test_surface_of_naca_0012_has_its_published_ordinates():
-    """Abbott and von Doenhoff, Theory of Wing Sections, in % of the chord: they differ by the closed trailing edge."""
+    """Abbott and von Doenhoff, Theory of Wing Sections, in % of the chord: ours differ by the closed trailing edge."""
     x, y = naca4_surface("0012", 0.005).unbind(1)
     for at, ordinate in ((0.05, 3.555), (0.1, 4.683), (0.3, 6.002), (0.5, 5.294), (0.8, 2.623)):
         upper, lower = (y[(x - at).abs().add((y * side < 0) * 1.0).argmin()] for side in (1, -1))

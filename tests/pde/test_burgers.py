@@ -59,7 +59,7 @@ def test_each_mode_has_the_variance_of_the_formula(field: PeriodicGaussianField)
     # A mean of squares of n normals has deviation sqrt(2/n) at most; 5 of those over 7 or 49 modes.
     assert np.abs(ratio - 1).max() < 5 * (2 / samples) ** 0.5
     assert np.abs(coefficients[:, ~on_grid]).max() < 1e-14
-    # Cosine and sine parts are independent: E c_k² = 0 unless k = 0; so are different modes.
+    # Cosine and sine parts are independent, E c_k² = 0 unless k = 0, and so are different modes.
     pseudo = np.abs((coefficients**2).mean(0))[on_grid & (eigenvalues > 0)] / expected[on_grid & (eigenvalues > 0)]
     assert pseudo.max() < 5 * (2 / samples) ** 0.5
     one, other = coefficients[(slice(None), *[1] * field.dims)], coefficients[(slice(None), *[2] * field.dims)]
@@ -130,7 +130,7 @@ def test_etdrk4_has_order_four_with_a_complex_stiff_part() -> None:
 
 
 def test_etdrk4_coefficients_near_zero_match_rk4() -> None:
-    # h L → 0: weights 1/6, 1/3, 1/3, 1/6 and half a step; the plain formulas lose every digit at 1e-9.
+    # h L → 0: weights 1/6, 1/3, 1/3, 1/6 and half a step; the plain formulas lose all precision at 1e-9.
     advance = ETDRK4(torch.tensor([-1e-9, 0.0], dtype=torch.float64), 1.0)
     for weight, limit in [
         (advance.half_weight, 1 / 2),
@@ -160,7 +160,7 @@ def test_solver_has_order_four_in_time() -> None:
 
 
 def test_a_moving_mean_against_an_independent_solver() -> None:
-    """scipy on the equation as it stands, no moving frame: the direction of the shift cannot be wrong in both."""
+    """scipy on the original equation without moving frame: the shift cannot have the wrong sign in both."""
     grid, viscosity, time = 48, 0.05, 0.5
     x = np.arange(grid) / grid
     u0 = 1.3 + np.sin(2 * pi * x) + 0.5 * np.cos(4 * pi * x)
@@ -172,7 +172,7 @@ def test_a_moving_mean_against_an_independent_solver() -> None:
 
     exact = solve_ivp(right_hand_side, (0, time), u0, method="DOP853", rtol=1e-11, atol=1e-12).y[:, -1]
     u = solve_burgers(torch.from_numpy(u0)[None], viscosity, time)
-    assert relative_error(u, torch.from_numpy(exact)[None]).max() < 1e-6  # 16 modes resolve it to that
+    assert relative_error(u, torch.from_numpy(exact)[None]).max() < 1e-6  # 16 modes resolve it to that accuracy
     shift_ignored = solve_burgers(torch.from_numpy(u0)[None] - 1.3, viscosity, time) + 1.3
     assert relative_error(shift_ignored, torch.from_numpy(exact)[None]).max() > 0.1
 
@@ -196,7 +196,7 @@ def test_a_constant_is_preserved_and_a_sine_decays_under_strong_viscosity() -> N
 
 
 def test_a_single_mode_that_steepens() -> None:
-    """The number of live modes first grows: the solver must follow it up as well as down."""
+    """The number of active modes first grows: the solver must follow it up as well as down."""
     x = torch.arange(1024, dtype=torch.float64) / 1024
     u0 = torch.stack([torch.sin(2 * pi * x), 0.5 + torch.cos(2 * pi * x) + torch.sin(6 * pi * x)])
     for time in (0.15, 1.0):
@@ -214,12 +214,12 @@ def test_grid_refinement() -> None:
     fine, coarse = (
         solve_burgers(INITIAL_CONDITIONS.sample(grid, (2,), range(2)), 0.1, 1.0, steps=50) for grid in (8192, 1024)
     )
-    # The same functions; what the coarse grid lacks of them, modes above 341, viscosity leaves nothing of.
+    # The same functions; viscosity removes the modes above 341, which the coarse grid lacks.
     assert relative_error(coarse, fine[:, ::8]).max() < 1e-8
 
 
 def test_a_sample_does_not_depend_on_its_batch_and_progress_is_reported() -> None:
-    u0 = INITIAL_CONDITIONS.sample(2048, (2,), range(70))  # more than one chunk
+    u0 = INITIAL_CONDITIONS.sample(2048, (2,), range(70))  # several chunks
     told: list[tuple[int, int]] = []
     u = solve_burgers(u0, 0.1, 1.0, steps=5, progress=lambda done, total: told.append((done, total)))
     assert told == [(n, 5) for n in range(1, 6)]
@@ -259,7 +259,7 @@ def test_training_prefixes_and_a_separate_test_set(tmp_path: Path) -> None:
     [(many_train, many_u)], [(few_train, few_u)] = many.train_eval_dataloader(), few.train_eval_dataloader()
     [(many_test, _)], [(few_test, _)] = many.test_dataloader(), few.test_dataloader()
     assert torch.equal(few_train, many_train[:2])
-    torch.testing.assert_close(few_u, many_u[:2], rtol=2e-7, atol=0)  # one rounding to float32 apart at most
+    torch.testing.assert_close(few_u, many_u[:2], rtol=2e-7, atol=0)  # at most one float32 rounding apart
     assert torch.equal(few_test, many_test[:3])
     assert not (many_train[:4] == many_test).any()
     [(other, _)] = burgers(tmp_path, data_seed=1).train_eval_dataloader()

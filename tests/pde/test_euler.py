@@ -1,4 +1,4 @@
-"""The Euler solver: what it conserves and keeps, strong starts, bad input."""
+"""The Euler solver: what it conserves and preserves, strong initial states, bad input."""
 
 from math import pi
 
@@ -15,7 +15,7 @@ from kiti.pde.triangles import FAR, WALL, triangle_mesh
 
 
 def stirred_gas(mesh, samples=2, seed=0):
-    """Smooth and strong: waves of density, velocity and pressure, then jumps by a factor of two in some cells."""
+    """Large smooth waves of density, velocity and pressure, then jumps by a factor of two in some cells."""
     random = torch.Generator().manual_seed(seed)
     phase = 2 * pi * torch.rand(samples, 1, 4, generator=random, dtype=torch.float64)
     x, y = mesh.centroids[None, :, :1], mesh.centroids[None, :, 1:]
@@ -27,7 +27,7 @@ def stirred_gas(mesh, samples=2, seed=0):
 
 @pytest.mark.parametrize("degrees", [0.0, 7.0])
 def test_a_free_stream_is_preserved(degrees):
-    """On the irregular mesh round an airfoil whose surface lets the gas through; and through the frames at vertices."""
+    """On the irregular mesh around an airfoil with an open surface; also in the frames at vertices."""
     mesh = airfoil_mesh("2412", surface_size=0.1, growth=0.35)
     open_mesh = triangle_mesh(mesh.vertices, mesh.triangles, lambda m: torch.full((len(m),), FAR))
     stream = streams([0.8, 0.3], [degrees, -degrees])
@@ -50,11 +50,11 @@ def test_a_closed_box_conserves_mass_and_energy():
     frames = solve_euler(mesh, start, [0.1, 0.5])
     for frame in frames.unbind(1):
         torch.testing.assert_close(content(mesh, frame)[:, [0, 3]], content(mesh, start)[:, [0, 3]], rtol=1e-13, atol=0)
-    assert (frames[:, 1] - start).abs().max() > 0.3  # it did move
+    assert (frames[:, 1] - start).abs().max() > 0.3  # it moved
 
 
 def test_only_the_walls_change_momentum_in_a_closed_box():
-    """Each of Heun's stages gives the walls its pressure for half of the step."""
+    """In Heun's method each stage's pressure acts on the walls for half of the step."""
     mesh = box_mesh(1.0, 1.0, 12, 12)
     scheme = EulerScheme(mesh)
     state = within(stirred_gas(mesh))
@@ -70,7 +70,7 @@ def test_only_the_walls_change_momentum_in_a_closed_box():
 
 
 def test_walls_feel_the_pressure_of_a_gas_at_rest():
-    """Its force on a closed surface is none; on a box with a far side, the pressure times that side."""
+    """No net force on a closed surface; on a box with a far side, the pressure times that side."""
     box = box_mesh(2.0, 1.0, 6, 5)
     mesh = triangle_mesh(box.vertices, box.triangles, lambda m: torch.where(m[:, 0] > 1.99, FAR, WALL))
     stream = torch.tensor([[1.0, 0.0, 0.0, 0.7]], dtype=torch.float64)
@@ -89,7 +89,7 @@ def test_a_strong_start_stays_positive():
     flows = airfoil_flows("0012", [0.85, 0.85], [8.0, -8.0], [0.05, 0.3, 1.0], surface_size=0.1, growth=0.35)
     assert flows.frames.isfinite().all()
     assert (flows.frames[..., 2:] > 0.05).all()
-    assert flows.frames[..., 3].amax() > 1.1  # of the shock that the nose sends out
+    assert flows.frames[..., 3].amax() > 1.1  # of the shock from the nose
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_first_order_step_is_taken_where_second_order_fails():
 
 
 def test_samples_are_solved_together_as_alone():
-    """Each takes its own steps, so companions change nothing but rounding."""
+    """Each takes its own steps, so the others change only rounding."""
     mesh = airfoil_mesh("4412", surface_size=0.1, growth=0.35)
     stream = streams([0.3, 0.8, 0.6], [0.0, 5.0, -3.0])
     times = [0.0, 0.11, 0.3]

@@ -1,4 +1,4 @@
-"""The heat equation in closed form against closed forms of its own, and the readings of its source."""
+"""The closed-form heat solver against independent closed forms, and the readings of its source."""
 
 from math import exp, pi
 

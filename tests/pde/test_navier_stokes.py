@@ -1,4 +1,4 @@
-"""The Navier-Stokes solver against exact solutions, its budgets, its order, and the field that it starts from."""
+"""The Navier-Stokes solver: exact solutions, budgets, order, and its initial field."""
 
 from math import pi
 
@@ -30,13 +30,13 @@ def test_taylor_green_vortices_only_decay(wave):
 
 
 def test_a_shear_flow_advects_a_small_disturbance():
-    """Linearised about u = (sin 2π x2, 0): which way things turn is in no test of decay."""
+    """Linearised about u = (sin 2π x2, 0): tests of decay do not show the direction of rotation."""
     x1, x2 = grids(64)
     shear = -2 * pi * (2 * pi * x2).cos()  # −∂2 u1
     small = 1e-6 * (2 * pi * x1).cos()
     with_it, without = solve_navier_stokes(torch.stack([shear + small, shear]), 1e-3, [0.01])[:, 0]
     carried = with_it - without
-    # After a moment −u1 ∂1 w + small terms from the disturbance's own velocity, u2' = sin(2π x1) / 2π · 1e-6:
+    # Shortly after: −u1 ∂1 w + small terms from the disturbance's own velocity, u2' = sin(2π x1) / 2π · 1e-6:
     velocity2 = 1e-6 * (2 * pi * x1).sin() / (2 * pi)
     rate = -(2 * pi * x2).sin() * -2 * pi * 1e-6 * (2 * pi * x1).sin() - velocity2 * (2 * pi) ** 2 * (2 * pi * x2).sin()
     rate = rate - 1e-3 * (2 * pi) ** 2 * small
@@ -44,7 +44,7 @@ def test_a_shear_flow_advects_a_small_disturbance():
 
 
 def test_forcing_along_one_wave_from_rest_is_exact():
-    """f depends on x1 + x2 alone, so does w, and u·∇w = 0: each mode relaxes to f / (ν k²)."""
+    """f depends only on x1 + x2, so does w, and u·∇w = 0: each mode relaxes to f / (ν k²)."""
     viscosity, time = 1e-3, 7.0
     forcing = paper_forcing(16)
     rate = viscosity * 2 * (2 * pi) ** 2
@@ -81,7 +81,7 @@ def test_both_are_conserved_without_viscosity_and_forcing():
     w0 = random_vorticity(48)
     first, last = solve_navier_stokes(w0, 0.0, [0.0, 0.5], courant=0.25).unbind(1)
     torch.testing.assert_close(last.square().mean((1, 2)), first.square().mean((1, 2)), rtol=1e-6, atol=0)
-    assert (last - first).abs().max() > 0.05 * first.abs().max()  # it did move
+    assert (last - first).abs().max() > 0.05 * first.abs().max()  # it moved
 
 
 def test_fourth_order_in_time():

@@ -1,4 +1,4 @@
-"""Linear reconstruction on triangles: exact where it can be, bounded and positive everywhere."""
+"""Linear reconstruction on triangles: exact where possible, bounded and positive everywhere."""
 
 import torch
 from mesh_cases import box_mesh

@@ -1,4 +1,4 @@
-"""The exact Riemann solution against published values and the conservation laws; HLLC against what it must keep."""
+"""The exact Riemann solution against published values and the conservation laws; HLLC against what it must preserve."""
 
 import pytest
 import torch
@@ -129,9 +129,9 @@ def test_a_moving_contact_is_upwinded():
 @pytest.mark.parametrize("mach", [1.5, 3.0])
 @pytest.mark.parametrize("moving", [-0.4, 0.0, 0.4])
 def test_a_single_shock_is_preserved(mach, moving):
-    """Roe's average makes it one wave, whose flux at rest is that of the side that lies at x = 0.
+    """Roe's average makes it a single wave, whose flux at rest is that of the side at x = 0.
 
-    Rankine and Hugoniot, for a shock that moves at `moving` into gas of speed `mach` relative to it.
+    Rankine-Hugoniot, for a shock moving at `moving` into gas of speed `mach` relative to it.
     """
     density = (GAMMA + 1) * mach**2 / ((GAMMA - 1) * mach**2 + 2)
     pressure = 1 + 2 * GAMMA / (GAMMA + 1) * (mach**2 - 1)

@@ -1,4 +1,4 @@
-"""A sweep, drawn, and the table of its points."""
+"""The plot of a sweep and the table of its points."""
 
 import math
 

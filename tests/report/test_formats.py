@@ -1,4 +1,4 @@
-"""How a table is written: as CSV, as LaTeX, on a terminal, and its numbers to the digits they have."""
+"""How a table is written: CSV, LaTeX, terminal, and significant digits."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Pictures of cosines: drawn from runs, published with their matrices, drawn again without the runs."""
+"""Heat maps of cosines: drawn from runs, published with their matrices, redrawn without the runs."""
 
 import shutil
 

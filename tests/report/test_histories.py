@@ -1,4 +1,4 @@
-"""Quantities through the training: drawn from runs that keep them under names of their own."""
+"""Quantities over training: drawn from runs that store them under their own names."""
 
 import pytest
 from table_cases import KITI, VANILLA, build, folder_of, recorded, save
@@ -51,7 +51,7 @@ def test_curves_and_their_table(runs_dir, experiments):
     assert lines["KITI", "Kn, epoch 2"].summary.mean == pytest.approx(1.01)
     assert "knudsen/layers.7@2" in contents["csv"].decode()
     fill(runs_dir, top=0.8)
-    assert outputs(experiments)["svg"] != contents["svg"], "it shows what was kept"
+    assert outputs(experiments)["svg"] != contents["svg"], "it shows the recorded values"
 
 
 def test_one_panel_per_group_and_epochs_by_scale(runs_dir, tmp_path):

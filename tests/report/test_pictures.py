@@ -1,4 +1,4 @@
-"""Pictures of what networks told: drawn from runs, published with their examples, drawn again without the runs."""
+"""Pictures of predictions: drawn from runs, published with their examples, redrawn without the runs."""
 
 import os
 
@@ -51,7 +51,7 @@ def test_a_picture_and_its_table(runs_dir, experiments):
     assert "| KITI-FNO | relative L2" in contents["md"].decode()
     assert outputs(experiments) == contents
     fill(runs_dir, told=0.3)
-    assert outputs(experiments)["svg"] != contents["svg"], "it shows what was told"
+    assert outputs(experiments)["svg"] != contents["svg"], "it shows the prediction"
 
 
 def test_no_picture_of_missing_runs(runs_dir, experiments):
@@ -84,7 +84,7 @@ def test_it_is_redrawn_from_published_files(runs_dir, experiments, tmp_path, com
     fill(runs_dir)
     assert command("paper/p", "--scale", "smoke", "--publish")[0] == 0
     kept = examples.read(experiments / "paper" / "records" / "examples-smoke.safetensors")
-    assert len(kept) == 4, "prediction and target of the two runs that are shown, the other seed's not"
+    assert len(kept) == 4, "prediction and target of the two runs shown, not of the other seed"
     os.rename(runs_dir, runs_dir.with_name("gone"))
     assert command("--rebuild", "--into", str(tmp_path / "again"))[0] == 0
     for path in (tmp_path / "again" / "paper" / "outputs").iterdir():
@@ -104,7 +104,7 @@ def test_a_roll_out_keeps_the_last_frame_of_the_first_test_sample():
     given, target = torch.zeros(2, 3, 4, 4), torch.randn(2, 5, 4, 4)
     task.test_step((given, target), 1, 0)
     task.test_step((given, target), 0, 1)
-    assert not task.example, "neither another batch nor the training set"
+    assert not task.example, "not another batch or the training set"
     task.test_step((given, target), 0, 0)
     assert torch.equal(task.example["prediction"], torch.full((4, 4), 5.0))
     assert torch.equal(task.example["target"], target[0, -1])

@@ -1,4 +1,4 @@
-"""Records and outputs that are committed: put there, refreshed, and made again to the byte from records alone."""
+"""Committed records and outputs: published, updated, and rebuilt byte for byte from records alone."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
         *("t.smoke.csv", "t.smoke.md", "t.smoke.tex"),
     ]
     lines = (experiments / "paper" / "records" / "burgers-smoke.jsonl").read_text().splitlines()
-    # collision_heads=8 is the table's KITI-FNO too: 3 configurations of 3 seeds.
+    # collision_heads=8 is also the table's KITI-FNO: 3 configurations of 3 seeds.
     assert len({(json.loads(line)["config_hash"], json.loads(line)["seed"]) for line in lines}) == len(lines) == 9
     assert "Runs: 6 (0 local, 6 committed)" in (experiments / "paper" / "outputs" / "t.smoke.md").read_text()
 
@@ -70,7 +70,7 @@ def test_publishing_nothing_is_an_error(runs_dir, experiments, command):
 
 
 def test_committed_outputs_rebuild_identically(tmp_path):
-    """`make tables` changes nothing: what is committed is what its records say, under today's code and config."""
+    """`make tables` changes nothing: committed outputs match their records under the current code and config."""
     publishing.rebuild(sheets.EXPERIMENTS, tmp_path)
     committed = sheets.committed(sheets.EXPERIMENTS)
     assert bool(committed) == any(sheets.EXPERIMENTS.glob("*/records/*.jsonl"))

@@ -1,4 +1,4 @@
-"""What a YAML may say, what it may not, and that every one of the repository composes."""
+"""What a YAML may and may not contain, and that every one in the repository composes."""
 
 import pytest
 import yaml

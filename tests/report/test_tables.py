@@ -1,4 +1,4 @@
-"""From records to published | ours | verdict: what a table says, and what it refuses."""
+"""From records to published | ours | verdict: what a table shows and what it refuses."""
 
 import csv
 import io
@@ -202,7 +202,7 @@ def test_a_row_that_does_not_compose_is_named(experiments):
 
 
 def test_records_of_different_code_get_a_footnote(runs_dir, experiments):
-    """Of one revision they are averaged; a reader sees that their sources differ."""
+    """With the same revision they are averaged; a footnote says that their sources differ."""
     for seed, fingerprint in enumerate(({"data": "a1", "model": "m1"}, {"data": "b2", "model": "m1"}, None)):
         save(recorded(VANILLA, seed, 0.1 + 0.01 * seed, fingerprint=fingerprint), runs_dir)
     table = build("paper/t", experiments)

@@ -1,4 +1,4 @@
-"""The airfoil set arrives whole and verified, whatever the network or the file on its far side does."""
+"""The airfoil set arrives complete and verified, whatever the network or the remote file does."""
 
 import importlib.util
 import json
@@ -27,9 +27,9 @@ def script() -> ModuleType:
 
 
 class Bucket(ThreadingHTTPServer):
-    """Serves `files`, logs (name, Range) in `asked`; `parts`: sends ranges; `breaks_after`: so many bytes of a file.
+    """Serves `files`, logs (name, Range) in `asked`; `parts`: sends ranges; `breaks_after`: bytes before it breaks off.
 
-    `wrong_by`: ranges begin so many bytes off; `says_length`: in its header.
+    `wrong_by`: byte offset error of ranges; `says_length`: sends the length header.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ def test_all_three_files_arrive(script, bucket: Bucket, folder: Path, capsys) ->
     check(bucket, folder)
     assert bucket.asked == [("meta.json", None), ("train.tfrecord", None), ("test.tfrecord", None)]
     script.main([str(folder), "--url", bucket.url])
-    assert len(bucket.asked) == 3  # what is there is not asked for
+    assert len(bucket.asked) == 3  # existing files are not requested
     assert capsys.readouterr().out.count("is there already") == 3
 
 
@@ -204,7 +204,7 @@ def test_an_unreachable_server_error_names_the_substitute(script, bucket: Bucket
     line = fails(script, bucket, folder)
     assert "/meta.json: HTTP 404" in line
     assert "data=airfoil_euler" in line
-    with socket.socket() as taken:  # bound, and nobody listens
+    with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(SystemExit, match=r"meta.json is out of reach .*data=airfoil_euler"):
             script.main([str(folder), "--url", f"http://127.0.0.1:{taken.getsockname()[1]}/airfoil"])

@@ -1,4 +1,4 @@
-"""scripts/gpu_check.sh without a GPU: what it leaves, and what it says of a part that fails or takes too long."""
+"""scripts/gpu_check.sh without a GPU: what it writes, and how it reports a part that fails or takes too long."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import torch
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_check.sh"
 PARTS = ["environment", "kernels", "collision", "step-fno1d", "step-resnet50", "step-gpt2", "step-bert-base"]
-MOST_FILES = 8  # that some machines give back
+MOST_FILES = 8  # that some machines return
 
 
 def check(*arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
@@ -20,7 +20,7 @@ def check(*arguments: str, python: str = sys.executable) -> subprocess.Completed
 
 
 def states(out: Path) -> dict[str, str]:
-    """What the summary says of each part, without its seconds."""
+    """What the summary says about each part, without the times."""
     lines = [line.split() for line in (out / "summary.txt").read_text().splitlines()]
     assert all(line[-1] == "s" and line[-2].isdecimal() for line in lines)
     return {line[0]: " ".join(line[1:-2]) for line in lines}

@@ -1,4 +1,4 @@
-"""A record of schema 1 becomes one of schema 2 with the hash of today's configuration, and nothing measured changes."""
+"""A schema 1 record becomes schema 2 with the hash of the current configuration; measured values do not change."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ RUN = ["experiment=condensation_ko", "scale=paper", "collision=soft"]
 
 
 def old_record(seed: int) -> dict:
-    """As kiti wrote it before units had names: import paths of that time, fewer keys, other names of two."""
+    """As kiti wrote it before units had names: old import paths, fewer keys, two with other names."""
     composed = compose([*RUN, f"seed={seed}"])
     config = json.loads(json.dumps(composed.config))
     for group, old in {

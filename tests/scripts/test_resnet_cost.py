@@ -1,4 +1,4 @@
-"""What ResNets cost is counted, and the committed table is what the code counts."""
+"""The cost of ResNets is counted correctly, and the committed table matches the count."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ KITI = {network.detail: network for network in COST.NETWORKS if network.row == "
     [(34, 74.765, 1159.402), (50, 83.431, 1297.830), (101, 159.191, 2509.984), (152, 234.951, 3722.138)],
 )
 def test_macs_match_the_formulas(depth: int, imagenet: float, cifar: float) -> None:
-    """Reading A13, calculated there by layer from kernel, channels and positions."""
+    """Reading A13, which calculates it layer by layer from kernel, channels and positions."""
     for stem, expected in {"imagenet": imagenet, "cifar": cifar}.items():
         assert round(COST.cost(depth, stem, VANILLA).inference / 1e6, 3) == expected
 
@@ -35,7 +35,7 @@ def test_collisions_cost_only_in_training(depth: int, d: int, stem: str, positio
     assert {(cost.parameters, cost.inference) for cost in costs.values()} == {(plain.parameters, plain.inference)}
 
 
-@pytest.mark.parametrize(("depth", "side"), [(34, 1), (50, 2)])  # of what conv2 sees, with the ImageNet stem
+@pytest.mark.parametrize(("depth", "side"), [(34, 1), (50, 2)])  # of the input of conv2, with the ImageNet stem
 def test_quadratic_forms_cost_as_much_as_the_outer_product_matrix(depth: int, side: int) -> None:
     plain, dit = COST.cost(depth, "imagenet", VANILLA), COST.cost(depth, "imagenet", DIT)
     assert dit.inference - plain.inference == 512**3

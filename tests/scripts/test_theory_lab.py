@@ -1,4 +1,4 @@
-"""The theory's simulations on little, and the script that tells them, from simulation to tables and pictures."""
+"""Small versions of the theory's simulations, and the script that turns them into tables and pictures."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A record is written whole or not at all, read strictly, and committed without what belongs to one machine."""
+"""A record is written completely or not at all, read strictly, and committed without machine-specific fields."""
 
 import json
 import math
@@ -178,7 +178,7 @@ def test_git_state(tmp_path):
     clean = records.git_state(tmp_path)
     assert (len(clean.commit), clean.dirty, clean.diff) == (40, False, "")
     (tmp_path / "unpacked").mkdir()
-    assert records.git_state(tmp_path / "unpacked").commit == "unknown", "somebody else's repository"
+    assert records.git_state(tmp_path / "unpacked").commit == "unknown", "another repository"
     (tmp_path / "a.txt").write_text("two\n")
     (tmp_path / "b.txt").write_text("new\n")
     changed = records.git_state(tmp_path)

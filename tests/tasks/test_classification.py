@@ -1,4 +1,4 @@
-"""Classification: exact accuracies, a curve of every epoch, and a run that was stopped has the same."""
+"""Classification: exact accuracies and a curve over epochs, the same after resuming."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Learning flows on irregular points: the authors' loss, curriculum and clipping; errors over all points alike."""
+"""Learning flows on irregular points: the authors' loss, curriculum and clipping; errors weigh all points equally."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ def task(model: nn.Module | None = None, **options) -> FlowRollout:
 
 
 class Flows(MeshFrames):
-    """Five flows of 4 to 8 points, two frames in, three to tell."""
+    """Five flows of 4 to 8 points, two input frames, three to predict."""
 
     def load(self):
         draw = torch.Generator().manual_seed(0)
@@ -65,12 +65,12 @@ def test_the_box_matches_the_authors():
 
 
 def test_loss_on_unmasked_points_matches_the_authors():
-    """Squares summed over fields, averaged over frames and points, and twice the momentum's in the box."""
+    """Squares summed over fields, averaged over frames and points; the momentum's count double in the box."""
     torch.manual_seed(0)
     learner = task()
     given, target, positions, kind, mask = next(iter(flows().test_dataloader()))
     learner.model.scaling.fit(target, positions, mask)
-    learner.eval()  # so that the decoder drops nothing
+    learner.eval()  # so that the decoder applies no dropout
     loss = learner.training_step((given, target, positions, kind, mask), 0)
     predicted = learner.model(given, positions, kind, mask, 3)
     scale = learner.model.scaling.normalised
@@ -90,7 +90,7 @@ def test_loss_on_unmasked_points_matches_the_authors():
     ("step", "predicted"), [(0, 8), (1000, 8), (1001, 8), (1400, 12), (1999, 20), (2000, 21), (9000, 21)]
 )
 def test_curriculum(step, predicted):
-    """Of 10,000 steps and 21 frames, 8 and a share of a fifth: 8 up to step 1,000, 8 + 2 floor(6.5 (step/1000 − 1))."""
+    """10,000 steps, 21 frames, 8 at first, for a fifth of the steps: 8 up to step 1,000, 8 + 2 floor(6.5 (step/1000 − 1))."""
     learner = task(curriculum_frames=8, curriculum_share=0.2)
     clock = SimpleNamespace(estimated_stepping_batches=10_000, global_step=step)
     learner._trainer = clock

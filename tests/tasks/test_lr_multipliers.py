@@ -1,4 +1,4 @@
-"""Some parameters may learn faster than the rest, by the same factor at every time of the schedule."""
+"""Some parameters may learn faster than the rest, by the same factor throughout the schedule."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -107,7 +107,7 @@ def test_a_schedule_keeps_the_factor(scheduler: partial, steps: int):
         return found
 
     plain, faster = rates_over_time({}), rates_over_time({"layers.1.*": 10.0})
-    assert len({at["layers.0.weight"] for at in plain}) > 2, "the schedule moves"
+    assert len({at["layers.0.weight"] for at in plain}) > 2, "the schedule changes the rate"
     for one, ten in zip(plain, faster, strict=True):
         for name, rate in one.items():
             assert ten[name] == pytest.approx(rate * (10 if name.startswith("layers.1.") else 1)), name

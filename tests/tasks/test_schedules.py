@@ -1,4 +1,4 @@
-"""The warmup and the cosine are those of the published codes, and go on after a stop."""
+"""Warmup and cosine match the published codes, and resume."""
 
 import math
 from functools import partial
@@ -40,7 +40,7 @@ def test_epoch_schedule_matches_timm() -> None:
 
 
 def test_step_schedule_matches_convnext_after_the_warmup() -> None:
-    """Its code ends the line at lr a step before the cosine, which begins at lr again; here the line ends there."""
+    """ConvNeXt's warmup reaches lr one step before the cosine, which starts at lr again; here it ends at that start."""
     warmup, rest = 5 * 4, 25 * 4
     line = np.linspace(1e-4, 5e-3, warmup + 1)[:-1]
     cosine = [1e-6 + 0.5 * (5e-3 - 1e-6) * (1 + math.cos(math.pi * i / rest)) for i in range(rest)]

@@ -1,4 +1,4 @@
-"""The exponential average is that of the weights after each step, and is what is validated and left at the end."""
+"""The exponential average is over the weights after each step; it is validated, and kept at the end."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ DECAY = 0.8
 
 
 class Walk(LightningModule):
-    """One weight that takes steps of different lengths; what it is in each validation."""
+    """One weight with steps of different lengths; records its value in each validation."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The monitor's figures are those of the collisions, and it warns once."""
+"""The monitor's numbers match the collisions, and it warns once."""
 
 import warnings
 from typing import Any
@@ -17,7 +17,7 @@ TRAINER = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=
 
 
 class Logged(LightningModule):
-    """Keeps what is logged; it is in no loop, where Lightning would refuse `log`."""
+    """Stores what is logged: outside a loop Lightning would refuse `log`."""
 
     def __init__(self) -> None:
         super().__init__()

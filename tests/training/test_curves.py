@@ -1,4 +1,4 @@
-"""The points of a curve are few, whole from first to last, and the same after a stop."""
+"""A curve has few points, runs from first to last step, and is the same after resuming."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_curves_run_from_the_first_step_to_the_last(steps: int) -> None:
     assert len(curve.steps) == len(curve.values) <= POINTS
     assert len(curve.steps) >= min(POINTS, steps) // 2
     assert curve.steps[0] == 0
-    assert curve.steps[-1] >= steps - 1 - steps // 500, "at most one dropped point before the end"
+    assert curve.steps[-1] >= steps - 1 - steps // 500, "at most one point dropped before the end"
     assert curve.values == pytest.approx([1 / (1 + step) for step in curve.steps], rel=1e-5)
     gaps = [after - before for before, after in zip(curve.steps, curve.steps[1:], strict=False)]
     assert not gaps or max(gaps) <= 2 * max(1, steps / POINTS) + 1

@@ -1,4 +1,4 @@
-"""Distances between particles: which pairs, of which features, when."""
+"""Distances between particles: which pairs, which features, and when."""
 
 from functools import partial
 
@@ -42,7 +42,7 @@ def run(replicas: int = 2) -> tuple[DistanceMonitor, Regression, list[torch.Tens
 
 
 def test_which_batches_are_observed():
-    """Of each replica the first batch of the asked epochs: three epochs of two batches."""
+    """For each replica, the first batch of the requested epochs: three epochs of two batches."""
     _, learner, seen, _ = run()
     for replica in range(2):
         metrics = learner.of_replica[replica]

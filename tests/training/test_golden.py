@@ -1,13 +1,13 @@
-"""Numbers do not move while no revision does: every experiment at scale=smoke against values that were committed.
+"""Numbers change only with a revision: every experiment at scale=smoke against committed values.
 
-A run is followed unit by unit in the order in which they act, so that the first value that differs says where to look.
-It is made in float64, so that another processor's rounding stays far below the tolerance.
+A run is recorded unit by unit in execution order, so that the first value that differs shows where to look.
+It uses float64, so that another processor's rounding stays far below the tolerance.
 
-After a change that is meant to move numbers, count up the `revision` of the unit that the test names, then rewrite:
+After an intended change of numbers, increment the `revision` of the unit that the test names, then rewrite:
 
     KITI_WRITE_GOLDEN=1 python -m pytest tests/training/test_golden.py
 
-Values that moved under unchanged revisions are not written.
+Values that changed under unchanged revisions are not written.
 """
 
 import json
@@ -36,7 +36,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SWITCHES = {"kiti-soft": ["residual=kiti", "collision=soft"], "add-hard": ["residual=add", "collision=hard"]}
 TOLERANCE = 1e-4
-# Where a value comes from, in the order in which they act, and what counts its changes.
+# Where each value comes from, in execution order, and which revision counts its changes.
 UNITS = {
     "batch": "the data set (data)",
     "weights at the start": "the model's initialisation (model)",
@@ -51,7 +51,7 @@ UNITS = {
 
 
 class Followed(Callback):
-    """What the first step sees, by unit; nothing of the run is disturbed."""
+    """Records what the first step sees, by unit, without affecting the run."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
@@ -95,7 +95,7 @@ def norm(tensors: Any) -> float:
 
 
 def differing(found: dict[str, float], golden: dict[str, float]) -> list[str]:
-    """One line for each value that moved, in the order of UNITS."""
+    """One line for each value that changed, in the order of UNITS."""
     names = [*golden, *(name for name in found if name not in golden)]
     moved = []
     for name in names:
@@ -107,7 +107,7 @@ def differing(found: dict[str, float], golden: dict[str, float]) -> list[str]:
 
 
 def judged(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
-    """What is wrong: values that moved under unchanged revisions, or committed values of other revisions."""
+    """The problems: values that changed under unchanged revisions, or committed values of other revisions."""
     if found["revisions"] != golden["revisions"]:
         names = found["revisions"].keys() | golden["revisions"].keys()
         counted = sorted(n for n in names if found["revisions"].get(n) != golden["revisions"].get(n))
@@ -117,7 +117,7 @@ def judged(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
 
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Make the files that the experiment reads, if it computes none itself; the overrides that name them."""
+    """Write the files that the experiment reads, if any; returns the overrides that name them."""
     if experiment.startswith("imagenet"):
         return [f"data.path={image_sets.write_folder(folder / 'images')}"]
     if experiment == "airfoil":

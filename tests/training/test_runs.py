@@ -1,4 +1,4 @@
-"""A run can be stopped at any moment and goes on as if it had not been; no two runs share a directory."""
+"""A run can be stopped at any moment and resumes as if uninterrupted; no two runs share a directory."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from kiti.storage import records
 from kiti.storage import run_dirs as runs
 from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
 
-# 5 steps an epoch, 3 epochs; KO's directions and KITI's are both random, dropout is not needed.
+# 5 steps an epoch, 3 epochs; KO's and KITI's directions are both random, so dropout is not needed.
 RUN = ["experiment=burgers", "scale=smoke", "data.n_train=100", "trainer.max_epochs=3"]
 NEVER = "callbacks.checkpointing.every_seconds=1e9"
 STEPS = 15
@@ -36,7 +36,7 @@ SWITCHES = [
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
-    """The run directory of each combination of switches, trained without a stop."""
+    """The run directory of each combination of switches, trained without interruption."""
     place = tmp_path_factory.mktemp("undisturbed")
     directories = {}
     for switches in SWITCHES:
@@ -46,7 +46,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...
     return directories
 
 
-# Before the first step, within an epoch, at its end, at the next one's start, at the last step; saved then or earlier.
+# Before the first step, within an epoch, at its end, at the start of the next, at the last step; saved then or earlier.
 @pytest.mark.parametrize(
     ("save", "kill"), [(None, 3), (0, 0), (2, 2), (3, 4), (4, 5), (5, 5), (5, 8), (7, 11), (10, 14), (14, 14)]
 )
@@ -120,7 +120,7 @@ def test_checkpoints_hold_tensors_and_plain_values_only(undisturbed: dict) -> No
 
 
 def test_a_partly_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while saving, the checkpoint before it stands."""
+    """If killed while saving, the previous checkpoint remains."""
     composed = configured(tmp_path)
     real_save = torch.save
 

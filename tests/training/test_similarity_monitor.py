@@ -1,4 +1,4 @@
-"""Neurons followed while they learn: which are kept, what is logged, and that a stopped run has them too."""
+"""Neurons monitored during training: which are stored, what is logged, and that a resumed run has them too."""
 
 import pytest
 import pytorch_lightning as pl
@@ -24,7 +24,7 @@ class Copies(pl.Callback):
 
 
 class Logged(DummyLogger):
-    """What was logged by the monitor, with the step."""
+    """What the monitor logged, with the step."""
 
     def __init__(self) -> None:
         super().__init__()

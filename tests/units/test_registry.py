@@ -1,4 +1,4 @@
-"""Every option in conf/ is declared, without torch; what is not declared is refused in one line."""
+"""Every option in conf/ is declared, without torch; undeclared options are refused in one line."""
 
 import os
 import subprocess
@@ -140,7 +140,7 @@ def test_a_missing_plug_in_is_reported_in_one_line(command: str) -> None:
 
 
 def test_a_configuration_does_not_enable_a_plug_in(tmp_path: Path) -> None:
-    """The file stands where it would be found, and nothing of it runs."""
+    """The file is where it would be found, but none of it runs."""
     marker = tmp_path / "ran"
     plugin_file(tmp_path, "sneaky_plugin", f"open({str(marker)!r}, 'w')\n")
     code = (

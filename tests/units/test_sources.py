@@ -1,4 +1,4 @@
-"""What a fingerprint sees: code, and neither comments nor layout nor the version of Python."""
+"""What a fingerprint covers: code, but not comments, layout or the Python version."""
 
 from pathlib import Path
 
