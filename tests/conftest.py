@@ -39,9 +39,9 @@ def command(experiments, capsys):
     from kiti.cli.table_command import main
 
     def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main([*arguments, "--experiments", str(experiments)])
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return exit_info.value.code, captured.out, captured.err
 
     return run

@@ -68,7 +68,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("model.width=many", "model.width=many: input should be a valid integer"),
         ("model.depth=3", "model.depth: no such key"),
@@ -76,10 +76,10 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
         ("task=classification", "do not go together (Advection: pairs of functions, Dense"),
     ],
 )
-def test_its_errors_are_one_line(folder: Path, given: str, said: str) -> None:
+def test_its_errors_are_one_line(folder: Path, given: str, message: str) -> None:
     done = run(f"kiti-train --plugin advection.py experiment=advection {given}", folder)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"kiti-train: {said}") or said in done.stderr
+    assert done.stderr.startswith(f"kiti-train: {message}") or message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -29,7 +29,7 @@ TOGETHER = {("models", "neurons"), ("data", "models")}
 NO_TORCH = ("configuration", "storage", "units")
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1]
 
 
@@ -62,7 +62,7 @@ def test_imports_follow_the_layers(path: Path) -> None:
     own = path.relative_to(KITI).parts[0].removesuffix(".py")
     floor = {name: level for level, names in enumerate(FLOORS) for name in names}
     for module in imports(path):
-        other = room(module)
+        other = package_of(module)
         assert other in floor, f"{path}: imports {module}, a package that tests/test_layout.py does not list"
         if other != own:
             lower = floor[other] < floor[own]

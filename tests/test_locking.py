@@ -21,7 +21,7 @@ def pinned(name):
     return bound.version
 
 
-def asked(project, extras):
+def requirements_of(project, extras):
     return list(lowest_requirements._requirements(project, extras))
 
 
@@ -31,7 +31,7 @@ def test_every_locked_version_is_exact_and_has_no_path():
 
 
 def test_the_lock_satisfies_pyproject():
-    needs = [*asked(PROJECT["project"], ["test"]), *map(Requirement, PROJECT["build-system"]["requires"])]
+    needs = [*requirements_of(PROJECT["project"], ["test"]), *map(Requirement, PROJECT["build-system"]["requires"])]
     for need in [*needs, *map(Requirement, lock.BUILDERS)]:
         assert need.specifier.contains(pinned(need.name), prereleases=True), f"{need}: run `make lock`"
 

@@ -63,8 +63,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 @pytest.mark.slow
 def test_the_installed_kiti_is_used(installed: Installed) -> None:
-    said = succeeded(installed.run("python", "-c", "import kiti; print(kiti.__file__)"))
-    package = Path(said.strip()).parent
+    output = succeeded(installed.run("python", "-c", "import kiti; print(kiti.__file__)"))
+    package = Path(output.strip()).parent
     assert package.is_relative_to(installed.bin.parent)
     assert (package / "py.typed").exists()
     for sheet in sorted((ROOT / "experiments").glob("*/*.yaml")):
@@ -73,8 +73,8 @@ def test_the_installed_kiti_is_used(installed: Installed) -> None:
 
 @pytest.mark.slow
 def test_help_lists_the_groups(installed: Installed) -> None:
-    said = succeeded(installed.run("kiti-train", "--help"))
-    assert re.search(r"^  residual +add, .*kiti", said, re.MULTILINE)
+    output = succeeded(installed.run("kiti-train", "--help"))
+    assert re.search(r"^  residual +add, .*kiti", output, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -90,8 +90,8 @@ def test_a_run_writes_its_record_in_the_working_directory(installed: Installed) 
 
 @pytest.mark.slow
 def test_a_committed_table_is_printed(installed: Installed) -> None:
-    said = succeeded(installed.run("kiti-table", "kitinet/table4", "--scale", "laptop"))
-    assert said == (ROOT / "experiments" / "kitinet" / "outputs" / "table4.laptop.md").read_text()
+    output = succeeded(installed.run("kiti-table", "kitinet/table4", "--scale", "laptop"))
+    assert output == (ROOT / "experiments" / "kitinet" / "outputs" / "table4.laptop.md").read_text()
 
 
 @pytest.mark.slow

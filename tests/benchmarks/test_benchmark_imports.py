@@ -39,7 +39,7 @@ def python(code: str) -> str:
 
 @pytest.mark.slow
 def test_the_benchmarks_build_their_models_without_them() -> None:
-    said = python("""
+    output = python("""
 import torch
 from benchmarks import benchmark_collision, benchmark_step
 from benchmarks.benchmark_models import MODELS
@@ -50,23 +50,23 @@ for name in ("fno1d", "resnet50", "gpt2", "bert-base"):
 assert not set(MISSING) & set(sys.modules)
 print("built")
 """)
-    assert said.endswith("built\n")
+    assert output.endswith("built\n")
 
 
 @pytest.mark.slow
 def test_the_kernel_tests_are_collected_without_them() -> None:
-    said = python("""
+    output = python("""
 import pytest
 names = [f"tests/collision/test_triton{name}.py" for name in ("", "_draws", "_compiled")]
 sys.exit(pytest.main(["--collect-only", "-q", *names]))
 """)
-    assert "test_triton_draws.py::test_kicks" in said
-    assert "test_triton_compiled.py::test_every_kernel_compiles" in said
-    assert "error" not in said
+    assert "test_triton_draws.py::test_kicks" in output
+    assert "test_triton_compiled.py::test_every_kernel_compiles" in output
+    assert "error" not in output
 
 
 def test_without_numba_only_the_compiled_loops_are_unavailable() -> None:
-    said = python("""
+    output = python("""
 import torch
 from kiti.collision.dispatch import collide
 from kiti.ko import soft_collision
@@ -79,6 +79,6 @@ try:
 except ImportError as error:
     print(error)
 """)
-    *shapes, told = said.splitlines()
+    *shapes, message = output.splitlines()
     assert shapes == ["torch.Size([3, 8])"] * 2
-    assert told.startswith("the compiled collision on the CPU needs the package numba (No module named 'numba')")
+    assert message.startswith("the compiled collision on the CPU needs the package numba (No module named 'numba')")

@@ -212,7 +212,7 @@ def test_a_mark_is_decided_by_its_worst_case() -> None:
 
 @pytest.mark.parametrize("name", ["benchmark_collision", "benchmark_step", "benchmark_ko"])
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--device", "tpu"], "'tpu': cpu or cuda is needed"),
         (["--threads", "0"], "'0': a positive number is needed"),
@@ -223,13 +223,13 @@ def test_a_mark_is_decided_by_its_worst_case() -> None:
     ],
 )
 def test_unmeasurable_cases_are_reported_in_one_line(
-    name: str, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    name: str, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only = "--models" if name == "benchmark_step" else "--only"
     with pytest.raises(SystemExit) as stopped:
         script(name).main([only if option == "ONLY" else option for option in options])
     assert stopped.value.code == 2
-    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -250,7 +250,7 @@ def peak(call):
     call()  # leaves freed blocks behind, which must not hide the next
     return peak_bytes(call, torch.device("cpu"))
 
-held = torch.ones(8 << 18)  # lies there before and after: does not count
+held = torch.ones(8 << 18)  # present before and after: not counted
 
 def one_after_the_other(mib):  # counts once
     for _ in range(3):
@@ -266,7 +266,7 @@ def test_peak_of_a_known_allocation() -> None:
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     if None in found.values():
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not report it")
     for mib, peak in found.items():
         assert peak == pytest.approx(int(mib) << 20, abs=(int(mib) << 20) / 8 + (512 << 10)), mib
 

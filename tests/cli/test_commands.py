@@ -44,14 +44,14 @@ def run_dirs(place: Path) -> list[Path]:
 
 def test_two_different_runs_and_two_equal_ones_started_in_the_same_second(tmp_path: Path) -> None:
     started = [start(tmp_path, *SMOKE, f"residual={kind}") for kind in ("add", "kiti", "kiti")]
-    ended = [process.communicate(timeout=300) for process in started]
+    outputs = [process.communicate(timeout=300) for process in started]
     codes = [process.returncode for process in started]
-    assert codes[0] == 0, ended[0]
-    assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), ended[1:]
+    assert codes[0] == 0, outputs[0]
+    assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), outputs[1:]
     if LOCKED in codes:
-        assert "another process is running this run" in ended[codes.index(LOCKED)][1]
+        assert "another process is running this run" in outputs[codes.index(LOCKED)][1]
     else:  # the first finished before the second started
-        assert any("finished already" in out for out, _err in ended[1:])
+        assert any("finished already" in out for out, _err in outputs[1:])
     assert len(run_dirs(tmp_path)) == 2
     made = list((tmp_path / "data").rglob("data.safetensors"))
     assert len(made) == 2, "one training set and one test set, generated once for all three"
@@ -90,9 +90,9 @@ def test_a_real_signal_then_the_same_command(number: signal.Signals, tmp_path: P
     finish(start(tmp_path, *long))
     finish(start(tmp_path, *long, f"runs_dir={tmp_path}/undisturbed"))
     record = records.read(composed.run_dir / "record.json")
-    undisturbed = records.read(next((tmp_path / "undisturbed").rglob("record.json")))
-    assert record.metrics == undisturbed.metrics
-    assert record.config_hash == undisturbed.config_hash
+    uninterrupted = records.read(next((tmp_path / "undisturbed").rglob("record.json")))
+    assert record.metrics == uninterrupted.metrics
+    assert record.config_hash == uninterrupted.config_hash
     one, other = (
         load_file(path / "weights.safetensors")
         for path in (composed.run_dir, tmp_path / "undisturbed" / "burgers" / composed.hash / "seed-0")

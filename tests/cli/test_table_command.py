@@ -13,10 +13,10 @@ from kiti.storage import records
 def test_a_corrupted_record_is_named(runs_dir, experiments, command):
     path = save(recorded(VANILLA, 0, 0.1), runs_dir)
     path.write_text("{")
-    status, _, said = command("paper/t", "--scale", "smoke")
+    status, _, err = command("paper/t", "--scale", "smoke")
     assert status == 2
-    assert str(path) in said
-    assert said.count("\n") == 1
+    assert str(path) in err
+    assert err.count("\n") == 1
 
 
 def test_only_some_problems(runs_dir, experiments, command):
@@ -28,8 +28,8 @@ def test_only_some_problems(runs_dir, experiments, command):
     assert "KITI-FNO" in text
     assert "Other" not in text
     assert "Other" in command("paper/t", "--scale", "smoke", "--only", "Other", "Burgers")[1]
-    status, _, said = command("paper/t", "--scale", "smoke", "--only", "Heat")
-    assert (status, said) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
+    status, _, err = command("paper/t", "--scale", "smoke", "--only", "Heat")
+    assert (status, err) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
 
 
 def test_errors_for_unknown_names_list_the_known_ones(command):

@@ -205,7 +205,7 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
         return model, optimizer, KO(optimizer, select(model, "*.weight"), "hard", 0.9, seed=seed)
 
     model, optimizer, _ = start()
-    whole = trained(model, optimizer, range(10))
+    uninterrupted = trained(model, optimizer, range(10))
     model, optimizer, ko = start()
     trained(model, optimizer, range(5))
     assert optimizer.state_dict()["ko"] == {"seed": 11, "step": 5, "mode": "hard"}
@@ -218,7 +218,7 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
         optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch does not copy this
         assert ko.step_count == 5
         again = trained(model, optimizer, range(5, 10))
-        assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(uninterrupted, again, strict=True))
 
     model, optimizer, ko = start()  # without KO's state the directions differ
     model.load_state_dict(state["model"])
@@ -226,7 +226,7 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
     optimizer.load_state_dict(state["optimizer"])
     assert ko.step_count == 0
     other = trained(model, optimizer, range(5, 10))
-    assert not all(torch.equal(a, b) for a, b in zip(whole, other, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(uninterrupted, other, strict=True))
 
 
 def test_state_of_the_other_mode_is_rejected():
@@ -317,30 +317,30 @@ def test_errors_name_argument_value_and_fix():
     weights = select(model, "*.weight")
     w, g = matrices()
 
-    def refused(message, call, *args, **kwargs):
+    def check_error(message, call, *args, **kwargs):
         with pytest.raises(ValueError, match=message):
             call(*args, **kwargs)
 
-    refused("mode='firm': one of 'soft', 'hard'", KO, optimizer, weights, "firm", 0.1)
-    refused("coll_coef=2.0: a number in", KO, optimizer, weights, "hard", 2.0)
-    refused("coll_coef=-1.0: a finite number", KO, optimizer, weights, "soft", -1.0)
-    refused("params is empty", KO, optimizer, {}, "soft", 0.1)
-    refused(r"'0.bias' has shape \(8,\)", KO, optimizer, select(model, "0.bias"), "soft", 0.1)
-    refused("'0.weight' is not among those of the SGD", KO, optimizer, select(network(1), "0.weight"), "soft", 0.1)
+    check_error("mode='firm': one of 'soft', 'hard'", KO, optimizer, weights, "firm", 0.1)
+    check_error("coll_coef=2.0: a number in", KO, optimizer, weights, "hard", 2.0)
+    check_error("coll_coef=-1.0: a finite number", KO, optimizer, weights, "soft", -1.0)
+    check_error("params is empty", KO, optimizer, {}, "soft", 0.1)
+    check_error(r"'0.bias' has shape \(8,\)", KO, optimizer, select(model, "0.bias"), "soft", 0.1)
+    check_error("'0.weight' is not among those of the SGD", KO, optimizer, select(network(1), "0.weight"), "soft", 0.1)
     lbfgs = torch.optim.LBFGS(model.parameters())
-    refused("attach=True: LBFGS", KO, lbfgs, weights, "soft", 0.1)
+    check_error("attach=True: LBFGS", KO, lbfgs, weights, "soft", 0.1)
     assert KO(lbfgs, weights, "soft", 0.1, attach=False).step_count == 0
     KO(optimizer, weights, "soft", 0.1)
-    refused("step was given a closure", optimizer.step, lambda: 0.0)
+    check_error("step was given a closure", optimizer.step, lambda: 0.0)
 
-    refused("coll_coef=nan: a finite number", soft_collision, w, g, math.nan)
-    refused("coll_coef=1.1: a number in", hard_collision, w, g, 1.1)
-    refused("weight and grad differ in shape", soft_collision, w, g[:3], 0.1)
-    refused("weight and grad differ in dtype", hard_collision, w, g.float(), 0.1)
-    refused(r"weight has shape \(4,\): \(N, D\) is needed", soft_collision, w[0], g[0], 0.1)
-    refused(r"directions has shape .*: \(5, 5, 4\)", hard_collision, w, g, 0.1, directions=torch.zeros(5, 5, 3))
+    check_error("coll_coef=nan: a finite number", soft_collision, w, g, math.nan)
+    check_error("coll_coef=1.1: a number in", hard_collision, w, g, 1.1)
+    check_error("weight and grad differ in shape", soft_collision, w, g[:3], 0.1)
+    check_error("weight and grad differ in dtype", hard_collision, w, g.float(), 0.1)
+    check_error(r"weight has shape \(4,\): \(N, D\) is needed", soft_collision, w[0], g[0], 0.1)
+    check_error(r"directions has shape .*: \(5, 5, 4\)", hard_collision, w, g, 0.1, directions=torch.zeros(5, 5, 3))
 
     embedding = nn.Embedding(5, 3, sparse=True)
     embedding(torch.tensor([1])).sum().backward()
     ko = KO(torch.optim.SGD(embedding.parameters()), embedding.named_parameters(), "soft", 0.1)
-    refused("gradient of 'weight' has layout torch.sparse_coo", ko.collide)
+    check_error("gradient of 'weight' has layout torch.sparse_coo", ko.collide)

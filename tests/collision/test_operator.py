@@ -184,7 +184,7 @@ def collide_in_child(queue):
     queue.put(collide(*features(64, 12), **SETTINGS, generator=torch.Generator().manual_seed(1)).tolist())
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="fork is unavailable")
 def test_works_in_a_forked_child(monkeypatch):
     """As in a data loader's worker: the parent's threads do not exist there."""
     monkeypatch.setattr(cpu, "_SHARE", 1)

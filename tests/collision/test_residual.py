@@ -174,7 +174,7 @@ def test_every_kind_survives_backward_and_deepcopy(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [KITIResidual, MatchedNoise, AccelerationChain])
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"collision_heads": 0}, "collision_heads=0: a positive int"),
         ({"coll_coef": 1.5}, r"coll_coef=1.5: a number in \[0, 1\]"),
@@ -183,8 +183,8 @@ def test_every_kind_survives_backward_and_deepcopy(kind: str) -> None:
         ({"implementation": "fast"}, "implementation='fast': one of 'auto'"),
     ],
 )
-def test_an_invalid_setting_is_rejected_at_construction(kind, settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_setting_is_rejected_at_construction(kind, settings, message):
+    with pytest.raises(ValueError, match=message):
         kind(**{"collision_heads": 2, "coll_coef": 0.5} | settings)
 
 

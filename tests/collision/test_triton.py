@@ -12,7 +12,7 @@ from kiti.collision.rules import Rules
 
 pytest.importorskip("triton")
 
-interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled where there is a GPU")
+interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled on a GPU")
 pytestmark = quiet
 
 CASES = [  # N, heads, scale of x, coll_coef, further rules: particles and components that fill tiles or do not

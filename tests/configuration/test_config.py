@@ -56,8 +56,8 @@ def test_every_experiment_builds_its_model(experiment: str, scale: str) -> None:
     composed = compose([f"experiment={experiment}", f"scale={scale}", "residual=kiti", *needed(experiment)])
     paper = compose([f"experiment={experiment}", "scale=paper", *needed(experiment)])
     with torch.device("meta"):
-        model, whole = building.model(composed), building.model(paper)
-    count, most = (sum(p.numel() for p in one.parameters()) for one in (model, whole))
+        model, full = building.model(composed), building.model(paper)
+    count, most = (sum(p.numel() for p in one.parameters()) for one in (model, full))
     assert 0 < count <= most
     assert select(model, list(composed.node.neurons))
     followed = composed.checked.callbacks
@@ -104,7 +104,7 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (["residual=kiti", "residual.coll_cof=0.3"], "residual.coll_cof: no such key; close: residual.coll_coef"),
         (["residual=kiti", "residual.coll_coef=1.5"], "coll_coef=1.5: input should be less than or equal to 1"),
@@ -134,16 +134,16 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
         (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
     ],
 )
-def test_errors_are_reported_in_one_line(overrides: list[str], said: str) -> None:
+def test_errors_are_reported_in_one_line(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", *overrides])
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert not str(error.value).startswith("data.seed"), "the key that was given, not one that refers to it"
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (
             ["residual.collision_heads=3"],
@@ -163,12 +163,12 @@ def test_errors_are_reported_in_one_line(overrides: list[str], said: str) -> Non
     ],
 )
 @pytest.mark.parametrize("residual", ["kiti", "noise", "kiti_acceleration"])
-def test_the_model_names_the_residual_that_fits(overrides: list[str], said: str, residual: str) -> None:
+def test_the_model_names_the_residual_that_fits(overrides: list[str], message: str, residual: str) -> None:
     experiment = overrides[0] if overrides[0].startswith("experiment=") else "experiment=burgers"
     composed = compose([experiment, f"residual={residual}", *(one for one in overrides if one != experiment)])
     with torch.device("meta"), pytest.raises(ConfigError) as error:
         building.model(composed)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -259,8 +259,8 @@ def test_heads_that_do_not_divide_are_reported_in_one_line(tmp_path: Path) -> No
     program = [sys.executable, "-m", "kiti.train", *given, f"data_dir={tmp_path}/data"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    said = "kiti-train: residual.collision_heads=3 does not divide D=1024 (system_axis=-1); near it: 2 or 4"
-    assert done.stderr.strip() == said
+    message = "kiti-train: residual.collision_heads=3 does not divide D=1024 (system_axis=-1); near it: 2 or 4"
+    assert done.stderr.strip() == message
     assert not (tmp_path / "data").exists()
 
 

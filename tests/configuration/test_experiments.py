@@ -33,7 +33,7 @@ def configured(place: Path, experiment: str, data: Path) -> Composed:
 
 
 @pytest.fixture(scope="module", params=EXPERIMENTS)
-def whole(
+def uninterrupted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, Composed]]:
     """Its name, its data folder, and an uninterrupted run."""
@@ -46,8 +46,8 @@ def whole(
         yield request.param, place / "data", composed
 
 
-def test_what_a_run_writes(whole: tuple[str, Path, Composed]) -> None:
-    name, _data, composed = whole
+def test_what_a_run_writes(uninterrupted: tuple[str, Path, Composed]) -> None:
+    name, _data, composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
     assert record.collisions
     assert record.ko
@@ -60,8 +60,8 @@ def test_what_a_run_writes(whole: tuple[str, Path, Composed]) -> None:
     assert (composed.run_dir / examples.FILE_NAME).exists() == (name not in PICTURELESS)
 
 
-def test_evaluating_a_finished_run_gives_the_same_error(whole: tuple[str, Path, Composed]) -> None:
-    _name, _data, composed = whole
+def test_evaluating_a_finished_run_gives_the_same_error(uninterrupted: tuple[str, Path, Composed]) -> None:
+    _name, _data, composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
     again = evaluate(composed, composed.run_dir)
     assert again == {name: pytest.approx(record.metrics[name], rel=1e-5) for name in again}
@@ -71,16 +71,16 @@ def test_evaluating_a_finished_run_gives_the_same_error(whole: tuple[str, Path, 
 # Two epochs of two steps: stopped between them and inside each.
 @pytest.mark.parametrize(("save", "kill"), [(1, 2), (2, 3), (3, 3)])
 def test_a_stopped_run_resumes_to_the_same_bits(
-    whole: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: int, kill: int
+    uninterrupted: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: int, kill: int
 ) -> None:
-    name, data, undisturbed = whole
+    name, data, expected = uninterrupted
     composed = configured(tmp_path, name, data)
     with monkeypatch.context() as patched:
         add_callback(patched, SaveAndKill(save, kill))
         with pytest.raises(Killed):
             train(composed)
     train(composed)
-    same_result(composed.run_dir, undisturbed.run_dir)
+    same_result(composed.run_dir, expected.run_dir)
 
 
 def test_seeds_trained_in_parallel_each_write_a_record(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_fewer_flows_are_a_prefix_of_more(flows: AirfoilEulerData, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("data.mach=[0.8,0.3]", "mach=[0.8, 0.3]: the least comes first"),
         ("data.mach=[0,0.3]", "a flow must move"),
@@ -108,7 +108,7 @@ def test_fewer_flows_are_a_prefix_of_more(flows: AirfoilEulerData, tmp_path: Pat
         ("model.t_in=3", "model.t_in=3 is not data.frames_in=4"),
     ],
 )
-def test_errors_name_the_problem(override: str, said: str) -> None:
+def test_errors_name_the_problem(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose(["experiment=airfoil_euler", override])
-    assert said in str(error.value)
+    assert message in str(error.value)

@@ -50,15 +50,15 @@ def loaded(batch_size: int, rank: int = 0, world_size: int = 1, epoch: int = 3) 
 
 
 def test_augmentation_depends_only_on_seed_epoch_and_sample() -> None:
-    whole = loaded(12)
+    full_epoch = loaded(12)
     shards = [loaded(4, rank, world_size=2) for rank in range(2)]
     assert not set(shards[0]) & set(shards[1])
     for others in (loaded(5), shards[0] | shards[1]):
-        assert others.keys() == whole.keys()
-        assert all(torch.equal(others[n], whole[n]) for n in whole)
+        assert others.keys() == full_epoch.keys()
+        assert all(torch.equal(others[n], full_epoch[n]) for n in full_epoch)
     later = loaded(12, epoch=4)
-    assert sum(not torch.equal(later[n], whole[n]) for n in whole) > 6
-    assert sum(not torch.equal(IMAGES[n], whole[n]) for n in whole) > 6
+    assert sum(not torch.equal(later[n], full_epoch[n]) for n in full_epoch) > 6
+    assert sum(not torch.equal(IMAGES[n], full_epoch[n]) for n in full_epoch) > 6
 
 
 def test_a_resumed_epoch_continues_identically() -> None:

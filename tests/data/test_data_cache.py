@@ -221,16 +221,16 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
 def test_two_processes_generate_it_once(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     processes += [start(tmp_path, "one"), start(tmp_path, "other")]
 
-    def said() -> list[str]:
+    def outputs() -> list[str]:
         return sorted((tmp_path / f"{name}.err").read_text() for name in ("one", "other"))
 
     # The winner is paused until the other has reported that it is waiting.
-    wait_for(lambda: "\n" in said()[1], processes)
+    wait_for(lambda: "\n" in outputs()[1], processes)
     (tmp_path / "go").touch()
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert (tmp_path / "made").read_text() == "made\n"
-    assert said()[0] == ""
-    [line] = said()[1].splitlines()
+    assert outputs()[0] == ""
+    [line] = outputs()[1].splitlines()
     assert line.startswith("waiting for another process that is making")
     assert (tmp_path / "one.out").read_text() == (tmp_path / "other.out").read_text() != ""
 

@@ -48,7 +48,7 @@ RUNS = [("imagenet_resnet50", "folder"), ("imagenet_resnet50", "parquet"), ("ima
 
 
 @pytest.fixture(scope="module", params=RUNS, ids="-".join)
-def whole(
+def uninterrupted(
     request: pytest.FixtureRequest, sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[tuple[str, str], Composed]:
     """An uninterrupted run of four steps."""
@@ -58,8 +58,8 @@ def whole(
     return request.param, composed
 
 
-def test_what_a_run_writes(whole: tuple[tuple[str, str], Composed]) -> None:
-    (experiment, _format), composed = whole
+def test_what_a_run_writes(uninterrupted: tuple[tuple[str, str], Composed]) -> None:
+    (experiment, _format), composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
     assert record.data.split == f"train {N_TRAIN}, test {N_TEST}"
     assert {f"{part}/{what}" for part in ("test", "train") for what in ("accuracy", "top5", "cross_entropy")} <= set(
@@ -77,19 +77,19 @@ def test_what_a_run_writes(whole: tuple[tuple[str, str], Composed]) -> None:
 def test_a_stopped_run_resumes_to_the_same_bits(
     save: int,
     kill: int,
-    whole: tuple[tuple[str, str], Composed],
+    uninterrupted: tuple[tuple[str, str], Composed],
     sets: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (experiment, format), undisturbed = whole
+    (experiment, format), expected = uninterrupted
     composed = configured(tmp_path, experiment, sets, format)
     with monkeypatch.context() as patched:
         add_callback(patched, SaveAndKill(save=save, kill=kill))
         with pytest.raises(Killed):
             train(composed)
     train(composed)
-    same_result(composed.run_dir, undisturbed.run_dir)
+    same_result(composed.run_dir, expected.run_dir)
 
 
 def test_an_averaged_run_killed_before_its_record_tests_the_average_again(
@@ -176,12 +176,12 @@ def test_missing_classes_are_reported(sets: dict[str, Path], tmp_path: Path, for
 )
 def test_a_missing_data_set_is_reported(tmp_path: Path, format: str, missing: str) -> None:
     """Not by the schema: a table with missing runs composes without ImageNet."""
-    for path, said in (
+    for path, pattern in (
         (tmp_path / "nowhere", r"nowhere is missing: data\.path is the folder of "),
         (tmp_path, missing),
     ):
         composed = compose(["experiment=imagenet_resnet50", f"data.path={path}", f"data.format={format}"])
-        with pytest.raises(DataError, match=said) as error:
+        with pytest.raises(DataError, match=pattern) as error:
             building.data(composed).setup("fit")
         assert "\n" not in str(error.value)
 

@@ -76,7 +76,7 @@ def runs(tmp_path):
     return make
 
 
-def said(console):
+def output(console):
     return console.file.getvalue()
 
 
@@ -98,7 +98,7 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
         "finish-6": ("finished", ""),
     }
     assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
-    assert "fail-0 failed after" in said(console)
+    assert "fail-0 failed after" in output(console)
     assert launched.signal == 0
 
 
@@ -109,7 +109,7 @@ def test_the_log_is_appended_and_only_the_last_attempt_is_read(runs, tmp_path, c
     launch([Run(run.name, (str(tmp_path / "exit.py"),), run.run_dirs, run.log)], 1, console)
     log = run.log.read_text()
     assert log.index("working") < log.index("ValueError") < log.index("exit.py")
-    assert "exit status 5, nothing said" in said(console)
+    assert "exit status 5, nothing said" in output(console)
 
 
 def test_cores_are_divided_among_jobs(runs, monkeypatch, console):
@@ -141,8 +141,8 @@ def test_the_live_display_shows_each_run(runs, tmp_path):
     launched = launch([run], 1, console)
     stop.wait()
     assert launched.signal == signal.SIGTERM
-    assert "training 3/9  loss 0.25" in said(console)
-    assert "all runs" in said(console)
+    assert "training 3/9  loss 0.25" in output(console)
+    assert "all runs" in output(console)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -233,41 +233,41 @@ def trained(tmp_path, monkeypatch):
     fake.write_text(TRAIN)
     start = launching._run
 
-    def faked(cell, seed):
+    def fake_run(cell, seed):
         run = start(cell, seed)
         assert run.command[:2] == ("-m", "kiti.train")
         return Run(run.name, (str(fake), *run.command[2:]), run.run_dirs, run.log)
 
-    monkeypatch.setattr(launching, "_run", faked)
+    monkeypatch.setattr(launching, "_run", fake_run)
     return lambda: (tmp_path / "starts").read_text().splitlines() if (tmp_path / "starts").exists() else []
 
 
 def kiti_table(tmp_path, *arguments):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(["p/t", "--scale", "smoke", "--experiments", str(tmp_path / "experiments"), *arguments])
-    return ended.value.code
+    return exit_info.value.code
 
 
 def test_kiti_table_runs_only_what_is_missing(tmp_path, trained, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAILS", "1")
     assert kiti_table(tmp_path, "--run", "--jobs", "2") == 1
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert len(trained()) == 4
     assert "experiment=burgers residual=add scale=smoke seed=0" in trained()
-    failures = [line for line in said.err.splitlines() if line.startswith("failed: burgers-")]
+    failures = [line for line in output.err.splitlines() if line.startswith("failed: burgers-")]
     assert len(failures) == 2
     assert all("RuntimeError: out of luck (log: " in line for line in failures)
-    assert "one seed: no verdict" in said.out
+    assert "one seed: no verdict" in output.out
 
     monkeypatch.delenv("FAKE_FAILS")
     assert kiti_table(tmp_path, "--run") == 0
     assert sorted(line.split()[-1] for line in trained()[4:]) == ["seed=1", "seed=1"]
-    said = capsys.readouterr()
-    assert "no difference seen" in said.out
-    assert "[2/2]" in said.err
+    output = capsys.readouterr()
+    assert "no difference seen" in output.out
+    assert "[2/2]" in output.err
     outputs = sorted(path.name for path in (tmp_path / "runs" / "tables" / "p").iterdir())
     assert outputs == ["t.smoke.csv", "t.smoke.md", "t.smoke.tex"]
-    assert (tmp_path / "runs" / "tables" / "p" / "t.smoke.md").read_text() == said.out
+    assert (tmp_path / "runs" / "tables" / "p" / "t.smoke.md").read_text() == output.out
 
     assert kiti_table(tmp_path, "--run") == 0
     assert len(trained()) == 6
@@ -308,8 +308,8 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     there.mkdir(parents=True)
     (there / "record.json").write_text("{}")
     found = launching.missing_runs((cells, [0, 1, 2, 3]))
-    said = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
-    assert said == [
+    output = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
+    assert output == [
         ("experiment=condensation_fc", ("seed=0", "replicas=2"), 2),
         ("experiment=burgers", ("seed=0",), 1),
         ("experiment=burgers", ("seed=1",), 1),

@@ -57,8 +57,8 @@ def test_layers_written_out(activation):
         for replica in range(2):
             hidden = x[n, replica]
             for number, layer in enumerate(model.layers):
-                told = layer.weight[replica] @ hidden + layer.bias[replica]
-                hidden = told if number == 3 else act(told) if number == 0 else hidden + act(told)
+                output = layer.weight[replica] @ hidden + layer.bias[replica]
+                hidden = output if number == 3 else act(output) if number == 0 else hidden + act(output)
             torch.testing.assert_close(model(x)[n, replica], hidden[0])
 
 

@@ -100,8 +100,8 @@ def rollout(model):
 def test_predictions_are_fed_back():
     """Two frames in, next = last + first: Fibonacci numbers."""
     given = torch.tensor([1.0, 1.0])[None, :, None, None].expand(1, 2, 2, 2)
-    told = rollout(Last()).predict(given, torch.zeros(1, 5, 2, 2))
-    assert told[0, :, 0, 0].tolist() == [2, 3, 5, 8, 13]
+    prediction = rollout(Last()).predict(given, torch.zeros(1, 5, 2, 2))
+    assert prediction[0, :, 0, 0].tolist() == [2, 3, 5, 8, 13]
 
 
 def test_loss_is_the_sum_of_frame_errors():

@@ -36,17 +36,19 @@ def turned_by_hand(features, at, turns):
     return out
 
 
-def attention_by_hand(module, asking, asking_at, asked, asked_at):
+def attention_by_hand(module, query_x, query_at, key_x, key_at):
     """One sample without masked points: sum over pairs of points of (q_i · k_j) v_j / n."""
     p = {name: value.numpy() for name, value in module.state_dict().items()}
     turns, width = module.turns.numpy(), module.head_width
     out = []
     for head in range(module.heads):
         rows = slice(head * width, (head + 1) * width)
-        q, k, v = (x @ p[f"{name}.weight"][rows].T for name, x in (("query", asking), ("key", asked), ("value", asked)))
+        q, k, v = (
+            x @ p[f"{name}.weight"][rows].T for name, x in (("query", query_x), ("key", key_x), ("value", key_x))
+        )
         k, v = ((x.T - x.mean(1)).T / np.sqrt(x.var(1) + 1e-5)[:, None] for x in (k, v))
-        q = np.array([turned_by_hand(row, place, turns) for row, place in zip(q, asking_at, strict=True)])
-        k = np.array([turned_by_hand(row, place, turns) for row, place in zip(k, asked_at, strict=True)])
+        q = np.array([turned_by_hand(row, place, turns) for row, place in zip(q, query_at, strict=True)])
+        k = np.array([turned_by_hand(row, place, turns) for row, place in zip(k, key_at, strict=True)])
         out.append(np.array([sum((a @ b) * c for b, c in zip(k, v, strict=True)) / len(k) for a in q]))
     joined = np.concatenate(out, axis=1)
     return joined @ p["out.weight"].T + p["out.bias"] if "out.weight" in p else joined
@@ -55,10 +57,10 @@ def attention_by_hand(module, asking, asking_at, asked, asked_at):
 @pytest.mark.parametrize(("heads", "head_width"), [(1, 8), (2, 4), (3, 8)])
 def test_attention_matches_its_sum_over_pairs(heads, head_width):
     module = GalerkinAttention(8, heads, head_width, turns=5.0).double().requires_grad_(False)
-    asking, asked = torch.randn(1, 4, 8).double(), torch.randn(1, 6, 8).double()
-    asking_at, asked_at = torch.randn(1, 4, 2).double(), torch.randn(1, 6, 2).double()
-    ours = module(asking, asking_at, asked, asked_at, torch.ones(1, 6, dtype=torch.bool))
-    expected = attention_by_hand(module, *(t[0].numpy() for t in (asking, asking_at, asked, asked_at)))
+    query_x, key_x = torch.randn(1, 4, 8).double(), torch.randn(1, 6, 8).double()
+    query_at, key_at = torch.randn(1, 4, 2).double(), torch.randn(1, 6, 2).double()
+    ours = module(query_x, query_at, key_x, key_at, torch.ones(1, 6, dtype=torch.bool))
+    expected = attention_by_hand(module, *(t[0].numpy() for t in (query_x, query_at, key_x, key_at)))
     np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-10)
 
 
@@ -117,9 +119,9 @@ def test_masked_points_never_influence_others():
         for inputs in ((frames, positions, kind, mask), (*more, *other)):
             torch.manual_seed(1)
             model.zero_grad()
-            told = model(*inputs, 2).transpose(1, 2)[inputs[3]]  # (unmasked points, steps, C)
-            told.square().sum().backward()
-            results.append((told.detach(), [p.grad.clone() for p in model.parameters()]))
+            prediction = model(*inputs, 2).transpose(1, 2)[inputs[3]]  # (unmasked points, steps, C)
+            prediction.square().sum().backward()
+            results.append((prediction.detach(), [p.grad.clone() for p in model.parameters()]))
         torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
@@ -136,9 +138,9 @@ def test_the_order_of_points_does_not_matter():
     model = OFormer(**SMALL).eval()
     frames, positions, kind, mask = flow(there=(7, 7))
     order = torch.randperm(7)
-    told = model(frames, positions, kind, mask, 2)
+    prediction = model(frames, positions, kind, mask, 2)
     shuffled = model(frames[:, :, order], positions[:, order], kind[:, order], mask, 2)
-    torch.testing.assert_close(shuffled, told[:, :, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shuffled, prediction[:, :, order], rtol=1e-4, atol=1e-5)
 
 
 def test_decoder_steps_are_sequential():
@@ -164,8 +166,8 @@ def test_a_system_is_a_point_and_the_shortcut_is_the_normalised_one():
 def test_the_decoder_collides_only_when_asked():
     seams = [name for name, m in OFormer(**SMALL, residual=COLLIDING).named_modules() if isinstance(m, KITIResidual)]
     assert all(name.startswith("encoder.") for name in seams)
-    asked = OFormer(**SMALL, propagator_seam=True, residual=COLLIDING)
-    assert isinstance(asked.decoder.residual, KITIResidual)
+    enabled = OFormer(**SMALL, propagator_seam=True, residual=COLLIDING)
+    assert isinstance(enabled.decoder.residual, KITIResidual)
 
 
 def test_a_trained_kiti_oformer_loads_as_a_vanilla_one():

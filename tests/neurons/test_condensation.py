@@ -78,9 +78,9 @@ class Module(LightningModule):
         self.model = model
 
 
-@pytest.mark.parametrize(("name", "said"), [("layers.9.w", "no layer 'layers.9.w'"), ("layers", "no weight")])
-def test_an_unknown_layer_is_named_before_training(name, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("name", "message"), [("layers.9.w", "no layer 'layers.9.w'"), ("layers", "no weight")])
+def test_an_unknown_layer_is_named_before_training(name, message):
+    with pytest.raises(ValueError, match=message):
         CondensationMonitor([name]).setup(
             Trainer(logger=False), Module(FNO1d(width=2, modes=2, n_layers=1, hidden=2)), "fit"
         )

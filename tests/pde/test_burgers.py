@@ -220,9 +220,9 @@ def test_grid_refinement() -> None:
 
 def test_a_sample_does_not_depend_on_its_batch_and_progress_is_reported() -> None:
     u0 = INITIAL_CONDITIONS.sample(2048, (2,), range(70))  # several chunks
-    told: list[tuple[int, int]] = []
-    u = solve_burgers(u0, 0.1, 1.0, steps=5, progress=lambda done, total: told.append((done, total)))
-    assert told == [(n, 5) for n in range(1, 6)]
+    progress_calls: list[tuple[int, int]] = []
+    u = solve_burgers(u0, 0.1, 1.0, steps=5, progress=lambda done, total: progress_calls.append((done, total)))
+    assert progress_calls == [(n, 5) for n in range(1, 6)]
     for part in (slice(0, 1), slice(60, 70)):
         torch.testing.assert_close(solve_burgers(u0[part], 0.1, 1.0, steps=5), u[part], rtol=1e-12, atol=1e-13)
     assert solve_burgers(u0[:0], 0.1, 1.0, steps=5).shape == (0, 2048)
@@ -267,14 +267,14 @@ def test_training_prefixes_and_a_separate_test_set(tmp_path: Path) -> None:
 
 
 def test_a_second_session_reads_what_the_first_wrote(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    first = burgers(tmp_path, progress=lambda done, total: told.append((done, total)))
+    progress_calls: list[tuple[int, int]] = []
+    first = burgers(tmp_path, progress=lambda done, total: progress_calls.append((done, total)))
     first.prepare_data()
-    assert told[-1] == (20, 20)
-    told.clear()
-    again = burgers(tmp_path, seed=5, batch_size=3, progress=lambda done, total: told.append((done, total)))
+    assert progress_calls[-1] == (20, 20)
+    progress_calls.clear()
+    again = burgers(tmp_path, seed=5, batch_size=3, progress=lambda done, total: progress_calls.append((done, total)))
     again.prepare_data()
-    assert told == []
+    assert progress_calls == []
     assert again.fingerprint == first.fingerprint
     assert first.fingerprint["split"] == {"train": 6, "test": 4}
     assert len(first.fingerprint["content"]) == 64

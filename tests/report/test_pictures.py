@@ -32,9 +32,9 @@ def experiments(tmp_path):
     return folder_of(tmp_path, p=PICTURE)
 
 
-def fill(runs_dir, told=0.1, truth=TRUTH):
+def fill(runs_dir, prediction=0.1, truth=TRUTH):
     for seed in (0, 1):
-        for overrides, error in ((VANILLA, told), (KITI, told / 2)):
+        for overrides, error in ((VANILLA, prediction), (KITI, prediction / 2)):
             path = save(recorded(overrides, seed, error), runs_dir)
             examples.write({"prediction": truth + error, "target": truth}, path.with_name(examples.FILE_NAME))
 
@@ -50,7 +50,7 @@ def test_a_picture_and_its_table(runs_dir, experiments):
     assert contents["png"].startswith(b"\x89PNG")
     assert "| KITI-FNO | relative L2" in contents["md"].decode()
     assert outputs(experiments) == contents
-    fill(runs_dir, told=0.3)
+    fill(runs_dir, prediction=0.3)
     assert outputs(experiments)["svg"] != contents["svg"], "it shows the prediction"
 
 

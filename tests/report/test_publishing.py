@@ -58,15 +58,15 @@ def test_several_tables_at_once(runs_dir, experiments, command):
     assert len((experiments / "paper" / "records" / "burgers-smoke.jsonl").read_text().splitlines()) == 3
     assert {path.name for path in (experiments / "paper" / "outputs").glob("*.md")} == {"t.smoke.md", "u.smoke.md"}
     shutil.rmtree(runs_dir)
-    status, _, said = command("paper/t", "paper/u", "--scale", "smoke", "--publish")
-    assert (status, said.count("\n")) == (2, 1)
-    assert "paper/t at scale smoke, paper/u at scale smoke: all records are committed already" in said
+    status, _, stderr = command("paper/t", "paper/u", "--scale", "smoke", "--publish")
+    assert (status, stderr.count("\n")) == (2, 1)
+    assert "paper/t at scale smoke, paper/u at scale smoke: all records are committed already" in stderr
 
 
 def test_publishing_nothing_is_an_error(runs_dir, experiments, command):
-    status, _, said = command("paper/t", "--scale", "smoke", "--publish")
+    status, _, stderr = command("paper/t", "--scale", "smoke", "--publish")
     assert status == 2
-    assert "no records on this machine; create them with --run" in said
+    assert "no records on this machine; create them with --run" in stderr
 
 
 def test_committed_outputs_rebuild_identically(tmp_path):

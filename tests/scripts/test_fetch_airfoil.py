@@ -35,7 +35,7 @@ class Bucket(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.requested: list[tuple[str, str | None]] = []
         self.parts = True
         self.breaks_after: int | None = None
         self.wrong_by = 0
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name, wanted = self.path.removeprefix("/airfoil/"), self.headers.get("Range")
-        self.server.asked.append((name, wanted))
+        self.server.requested.append((name, wanted))
         if name not in self.server.files:
             self.send_error(404)
             return
@@ -117,9 +117,9 @@ def check(bucket: Bucket, folder: Path) -> None:
 def test_all_three_files_arrive(script, bucket: Bucket, folder: Path, capsys) -> None:
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
-    assert bucket.asked == [("meta.json", None), ("train.tfrecord", None), ("test.tfrecord", None)]
+    assert bucket.requested == [("meta.json", None), ("train.tfrecord", None), ("test.tfrecord", None)]
     script.main([str(folder), "--url", bucket.url])
-    assert len(bucket.asked) == 3  # existing files are not requested
+    assert len(bucket.requested) == 3  # existing files are not requested
     assert capsys.readouterr().out.count("is there already") == 3
 
 
@@ -131,14 +131,14 @@ def test_selected_files_only(script, bucket: Bucket, folder: Path) -> None:
 def test_resumes_where_it_stopped(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     line = fails(script, bucket, folder)
-    whole = len(bucket.files["train.tfrecord"])
-    assert f"/train.tfrecord: the connection broke (after 2,500 of {whole:,} bytes)" in line
+    total = len(bucket.files["train.tfrecord"])
+    assert f"/train.tfrecord: the connection broke (after 2,500 of {total:,} bytes)" in line
     assert (folder / "train.tfrecord.part").read_bytes() == bucket.files["train.tfrecord"][:2500]
     assert not (folder / "train.tfrecord").exists()
-    bucket.breaks_after, bucket.asked = None, []
+    bucket.breaks_after, bucket.requested = None, []
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
-    assert bucket.asked == [("train.tfrecord", "bytes=2500-"), ("test.tfrecord", None)]
+    assert bucket.requested == [("train.tfrecord", "bytes=2500-"), ("test.tfrecord", None)]
 
 
 def test_starts_over_when_ranges_are_not_supported(script, bucket: Bucket, folder: Path) -> None:
@@ -187,10 +187,10 @@ def test_a_damaged_file_is_rejected_and_its_valid_part_is_kept(script, bucket: B
     assert f"train.tfrecord.part: record 3 at byte {3 * record}: its " in line
     assert not (folder / "train.tfrecord").exists()
     assert (folder / "train.tfrecord.part").read_bytes() == sound[: 3 * record]
-    bucket.files["train.tfrecord"], bucket.asked = sound, []
+    bucket.files["train.tfrecord"], bucket.requested = sound, []
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
-    assert bucket.asked[0] == ("train.tfrecord", f"bytes={3 * record}-")
+    assert bucket.requested[0] == ("train.tfrecord", f"bytes={3 * record}-")
 
 
 def test_a_meta_file_of_another_format_is_rejected(script, bucket: Bucket, folder: Path) -> None:

@@ -65,15 +65,15 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "OUT, a folder"),
         (["--fast", "out"], "no option --fast"),
         (["--seconds", "x", "out"], "'x': a whole number"),
     ],
 )
-def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], told: str) -> None:
+def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], message: str) -> None:
     done = check(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1

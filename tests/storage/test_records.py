@@ -70,7 +70,7 @@ def change(content, **changes):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda content: content[: len(content) // 2], "Invalid JSON"),
         (lambda content: "", "Invalid JSON"),
@@ -82,13 +82,13 @@ def change(content, **changes):
         (lambda content: change(content, extra=1), "extra"),
     ],
 )
-def test_an_invalid_record_is_named_in_one_line(tmp_path, damage, said):
+def test_an_invalid_record_is_named_in_one_line(tmp_path, damage, message):
     path = records.write(make_record(), tmp_path)
     path.write_text(damage(path.read_text()))
     with pytest.raises(RecordError) as error:
         records.read(path)
     assert str(path) in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

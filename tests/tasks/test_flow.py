@@ -90,7 +90,7 @@ def test_loss_on_unmasked_points_matches_the_authors():
     ("step", "predicted"), [(0, 8), (1000, 8), (1001, 8), (1400, 12), (1999, 20), (2000, 21), (9000, 21)]
 )
 def test_curriculum(step, predicted):
-    """10,000 steps, 21 frames, 8 at first, a fifth of the steps: 8 up to step 1,000, 8 + 2 floor(6.5 (step/1000 − 1))."""
+    """10,000 steps, 21 frames, curriculum 8 and 0.2: 8 up to step 1,000, then 8 + 2 floor(6.5 (step/1000 − 1))."""
     learner = task(curriculum_frames=8, curriculum_share=0.2)
     clock = SimpleNamespace(estimated_stepping_batches=10_000, global_step=step)
     learner._trainer = clock

@@ -126,14 +126,14 @@ def test_gradients_of_every_group_collide(mode: str):
 
 
 @pytest.mark.parametrize(
-    ("multipliers", "said"),
+    ("multipliers", "message"),
     [
         ({"layers.0.wieght": 2.0}, "pattern 'layers.0.wieght' matches no parameter; .* close: layers.0.weight"),
         ({"layers.0.*": 2.0, "*.bias": 3.0}, r"pattern '\*.bias' matches layers.0.bias, which another pattern matches"),
     ],
 )
-def test_a_pattern_with_no_match_or_an_overlap_is_named(multipliers: dict[str, float], said: str):
-    with pytest.raises(ValueError, match=said):
+def test_a_pattern_with_no_match_or_an_overlap_is_named(multipliers: dict[str, float], message: str):
+    with pytest.raises(ValueError, match=message):
         learner(multipliers)
 
 
@@ -148,6 +148,6 @@ def test_the_command_line_takes_patterns_and_reports_errors_in_one_line():
     overrides = [*OVERRIDES, "task.lr_multipliers={layer.0: 10}"]
     with pytest.raises(InstantiationException) as error:
         building.task(compose(overrides))
-    said = line(error.value, list)
-    assert said.startswith("task: pattern 'layer.0' matches no parameter; names that come close: ")
-    assert "\n" not in said
+    message = line(error.value, list)
+    assert message.startswith("task: pattern 'layer.0' matches no parameter; names that come close: ")
+    assert "\n" not in message

@@ -30,12 +30,12 @@ def test_curves_run_from_the_first_step_to_the_last(steps: int) -> None:
 
 @pytest.mark.parametrize("stop", [10, 1500, 2500])
 def test_a_resumed_run_has_the_curve_of_an_uninterrupted_one(stop: int) -> None:
-    whole, first, second = Curves(), Curves(), Curves()
-    logged(whole, range(3000))
+    uninterrupted, first, second = Curves(), Curves(), Curves()
+    logged(uninterrupted, range(3000))
     logged(first, range(stop))
     second.load_state_dict(first.state_dict())
     logged(second, range(stop, 3000))
-    assert second.curves() == whole.curves()
+    assert second.curves() == uninterrupted.curves()
 
 
 def test_test_metrics_are_left_out() -> None:

@@ -50,7 +50,7 @@ UNITS = {
 }
 
 
-class Followed(Callback):
+class ValueRecorder(Callback):
     """Records what the first step sees, by unit, without affecting the run."""
 
     def __init__(self) -> None:
@@ -97,23 +97,23 @@ def norm(tensors: Any) -> float:
 def differing(found: dict[str, float], golden: dict[str, float]) -> list[str]:
     """One line for each value that changed, in the order of UNITS."""
     names = [*golden, *(name for name in found if name not in golden)]
-    moved = []
+    changed = []
     for name in names:
         ours, theirs = found.get(name), golden.get(name)
         if ours is None or theirs is None or ours != pytest.approx(theirs, rel=TOLERANCE, abs=1e-9, nan_ok=True):
             unit = "metric" if name.startswith("metric ") else name
-            moved.append(f"{name}: {ours}, was {theirs}; look at {UNITS[unit]}")
-    return moved
+            changed.append(f"{name}: {ours}, was {theirs}; look at {UNITS[unit]}")
+    return changed
 
 
-def judged(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
+def problems(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
     """The problems: values that changed under unchanged revisions, or committed values of other revisions."""
     if found["revisions"] != golden["revisions"]:
         names = found["revisions"].keys() | golden["revisions"].keys()
         counted = sorted(n for n in names if found["revisions"].get(n) != golden["revisions"].get(n))
         return [f"the revision of {', '.join(counted)} changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
-    moved = differing(found["values"], golden["values"])
-    return [*moved, "count up that unit's revision, then KITI_WRITE_GOLDEN=1"] if moved else []
+    changed = differing(found["values"], golden["values"])
+    return [*changed, "increment that unit's revision, then KITI_WRITE_GOLDEN=1"] if changed else []
 
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -149,7 +149,7 @@ def test_no_number_of_an_experiment_changes(
     if switches == "kiti-soft" and compose(run).config["model"].get("seams") == 0:
         run += ["model.depth=1", "model.seams=1"]  # condensation_ko has no seam of its own
     composed = compose([*run, f"runs_dir={tmp_path / 'runs'}", f"data_dir={tmp_path / 'data'}"])
-    followed = Followed()
+    followed = ValueRecorder()
     add_callback(monkeypatch, followed)
     train(composed)
     record = records.read(composed.run_dir / records.FILE_NAME)
@@ -161,17 +161,17 @@ def test_no_number_of_an_experiment_changes(
         records.write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
         golden = found
     assert golden is not None, "no committed values: KITI_WRITE_GOLDEN=1 writes them"
-    complaints = judged(found, golden)
+    complaints = problems(found, golden)
     assert not complaints, "\n".join(complaints)
 
 
 def test_a_changed_number_needs_a_new_revision() -> None:
     golden = {"revisions": {"data": 1, "task": 1}, "values": {"batch": 1.0}}
-    assert judged(golden, golden) == []
-    moved = judged(golden | {"values": {"batch": 1.1}}, golden)
-    assert moved[0] == "batch: 1.1, was 1.0; look at the data set (data)"
-    assert moved[1] == "count up that unit's revision, then KITI_WRITE_GOLDEN=1"
-    counted = judged({"revisions": {"data": 2, "task": 1}, "values": {"batch": 1.1}}, golden)
+    assert problems(golden, golden) == []
+    changed = problems(golden | {"values": {"batch": 1.1}}, golden)
+    assert changed[0] == "batch: 1.1, was 1.0; look at the data set (data)"
+    assert changed[1] == "increment that unit's revision, then KITI_WRITE_GOLDEN=1"
+    counted = problems({"revisions": {"data": 2, "task": 1}, "values": {"batch": 1.1}}, golden)
     assert counted == ["the revision of data changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
 
 

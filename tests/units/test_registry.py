@@ -51,7 +51,7 @@ def test_declarations_need_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("os.system", "belongs to no enabled plug-in; --plugin"),
         ("mine.Net", "belongs to no enabled plug-in; --plugin"),
@@ -59,8 +59,8 @@ def test_declarations_need_no_torch() -> None:
         ("kiti.nowhere.Net", "is not registered: no class of keys has builds"),
     ],
 )
-def test_undeclared_options_are_refused(target: str, said: str) -> None:
-    with pytest.raises(UndeclaredError, match=said):
+def test_undeclared_options_are_refused(target: str, message: str) -> None:
+    with pytest.raises(UndeclaredError, match=message):
         keys_of(target)
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", f"model._target_={target}"])
@@ -91,7 +91,7 @@ def test_a_plug_in_without_a_declaration_is_named(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("broken_plugin", "import no_such_module_here\n", "ModuleNotFoundError: No module named 'no_such_module_here'"),
         ("json", "", "has the same name 'json'; rename the plug-in"),
@@ -109,14 +109,14 @@ def test_a_plug_in_without_a_declaration_is_named(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_an_unusable_plug_in_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
 ) -> None:
     path = plugin_file(tmp_path, name, text)
     monkeypatch.setenv(plugins.VARIABLE, str(path))
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", f"model._target_={name}.Net"])
     assert f"plug-in {path}" in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
