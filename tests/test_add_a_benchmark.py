@@ -76,7 +76,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
         ("task=classification", "do not go together (Advection: pairs of functions, Dense"),
     ],
 )
-def test_its_errors_are_one_line(folder: Path, given: str, message: str) -> None:
+def test_its_errors_take_one_line(folder: Path, given: str, message: str) -> None:
     done = run(f"kiti-train --plugin advection.py experiment=advection {given}", folder)
     assert done.returncode == 2
     assert done.stderr.startswith(f"kiti-train: {message}") or message in done.stderr
@@ -84,7 +84,7 @@ def test_its_errors_are_one_line(folder: Path, given: str, message: str) -> None
 
 
 @pytest.mark.slow
-def test_a_set_smaller_than_requested_is_one_line(folder: Path) -> None:
+def test_too_small_a_set_is_reported_in_one_line(folder: Path) -> None:
     (folder / "short.py").write_text(
         FILES["advection.py"]
         .replace("advection.", "short.")
@@ -98,7 +98,7 @@ def test_a_set_smaller_than_requested_is_one_line(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_without_a_seam_is_one_line(folder: Path) -> None:
+def test_a_model_without_a_seam_is_reported_in_one_line(folder: Path) -> None:
     text = (
         FILES["advection.py"]
         .replace("advection.", "seamless.")

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KITI = ROOT / "kiti"
 
-# From the bottom up. A package imports only from those on its own line and the lines above it.
-FLOORS = (
+# From the bottom up. A package imports only from the lines above its own.
+LAYERS = (
     {"units", "storage", "pde"},
     {"collision"},
     {"residual", "ko", "residual_keys"},
@@ -22,8 +22,8 @@ FLOORS = (
     {"cli"},
     {"train", "evaluate", "table", "calibrate"},
 )
-# Imports that are forbidden although the layers allow them: packages on one line are independent, and training
-# writes records without knowing the tables built from them.
+# Packages on one line are independent, except for these imports. Training writes records without knowing the tables
+# built from them.
 TOGETHER = {("models", "neurons"), ("data", "models")}
 # These report a wrong command line within a second.
 NO_TORCH = ("configuration", "storage", "units")
@@ -60,12 +60,12 @@ def test_no_file_name_occurs_twice() -> None:
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(KITI)))
 def test_imports_follow_the_layers(path: Path) -> None:
     own = path.relative_to(KITI).parts[0].removesuffix(".py")
-    floor = {name: level for level, names in enumerate(FLOORS) for name in names}
+    layer = {name: level for level, names in enumerate(LAYERS) for name in names}
     for module in imports(path):
         other = package_of(module)
-        assert other in floor, f"{path}: imports {module}, a package that tests/test_layout.py does not list"
+        assert other in layer, f"{path}: imports {module}, a package that tests/test_layout.py does not list"
         if other != own:
-            lower = floor[other] < floor[own]
+            lower = layer[other] < layer[own]
             assert lower or (own, other) in TOGETHER, f"{path}: {own} may not import {module}"
 
 

@@ -65,7 +65,7 @@ def test_the_box_matches_the_authors():
 
 
 def test_loss_on_unmasked_points_matches_the_authors():
-    """Squares summed over fields, averaged over frames and points; the momentum's count double in the box."""
+    """Squares summed over fields, averaged over frames and points, plus twice the momentum's in the box."""
     torch.manual_seed(0)
     learner = task()
     given, target, positions, kind, mask = next(iter(flows().test_dataloader()))
