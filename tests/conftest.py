@@ -12,11 +12,11 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when kernels are defined: without a GPU they run on CPU tensors
 
-# The numeric tower: where a float is asked for, YAML's `10` will do.
+# The numeric tower: YAML's `10` is accepted where a float is expected.
 install_import_hook("kiti", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
-# kiti is imported within the fixtures: most tests need none of it, and the hook comes first.
+# kiti is imported inside the fixtures: most tests do not need it, and the hook must come first.
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def runs_dir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def experiments(tmp_path):
-    """A folder of one paper, with a table and a figure; test modules that are about other sheets have their own."""
+    """A folder of one paper, with a table and a figure; modules that test other sheets define their own."""
     from table_cases import FIGURE, TABLE, folder_of
 
     return folder_of(tmp_path, t=TABLE, f=FIGURE)
@@ -39,9 +39,9 @@ def command(experiments, capsys):
     from kiti.cli.table_command import main
 
     def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main([*arguments, "--experiments", str(experiments)])
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return exit_info.value.code, captured.out, captured.err
 
     return run

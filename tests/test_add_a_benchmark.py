@@ -1,4 +1,4 @@
-"""docs/add-a-benchmark.md does what it says: its own files and commands, in a folder outside the repository."""
+"""docs/add-a-benchmark.md works: its files and commands, in a folder outside the repository."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_it_is_as_short_as_it_says() -> None:
+def test_it_is_as_short_as_it_claims() -> None:
     assert lines(set(FILES) - RESIDUAL) < 60
     assert lines(RESIDUAL) < 15
     assert f"in {lines(set(FILES) - RESIDUAL)} lines" in PAGE
@@ -59,7 +59,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
     assert "KITI-Dense" in outputs[1].stdout
     assert (folder / "experiments" / "mine" / "outputs" / "table1.paper.md").is_file()
     assert len((folder / "experiments" / "mine" / "records" / "advection-paper.jsonl").read_text().splitlines()) == 6
-    # Its code is its revision: changed, the run is another one.
+    # Its code is its revision: changed code means a different run.
     (folder / "advection.py").write_text(FILES["advection.py"].replace("torch.relu", "torch.tanh"))
     again = run(COMMANDS[0], folder)
     assert "finished already" not in again.stdout
@@ -68,7 +68,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("model.width=many", "model.width=many: input should be a valid integer"),
         ("model.depth=3", "model.depth: no such key"),
@@ -76,15 +76,15 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
         ("task=classification", "do not go together (Advection: pairs of functions, Dense"),
     ],
 )
-def test_what_is_wrong_with_it_is_one_line(folder: Path, given: str, said: str) -> None:
+def test_its_errors_take_one_line(folder: Path, given: str, message: str) -> None:
     done = run(f"kiti-train --plugin advection.py experiment=advection {given}", folder)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"kiti-train: {said}") or said in done.stderr
+    assert done.stderr.startswith(f"kiti-train: {message}") or message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
-def test_a_set_that_is_smaller_than_asked_for_is_one_line(folder: Path) -> None:
+def test_too_small_a_set_is_reported_in_one_line(folder: Path) -> None:
     (folder / "short.py").write_text(
         FILES["advection.py"]
         .replace("advection.", "short.")
@@ -98,7 +98,7 @@ def test_a_set_that_is_smaller_than_asked_for_is_one_line(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_without_a_seam_is_one_line(folder: Path) -> None:
+def test_a_model_without_a_seam_is_reported_in_one_line(folder: Path) -> None:
     text = (
         FILES["advection.py"]
         .replace("advection.", "seamless.")

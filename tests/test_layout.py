@@ -1,4 +1,4 @@
-"""The house: few loose files, no name twice, imports one way only, each room saying what it holds."""
+"""The layout: few files per folder, unique names, layered imports, a docstring in each package."""
 
 import ast
 from collections import Counter
@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KITI = ROOT / "kiti"
 
-# From the bottom up. A room imports from those of its own line and of the lines above it only.
-FLOORS = (
+# From the bottom up. A package imports only from the lines above its own.
+LAYERS = (
     {"units", "storage", "pde"},
     {"collision"},
     {"residual", "ko", "residual_keys"},
@@ -22,14 +22,14 @@ FLOORS = (
     {"cli"},
     {"train", "evaluate", "table", "calibrate"},
 )
-# What a room may not import although it stands no higher: rooms on one floor do not know each other, and training
-# makes records whatever tables are made of them.
+# Packages on one line are independent, except for these imports. Training writes records without knowing the tables
+# built from them.
 TOGETHER = {("models", "neurons"), ("data", "models")}
-# These answer a wrong command line within a second.
+# These report a wrong command line within a second.
 NO_TORCH = ("configuration", "storage", "units")
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1]
 
 
@@ -48,7 +48,7 @@ def files() -> list[Path]:
     return sorted(path for path in KITI.rglob("*.py") if path != KITI / "__init__.py")
 
 
-def test_few_files_lie_loose() -> None:
+def test_folders_hold_few_files() -> None:
     assert len(list(KITI.glob("*.py"))) <= 8
 
 
@@ -58,27 +58,27 @@ def test_no_file_name_occurs_twice() -> None:
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(KITI)))
-def test_imports_go_one_way(path: Path) -> None:
+def test_imports_follow_the_layers(path: Path) -> None:
     own = path.relative_to(KITI).parts[0].removesuffix(".py")
-    floor = {name: level for level, names in enumerate(FLOORS) for name in names}
+    layer = {name: level for level, names in enumerate(LAYERS) for name in names}
     for module in imports(path):
-        other = room(module)
-        assert other in floor, f"{path}: imports {module}, a room that tests/test_layout.py does not know"
+        other = package_of(module)
+        assert other in layer, f"{path}: imports {module}, a package that tests/test_layout.py does not list"
         if other != own:
-            lower = floor[other] < floor[own]
+            lower = layer[other] < layer[own]
             assert lower or (own, other) in TOGETHER, f"{path}: {own} may not import {module}"
 
 
-def test_every_room_says_what_lives_there() -> None:
+def test_every_package_has_a_docstring() -> None:
     for package in sorted(KITI.rglob("__init__.py")):
         described = ast.get_docstring(ast.parse(package.read_text()))
         assert described, package
         if package.parent.parent == KITI:
-            assert "mport" in described, f"{package}: what may it import?"
+            assert "mport" in described, f"{package}: say what it may import"
 
 
 @pytest.mark.parametrize("name", NO_TORCH)
-def test_what_answers_at_once_imports_no_torch(name: str) -> None:
+def test_fast_modules_do_not_import_torch(name: str) -> None:
     for path in (KITI / name).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

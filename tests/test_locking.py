@@ -1,4 +1,4 @@
-"""What is installed: the lock file fits pyproject.toml, and the lowest versions are those that it names."""
+"""What is installed: the lock file matches pyproject.toml, and so do the lowest versions."""
 
 import re
 import tomllib
@@ -21,17 +21,17 @@ def pinned(name):
     return bound.version
 
 
-def asked(project, extras):
+def requirements_of(project, extras):
     return list(lowest_requirements._requirements(project, extras))
 
 
-def test_every_locked_version_is_exact_and_names_no_place():
+def test_every_locked_version_is_exact_and_has_no_path():
     for line in LINES:
         assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.+!]*(; sys_platform == .*)?", line), line
 
 
-def test_the_lock_has_all_that_pyproject_asks_for():
-    needs = [*asked(PROJECT["project"], ["test"]), *map(Requirement, PROJECT["build-system"]["requires"])]
+def test_the_lock_satisfies_pyproject():
+    needs = [*requirements_of(PROJECT["project"], ["test"]), *map(Requirement, PROJECT["build-system"]["requires"])]
     for need in [*needs, *map(Requirement, lock.BUILDERS)]:
         assert need.specifier.contains(pinned(need.name), prereleases=True), f"{need}: run `make lock`"
 
@@ -40,7 +40,7 @@ def package(name, version, *needs):
     return {"metadata": {"name": name, "version": version, "requires_dist": list(needs)}}
 
 
-def test_what_other_platforms_do_without_is_marked():
+def test_platform_specific_packages_are_marked():
     report = {
         "environment": {
             "sys_platform": "linux",
@@ -69,7 +69,7 @@ def test_what_other_platforms_do_without_is_marked():
     ]
 
 
-def test_the_lowest_versions_include_those_of_extras_within_extras():
+def test_lowest_versions_include_nested_extras():
     project = {
         "name": "kiti",
         "dependencies": ["Some.Thing>=1.2,<3", "numpy>=2.0"],

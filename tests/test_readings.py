@@ -1,4 +1,4 @@
-"""docs/readings.md: every code in use stands there, every switch turns something, index and list are the text's."""
+"""docs/readings.md: it has every code in use, every switch has an effect, index and list match the text."""
 
 import re
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "readings.md"
 HEADING = re.compile(r"^### ([AP]\d{1,2}) (.+)$", re.MULTILINE)
 CODE = re.compile(r"\b[AP]\d{1,2}\b")
-# Before a code: an open parenthesis, or "reading", or "readings" and other codes.
+# Before a code: an opening parenthesis, "reading", or "readings" and other codes.
 REFERENCE = re.compile(r"\([^()]*$|\b[Rr]eadings?[\s#]+(?:[AP]\d{1,2}(?:,|[\s#]+and|[\s#])[\s#]*)*$")
-OTHER = {"A2", "P2"}  # where no reading is meant: a recipe of "ResNet strikes back", an axis of a shape
+OTHER = {"A2", "P2"}  # not a reading: a recipe of "ResNet strikes back", an axis of a shape
 UNRESOLVED = re.compile(r"\b[Ss]pec (?:[AP]?\d[\d.]*)")
 FIXED, REPORTED = "none yet", "nothing to turn"
 
@@ -49,7 +49,7 @@ class Reading:
 
 @cache
 def readings() -> list[Reading]:
-    """In the order of their codes."""
+    """All readings, in the order of their codes."""
     parts = HEADING.split(DOCUMENT.read_text())[1:]
     found = []
     for code, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
@@ -71,7 +71,7 @@ def fixed() -> str:
 
 
 def section(title: str) -> str:
-    """What stands under a heading of the second level."""
+    """The text under a second-level heading."""
     return re.split(r"^## .+\n", DOCUMENT.read_text().split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0].strip()
 
 
@@ -83,13 +83,13 @@ def sources() -> Iterator[tuple[Path, str]]:
     yield ROOT / "README.md", (ROOT / "README.md").read_text()
 
 
-def test_a_code_has_one_heading_and_none_is_left_out() -> None:
+def test_every_code_has_exactly_one_heading() -> None:
     for letter in "AP":
         codes = [reading.code for reading in readings() if reading.code[0] == letter]
         assert codes == [f"{letter}{i}" for i in range(1, len(codes) + 1)]
 
 
-def test_every_code_that_is_used_resolves() -> None:
+def test_every_used_code_resolves() -> None:
     known = {reading.code for reading in readings()}
     lost = []
     for path, text in [*sources(), (DOCUMENT, DOCUMENT.read_text())]:
@@ -119,32 +119,32 @@ def is_reference(text: str, at: int) -> bool:
         ("column A7 of (a table)", False),
     ],
 )
-def test_a_reference_stands_in_parentheses_or_after_the_word(text: str, referred: bool) -> None:
+def test_a_reference_is_in_parentheses_or_follows_the_word(text: str, referred: bool) -> None:
     assert is_reference(text, text.index("A7")) == referred
 
 
-def test_no_reference_leads_out_of_the_repository() -> None:
+def test_no_reference_points_outside_the_repository() -> None:
     found = [f"{path.relative_to(ROOT)}: {old}" for path, text in sources() for old in UNRESOLVED.findall(text)]
     assert not found, "\n".join(found)
 
 
-def test_the_index_is_the_text() -> None:
+def test_the_index_matches_the_text() -> None:
     assert section("Index") == index()
 
 
-def test_the_list_at_the_end_is_of_those_without_a_switch() -> None:
+def test_the_final_list_holds_the_readings_without_a_switch() -> None:
     assert section("Readings without a switch") == fixed()
     for reading in readings():
         assert reading.is_fixed or reading.switches or reading.switch == REPORTED, reading.code
 
 
 SWITCHES = sorted({switch for reading in readings() for switch in reading.switches})
-NOT_HERE = {"airfoil", "burgers_mat"}  # which need files that are to be fetched
+NOT_HERE = {"airfoil", "burgers_mat"}  # which need downloaded files
 EXPERIMENTS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - NOT_HERE)
 
 
 def in_yaml(key: str) -> list[str]:
-    """The options of the group that have the key `group.key…`; [""] for one that stands in the root."""
+    """The options of the group that have the key `group.key…`; [""] for a root key."""
     group, *path = key.split(".")
     files = {p.stem: p for p in (CONF / group).glob("*.yaml")} if (CONF / group).is_dir() else {"": CONF / "train.yaml"}
     path = path if (CONF / group).is_dir() else [group, *path]
@@ -152,7 +152,7 @@ def in_yaml(key: str) -> list[str]:
 
 
 def loaded(file: Path) -> dict[str, Any]:
-    """A YAML of conf/, over those beside it that it inherits from."""
+    """A YAML of conf/, merged over those it inherits from."""
     node = yaml.safe_load(file.read_text())
     bases = [
         base for base in node.get("defaults", ()) if isinstance(base, str) and base.startswith("_") and base != "_self_"
@@ -177,8 +177,8 @@ def composed(experiment: str, *overrides: str) -> DictConfig | None:
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_every_switch_turns_something(switch: str) -> None:
-    """Each value is accepted, the first is what it is without the switch, by some experiment and option each."""
+def test_every_switch_has_an_effect(switch: str) -> None:
+    """Some experiment and option accepts each value; the first is the default."""
     key, _, values = switch.partition("=")
     if (CONF / key).is_dir():
         for option in values.split("|"):
@@ -194,13 +194,13 @@ def test_every_switch_turns_something(switch: str) -> None:
         assert any(composed(*case, f"{key}={value}") for case in whole), f"nothing accepts {key}={value}"
     if values:
         default = OmegaConf.create(f"first: {values.split('|')[0]}").first
-        assert any(key_of(case, key) == default for case in cases), f"{default} is the default of no experiment"
+        assert any(key_of(case, key) == default for case in cases), f"{default} is not the default of any experiment"
 
 
 MISSING = object()
 
 
 def key_of(case: tuple[str, ...], key: str) -> Any:
-    """The value of a key as that experiment has it, or MISSING."""
+    """The value of a key in that experiment, or MISSING."""
     node = composed(*case)
     return MISSING if node is None else OmegaConf.select(node, key, default=MISSING)

@@ -29,7 +29,7 @@ def test_has_at_most_150_lines() -> None:
     assert len(README.splitlines()) <= 150
 
 
-def test_every_command_is_found() -> None:
+def test_every_command_exists() -> None:
     assert all(commands(program) for program in ("kiti-train", "kiti-table", "kiti-eval", "kiti-calibrate"))
 
 

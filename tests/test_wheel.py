@@ -1,4 +1,4 @@
-"""An installed wheel, built from this checkout and used elsewhere as its user would."""
+"""A wheel built from this checkout, installed and used elsewhere as a user would."""
 
 import os
 import re
@@ -29,13 +29,13 @@ def succeeded(process: subprocess.CompletedProcess[str]) -> str:
 
 @dataclass(frozen=True)
 class Installed:
-    """A venv with the wheel in it, and a working directory within a git repository that is not kiti's."""
+    """A venv with the wheel, and a working directory inside a git repository that is not kiti's."""
 
     bin: Path
     place: Path
 
     def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # What leads to this checkout, or to other folders for runs and data, is not the user's.
+        # A user's environment does not point to this checkout or to other run and data folders.
         ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "KITI_RUNS_DIR", "KITI_DATA_DIR"}
         env = {name: value for name, value in os.environ.items() if name not in ours} | {"OMP_NUM_THREADS": "1"}
         return done(self.bin / command, *arguments, cwd=self.place, env=env)
@@ -52,8 +52,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     venv.create(place / "venv", with_pip=False)
     python = place / "venv" / "bin" / "python"
     succeeded(done(*pip, "--python", python, "install", *quiet, wheel, cwd=place))
-    # Only now may the venv see this environment's packages: pip would have found kiti among them and installed nothing.
-    # What a .pth file names is searched, but .pth files there are not read: an editable kiti stays out.
+    # Only now may the venv see this environment's packages: pip would find kiti there and install nothing.
+    # Paths in a .pth file are searched, but .pth files there are not read, so an editable kiti stays hidden.
     [site] = (place / "venv").glob("lib/python*/site-packages")
     (site / "test_environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (place / "work").mkdir()
@@ -62,9 +62,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 @pytest.mark.slow
-def test_the_wheels_own_kiti_is_the_one_in_use(installed: Installed) -> None:
-    said = succeeded(installed.run("python", "-c", "import kiti; print(kiti.__file__)"))
-    package = Path(said.strip()).parent
+def test_the_installed_kiti_is_used(installed: Installed) -> None:
+    output = succeeded(installed.run("python", "-c", "import kiti; print(kiti.__file__)"))
+    package = Path(output.strip()).parent
     assert package.is_relative_to(installed.bin.parent)
     assert (package / "py.typed").exists()
     for sheet in sorted((ROOT / "experiments").glob("*/*.yaml")):
@@ -73,29 +73,29 @@ def test_the_wheels_own_kiti_is_the_one_in_use(installed: Installed) -> None:
 
 @pytest.mark.slow
 def test_help_lists_the_groups(installed: Installed) -> None:
-    said = succeeded(installed.run("kiti-train", "--help"))
-    assert re.search(r"^  residual +add, .*kiti", said, re.MULTILINE)
+    output = succeeded(installed.run("kiti-train", "--help"))
+    assert re.search(r"^  residual +add, .*kiti", output, re.MULTILINE)
 
 
 @pytest.mark.slow
-def test_a_run_leaves_its_record_below_the_working_directory(installed: Installed) -> None:
+def test_a_run_writes_its_record_in_the_working_directory(installed: Installed) -> None:
     succeeded(installed.run("kiti-train", "experiment=burgers", "scale=smoke"))
     [path] = installed.place.rglob("record.json")
     assert path.is_relative_to(installed.place / "runs" / "burgers")
     assert list((installed.place / "data").rglob("data.safetensors"))
     record = records.read(path)
-    assert record.git.commit == "unknown", "the repository round the working directory is not kiti's"
+    assert record.git.commit == "unknown", "the repository around the working directory is not kiti's"
     assert record.versions["kiti"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @pytest.mark.slow
 def test_a_committed_table_is_printed(installed: Installed) -> None:
-    said = succeeded(installed.run("kiti-table", "kitinet/table4", "--scale", "laptop"))
-    assert said == (ROOT / "experiments" / "kitinet" / "outputs" / "table4.laptop.md").read_text()
+    output = succeeded(installed.run("kiti-table", "kitinet/table4", "--scale", "laptop"))
+    assert output == (ROOT / "experiments" / "kitinet" / "outputs" / "table4.laptop.md").read_text()
 
 
 @pytest.mark.slow
-def test_committed_outputs_are_made_again_elsewhere(installed: Installed) -> None:
+def test_committed_outputs_are_rebuilt_elsewhere(installed: Installed) -> None:
     succeeded(installed.run("kiti-table", "kitinet/table7", "--rebuild", "--into", "again"))
     outputs = Path("kitinet") / "outputs"
     made = sorted((installed.place / "again" / outputs).iterdir())
@@ -112,7 +112,7 @@ def test_nothing_is_written_into_the_package(arguments: tuple[str, ...], install
     assert f"kiti-table: {arguments[-1]} would write into the installed package" in line
 
 
-def test_the_citation_says_what_the_package_says() -> None:
+def test_the_citation_matches_the_package() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (citation["title"], citation["version"]) == (project["name"], project["version"])

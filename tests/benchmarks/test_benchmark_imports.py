@@ -1,4 +1,4 @@
-"""What a GPU machine runs needs no more than it has: no Hydra, OmegaConf, datasets or wandb, and no numba."""
+"""Code for a GPU machine needs only what is installed there: no Hydra, OmegaConf, datasets or wandb, and no numba."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# As if the packages named were not installed: neither importing nor looking for them finds anything.
+# Acts as if these packages were not installed: they can be neither imported nor found.
 WITHOUT = """
 import sys
 from importlib.machinery import PathFinder
@@ -28,7 +28,7 @@ MISSING = "hydra,omegaconf,antlr4,datasets,wandb,numba,llvmlite"
 
 
 def python(code: str) -> str:
-    # Hydra brings a plugin for pytest along, which is not there either.
+    # Hydra's pytest plugin is not installed there either.
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/cases", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT + code, MISSING], capture_output=True, text=True, cwd=ROOT, env=environment
@@ -39,7 +39,7 @@ def python(code: str) -> str:
 
 @pytest.mark.slow
 def test_the_benchmarks_build_their_models_without_them() -> None:
-    said = python("""
+    output = python("""
 import torch
 from benchmarks import benchmark_collision, benchmark_step
 from benchmarks.benchmark_models import MODELS
@@ -50,23 +50,23 @@ for name in ("fno1d", "resnet50", "gpt2", "bert-base"):
 assert not set(MISSING) & set(sys.modules)
 print("built")
 """)
-    assert said.endswith("built\n")
+    assert output.endswith("built\n")
 
 
 @pytest.mark.slow
-def test_the_kernels_tests_are_collected_without_them() -> None:
-    said = python("""
+def test_the_kernel_tests_are_collected_without_them() -> None:
+    output = python("""
 import pytest
 names = [f"tests/collision/test_triton{name}.py" for name in ("", "_draws", "_compiled")]
 sys.exit(pytest.main(["--collect-only", "-q", *names]))
 """)
-    assert "test_triton_draws.py::test_kicks" in said
-    assert "test_triton_compiled.py::test_every_kernel_compiles" in said
-    assert "error" not in said
+    assert "test_triton_draws.py::test_kicks" in output
+    assert "test_triton_compiled.py::test_every_kernel_compiles" in output
+    assert "error" not in output
 
 
-def test_without_numba_only_the_compiled_loops_are_missing() -> None:
-    said = python("""
+def test_without_numba_only_the_compiled_loops_are_unavailable() -> None:
+    output = python("""
 import torch
 from kiti.collision.dispatch import collide
 from kiti.ko import soft_collision
@@ -79,6 +79,6 @@ try:
 except ImportError as error:
     print(error)
 """)
-    *shapes, told = said.splitlines()
+    *shapes, message = output.splitlines()
     assert shapes == ["torch.Size([3, 8])"] * 2
-    assert told.startswith("the compiled collision on the CPU needs the package numba (No module named 'numba')")
+    assert message.startswith("the compiled collision on the CPU needs the package numba (No module named 'numba')")

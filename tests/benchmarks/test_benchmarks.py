@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say, and their tables are made of their records."""
+"""The benchmarks measure what they claim, and their tables are built from their records."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ TIMED = {"median_s", "min_s", "max_s", "runs", "peak_bytes"}
 
 
 def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
-    """The record of a quick run, after its table was seen to be rebuilt from it to the letter."""
+    """The record of a quick run, once its table has been rebuilt from it exactly."""
     module, record, table, again = script(name), folder / "record.json", folder / "table.md", folder / "again.md"
     places = ["--json", str(record), "--markdown", str(table)]
     module.main(["--quick", "--repeats", "1", "--threads", str(torch.get_num_threads()), *options, *places])
@@ -34,13 +34,13 @@ def run(name: str, folder: Path, *options: str) -> dict[str, Any]:
     return found
 
 
-def test_the_navier_stokes_solver_s_record(tmp_path: Path) -> None:
+def test_navier_stokes_solver_record(tmp_path: Path) -> None:
     [case] = run("benchmark_navier_stokes", tmp_path)["cases"]
     assert 0 < case["our_error"] <= case["their_error"] < 1e-3
     assert case["our_steps"] < case["their_steps"]
 
 
-def test_the_collision_s_record(tmp_path: Path) -> None:
+def test_collision_record(tmp_path: Path) -> None:
     record = run("benchmark_collision", tmp_path, "--only", "coll_coef=0.5")
     assert [case["particles"] for case in record["cases"]] == [16, 16, 1, 1]
     for case in record["cases"]:
@@ -56,7 +56,7 @@ def test_the_collision_s_record(tmp_path: Path) -> None:
     assert len([mark for mark in record["marks"] if mark["mark"].startswith("cpu")]) == 4
 
 
-def test_cases_cut_down_to_the_same_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicate_reduced_cases_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script("benchmark_collision")
     monkeypatch.setattr(module, "quick_shapes", lambda: [module.Shape(name, 16, 2, 4) for name in ("first", "second")])
     record, table = tmp_path / "record.json", tmp_path / "table.md"
@@ -67,7 +67,7 @@ def test_cases_cut_down_to_the_same_are_measured_once(tmp_path: Path, monkeypatc
     assert "second as first" in table.read_text()
 
 
-def test_ko_s_record(tmp_path: Path) -> None:
+def test_ko_record(tmp_path: Path) -> None:
     record = run("benchmark_ko", tmp_path)
     assert [(case["neurons"], case["inputs"]) for case in record["cases"]] == [(6, 8), (12, 8)]
     for case in record["cases"]:
@@ -77,7 +77,7 @@ def test_ko_s_record(tmp_path: Path) -> None:
         assert case["collisions"]["hard"]["relative_change"] > 0
 
 
-def test_the_step_s_record(tmp_path: Path) -> None:
+def test_step_record(tmp_path: Path) -> None:
     record = run("benchmark_step", tmp_path, "--models", "fno1d|gpt2|qwen2", "--heads", "8", "32")
     fno, gpt2, qwen2 = record["cases"]
     assert [row["variant"] for row in fno["variants"]] == ["add", "kiti heads=8", "kiti heads=32", "soft", "hard"]
@@ -87,7 +87,7 @@ def test_the_step_s_record(tmp_path: Path) -> None:
     for case in record["cases"]:
         assert all(set(row) > TIMED for row in case["variants"])
         assert case["variants"][0]["longer"] == 0
-    # The coefficient gives about one pair a system; a single particle has none.
+    # The coefficient gives about one pair per system; a single particle has none.
     _, eight, thirty_two, *_ = fno["variants"]
     assert 0.2 < eight["partners"] * eight["particles"] / 2 < 5
     assert (thirty_two["particles"], thirty_two["partners"]) == (1, 0)
@@ -97,17 +97,17 @@ def test_the_step_s_record(tmp_path: Path) -> None:
     assert all(0 < row["collision_s"] < row["max_s"] for row in (soft, hard))
 
 
-def test_ko_s_cost_s_record(tmp_path: Path) -> None:
+def test_ko_cost_record(tmp_path: Path) -> None:
     record = run("benchmark_ko_cost", tmp_path, "--only", "ResNet-18")
     assert [(case["depth"], case["classes"]) for case in record["cases"]] == [(18, 10), (18, 100)]
     for case in record["cases"]:
         assert [row["variant"] for row in case["variants"]] == ["add", "soft", "hard"]
-        # Weights, their statistics and as much momentum as weights.
+        # Weights, their statistics and as many momentum entries as weights.
         assert case["held_bytes"] > 2 * 4 * case["parameters"]
         assert case["variants"][1]["neurons"] == [[case["classes"], 512]]
     lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ResNet-18")]
     printed = [[cell.strip() for cell in line.split("|")[4::2]] for line in lines]
-    assert [cells[:2] for cells in printed] == [  # Tables 4 and 5 over their first rows
+    assert [cells[:2] for cells in printed] == [  # the first rows of tables 4 and 5
         ["1.049", "1.0000"],
         ["1.590", "1.0019"],
         ["1.005", "1.0000"],
@@ -115,7 +115,7 @@ def test_ko_s_cost_s_record(tmp_path: Path) -> None:
     ]
 
 
-def test_the_loops_record(tmp_path: Path) -> None:
+def test_loops_record(tmp_path: Path) -> None:
     record = run("benchmark_step", tmp_path, "--loops")
     [case] = record["cases"]
     assert [row["loop"] for row in case["loops"]] == ["bare", "kiti", "timm", "timm --channels-last"]
@@ -127,7 +127,7 @@ def test_the_loops_record(tmp_path: Path) -> None:
     )
 
 
-def test_the_step_s_marks() -> None:
+def test_step_marks() -> None:
     module = script("benchmark_step")
 
     def case(model: str, longer: dict[int, float], soft: float) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def test_the_step_s_marks() -> None:
     states = {mark.mark: (mark.state, mark.detail) for mark in module.marks(cases, "cuda", "paper")}
     by = {word: next(value for text, value in states.items() if word in text) for word in ("fno", "resnet50", "gpt2")}
     assert by["fno"][0] == "reached"
-    assert "heads=8" in by["fno"][1]  # not that of a single particle
+    assert "heads=8" in by["fno"][1]  # not the single-particle case
     assert by["resnet50"][0] == "not reached"
     assert "worst 6 %: resnet50 kiti heads=1" in by["resnet50"][1]
     assert by["gpt2"][0] == "not measured"
@@ -176,9 +176,9 @@ def collision_case(
     }
 
 
-def test_the_collision_s_marks() -> None:
+def test_collision_marks() -> None:
     cases = [
-        collision_case(1, 0, 2, memory=1),  # has no pair: only "never slower" is asked of it
+        collision_case(1, 0, 2, memory=1),  # has no pair: only "never slower" applies
         collision_case(2, 0.5, 20, memory=10),
         collision_case(64, 0.5, 60),
         collision_case(64, 30, 5),
@@ -191,7 +191,7 @@ def test_the_collision_s_marks() -> None:
     assert "worst 1.5x" in marks[2].detail
     assert "worst 10x" in marks[3].detail
     assert {mark.state for mark in marks[4:]} == {"not measured"}
-    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 MiB are returned: 1/20 is out of reach
+    full = collision_case(4, 1, 60, memory=10, returned=6)  # 6 of 100 MiB are returned, so 1/20 is unreachable
     [*_, memory] = script("benchmark_collision").marks([cases[2], full], "cpu", threads=2)[:4]
     assert memory.state == "reached"
     assert memory.detail.endswith("1 of 1 cases reach it; left out, x' and its gradients alone being more: N4 (N=4)")
@@ -212,7 +212,7 @@ def test_a_mark_is_decided_by_its_worst_case() -> None:
 
 @pytest.mark.parametrize("name", ["benchmark_collision", "benchmark_step", "benchmark_ko"])
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--device", "tpu"], "'tpu': cpu or cuda is needed"),
         (["--threads", "0"], "'0': a positive number is needed"),
@@ -222,18 +222,18 @@ def test_a_mark_is_decided_by_its_worst_case() -> None:
         (["--from-json", __file__], "holds no record of benchmark"),
     ],
 )
-def test_what_cannot_be_measured_is_told_in_a_line(
-    name: str, options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_unmeasurable_cases_are_reported_in_one_line(
+    name: str, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only = "--models" if name == "benchmark_step" else "--only"
     with pytest.raises(SystemExit) as stopped:
         script(name).main([only if option == "ONLY" else option for option in options])
     assert stopped.value.code == 2
-    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_gpu_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         script("benchmark_collision").main(["--device", "cuda"])
     assert "there is no CUDA GPU at hand" in capsys.readouterr().err.splitlines()[-1]
@@ -250,7 +250,7 @@ def peak(call):
     call()  # leaves freed blocks behind, which must not hide the next
     return peak_bytes(call, torch.device("cpu"))
 
-held = torch.ones(8 << 18)  # lies there before and after: does not count
+held = torch.ones(8 << 18)  # present before and after: not counted
 
 def one_after_the_other(mib):  # counts once
     for _ in range(3):
@@ -261,22 +261,22 @@ print(json.dumps({**found, 0: peak(lambda: held.mul_(1.0))}))
 """
 
 
-def test_the_peak_of_a_known_allocation() -> None:
-    """In a process of its own: what other tests left behind in this one is freed, or paged in, at any moment."""
+def test_peak_of_a_known_allocation() -> None:
+    """In a separate process: here, memory left by other tests may be freed or paged in at any time."""
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     if None in found.values():
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not report it")
     for mib, peak in found.items():
         assert peak == pytest.approx(int(mib) << 20, abs=(int(mib) << 20) / 8 + (512 << 10)), mib
 
 
-def test_turns_are_interleaved_and_quick_calls_repeated() -> None:
+def test_rounds_are_interleaved_and_fast_calls_repeated() -> None:
     order: list[str] = []
     calls = {"slow": lambda: (order.append("slow"), time.sleep(0.05)), "quick": lambda: order.append("quick")}
     timings = interleaved(calls, CPU, rounds=3, budget=60, most=2)
-    assert order[:6] == ["slow"] * 3 + ["quick"] * 3  # do not count
-    turn = ["quick"] * 3  # of which the first does not count
+    assert order[:6] == ["slow"] * 3 + ["quick"] * 3  # warm-up, not counted
+    turn = ["quick"] * 3  # the first is not counted
     assert order[6:] == ["slow", *turn, *turn, "slow", "slow", *turn]
     assert [len(turn) for turn in timings["quick"].rounds] == [2, 2, 2]
     assert timings["slow"].summary()["runs"] == 3
@@ -284,7 +284,7 @@ def test_turns_are_interleaved_and_quick_calls_repeated() -> None:
     assert ratio(timings["slow"], timings["quick"]).lowest > 1
 
 
-def test_a_long_call_has_two_runs_that_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_call_has_two_warm_up_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "_LONG", 0.0)
     order: list[str] = []
     interleaved({"long": lambda: order.append("long")}, CPU, rounds=1, budget=60, most=1)
@@ -299,13 +299,13 @@ def test_a_high_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peak_bytes(lambda: None, CPU) == 9
 
 
-def test_no_round_begins_after_the_budget() -> None:
+def test_no_round_starts_after_the_budget() -> None:
     calls = {"slow": lambda: time.sleep(0.01)}
     assert len(interleaved(calls, CPU, rounds=50, least=2, budget=0.0)["slow"].rounds) == 2
     assert len(interleaved(calls, CPU, rounds=1, least=2, budget=60)["slow"].rounds) == 1
 
 
-def test_a_ratio_is_taken_within_rounds() -> None:
+def test_ratios_are_computed_within_rounds() -> None:
     slow, fast = Timing([[4.0], [40.0], [4.0]]), Timing([[1.0, 3.0], [20.0], [1.0]])
     found = ratio(slow, fast)
     assert (found.lowest, found.highest) == (2.0, 4.0)
@@ -321,7 +321,7 @@ def test_a_record_of_another_benchmark_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_record_of_seeds_side_by_side(tmp_path: Path) -> None:
+def test_record_of_parallel_seeds(tmp_path: Path) -> None:
     record = run("benchmark_replicas", tmp_path, "--only", "two layers", "--replicas", "3")
     [case] = record["cases"]
     assert case["times_as_fast"] == pytest.approx(3 * case["alone"]["median_s"] / case["together"]["median_s"])
@@ -329,7 +329,7 @@ def test_the_record_of_seeds_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_record_of_what_following_neurons_costs(tmp_path: Path) -> None:
+def test_record_of_the_cost_of_monitoring_neurons(tmp_path: Path) -> None:
     record = run("benchmark_callbacks", tmp_path, "--only", "Burgers")
     [case] = record["cases"]
     assert case["percent"] == pytest.approx(100 * case["callback"]["median_s"] / case["epoch"]["median_s"])
@@ -338,7 +338,7 @@ def test_the_record_of_what_following_neurons_costs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_record_of_whose_threads(tmp_path: Path) -> None:
+def test_record_of_thread_pools(tmp_path: Path) -> None:
     record = run("benchmark_threads", tmp_path, "--only", "fno1d, 8")
     [case] = record["cases"]
     assert [row["threads"] for row in case["rows"]] == ["torch's", "a pool's", "numba's", "one alone"]

@@ -1,4 +1,4 @@
-"""The calibration counts what the collision accepts."""
+"""The calibration counts the pairs that the collision accepts."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ COEFFICIENTS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
 
 
 @pytest.mark.parametrize("heads", [1, 2, 8])
-def test_counts_are_the_collision_s_own(heads: int) -> None:
+def test_counts_match_the_collision(heads: int) -> None:
     torch.manual_seed(0)
     x, v = torch.randn(50, 32), torch.randn(50, 32)
     measured = acceptance((x, v), heads, COEFFICIENTS)
@@ -20,7 +20,7 @@ def test_counts_are_the_collision_s_own(heads: int) -> None:
         assert measured.partners(coefficient) == pytest.approx(float(collisions.partners), rel=1e-4, abs=1e-6)
 
 
-def test_the_coefficient_for_one_pair_gives_one_pair() -> None:
+def test_the_coefficient_for_one_pair_yields_one_pair() -> None:
     torch.manual_seed(1)
     x, v = torch.randn(100, 64), torch.randn(100, 64)
     one_pair = acceptance((x, v), 2, [0.5]).one_pair
@@ -41,7 +41,7 @@ def test_the_tap_sees_the_systems_and_changes_nothing() -> None:
     assert len(tap.systems) == 1
 
 
-def test_the_report_names_the_median_over_modules() -> None:
+def test_the_report_gives_the_median_over_modules() -> None:
     torch.manual_seed(2)
     measured = {
         f"layers.{i}": [acceptance((torch.randn(40, 32), torch.randn(40, 32)), h, COEFFICIENTS) for h in (1, 4)]

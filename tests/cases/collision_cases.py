@@ -1,12 +1,12 @@
-"""What the tests of the collision share: its implementations, features, directions, a call with its gradients."""
+"""Shared by the collision tests: implementations, features, directions, a call with its gradients."""
 
 import pytest
 import torch
 
 from kiti.collision.dispatch import collide_with_statistics
 
-# Triton's interpreter takes a second for what takes a GPU microseconds: few and small systems for it here, and
-# tests of its own in test_triton*.py.
+# Triton's interpreter takes a second for what a GPU does in microseconds: only few, small systems here, and
+# separate tests in test_triton*.py.
 every = pytest.mark.parametrize("implementation", ["literal", "numba", pytest.param("triton", marks=pytest.mark.slow)])
 every_compiled = pytest.mark.parametrize("implementation", ["literal", "numba"])
 
@@ -25,7 +25,7 @@ def unit_vectors(*systems, n, heads, dtype=torch.float64, seed=1):
 
 
 def run(x, v, weight=None, **settings):
-    """x', the statistics and, given what to weigh x' with, the gradients of x and v."""
+    """x', the statistics and, given weights for x', the gradients of x and v."""
     x, v = x.detach().clone().requires_grad_(), v.detach().clone().requires_grad_()
     out, statistics = collide_with_statistics(x, v, **settings)
     gradients = torch.autograd.grad(out, (x, v), torch.ones_like(out) if weight is None else weight)

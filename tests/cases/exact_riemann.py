@@ -1,4 +1,4 @@
-"""The exact solution of the Riemann problem in one dimension, which the solver's fluxes and flows are held against."""
+"""The exact solution of the Riemann problem in one dimension, the reference for the solver's fluxes and flows."""
 
 from math import sqrt
 
@@ -16,7 +16,7 @@ State = tuple[float, float, float]
 def star_state(left: State, right: State) -> tuple[float, float]:
     """(p*, u*) between the two nonlinear waves (Toro, Riemann Solvers and Numerical Methods, 3rd ed., section 4.2).
 
-    Raises ValueError for density or pressure that is not positive, and where a vacuum would form.
+    Raises ValueError if density or pressure is not positive or a vacuum would form.
     """
     for rho, u, p in (left, right):
         if not (rho > 0 and p > 0):

@@ -1,4 +1,4 @@
-"""Sets of images in the files that torchvision reads, small, made here, with the checksums that are asked of them."""
+"""Small generated image sets in the files that torchvision reads, with the checksums it expects."""
 
 import hashlib
 import pickle
@@ -15,7 +15,7 @@ N_TRAIN, N_TEST = 40, 20
 
 
 def fake_fashion_mnist(data_dir: Path, patched: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """The four files of FashionMNIST below `data_dir`; what is in them by name."""
+    """The four files of FashionMNIST in `data_dir`; their contents by name."""
     random = np.random.default_rng(0)
     place = fashion_mnist.folder(data_dir)
     place.mkdir(parents=True)
@@ -32,7 +32,7 @@ def fake_fashion_mnist(data_dir: Path, patched: pytest.MonkeyPatch) -> dict[str,
 
 
 def fake_cifar(data_dir: Path, patched: pytest.MonkeyPatch, classes: int = 10) -> dict[str, np.ndarray]:
-    """The unpacked files of CIFAR below `data_dir`; the images (n, 3, 32, 32) by file."""
+    """The unpacked files of CIFAR in `data_dir`; the images (n, 3, 32, 32) by file."""
     random = np.random.default_rng(1)
     kind = {10: CIFAR10, 100: CIFAR100}[classes]
     place = data_dir / "cifar" / kind.base_folder
@@ -57,7 +57,7 @@ def fake_cifar(data_dir: Path, patched: pytest.MonkeyPatch, classes: int = 10) -
 
 
 def written(path: Path, entry: object) -> str:
-    """Its md5."""
+    """Write it; returns its md5."""
     content = pickle.dumps(entry)
     path.write_bytes(content)
     return hashlib.md5(content, usedforsecurity=False).hexdigest()

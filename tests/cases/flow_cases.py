@@ -1,4 +1,4 @@
-"""What the tests of flows share: states of the gas on a mesh."""
+"""Shared by the flow tests: states of the gas on a mesh."""
 
 import torch
 
@@ -14,7 +14,7 @@ def from_stream(mesh, stream):
 
 
 def within(state):
-    """(batch, cells, 4) to the solver's own (4, cells, batch)."""
+    """(batch, cells, 4) to the solver's layout (4, cells, batch)."""
     return state.permute(2, 1, 0).contiguous()
 
 

@@ -1,4 +1,4 @@
-"""A set of images in ImageNet's two layouts: small, of several sizes, and stored in the ways that ImageNet's are."""
+"""A small image set in ImageNet's two layouts, with the image sizes and formats that ImageNet has."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ STORED = ["L", "CMYK", "P"]  # the first of each set: grey and CMYK JPEGs, and a
 
 
 def write_folder(root: Path) -> Path:
-    """`root/{train,val}/<class>/<image>.JPEG`, as many of each class; returns `root`."""
+    """`root/{train,val}/<class>/<image>.JPEG`, equally many per class; returns `root`."""
     random = np.random.default_rng(0)
     for split, n in SPLITS.items():
         for i in range(n):
@@ -30,7 +30,7 @@ def write_folder(root: Path) -> Path:
 
 
 def write_shards(root: Path, folder: Path) -> Path:
-    """The same images in the same order as Hugging Face's shards, two of each set; returns `root`."""
+    """The same images in the same order in Hugging Face's shards, two per set; returns `root`."""
     for split, name in (("train", "train"), ("val", "validation")):
         paths = sorted((folder / split).rglob("*.JPEG"))
         rows = [

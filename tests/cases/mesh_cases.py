@@ -1,4 +1,4 @@
-"""Meshes on which exact flows are known, a box and the outside of a cylinder, and the force on their walls."""
+"""Meshes with known exact flows, a box and the outside of a cylinder, and the force on their walls."""
 
 from math import pi
 
@@ -13,7 +13,7 @@ from kiti.pde.triangles import WALL, TriangleMesh, triangle_mesh
 
 
 def cylinder_mesh(points: int = 64, *, growth: float = 0.2, radius: float = 12.0, seed: int = 0) -> TriangleMesh:
-    """`airfoil_mesh` round a cylinder of diameter 1 about the origin, with so many points on it."""
+    """`airfoil_mesh` around a cylinder of diameter 1 at the origin, with `points` points on it."""
     if points < 8 or not radius >= 2:
         raise ValueError(f"points={points}, radius={radius}: at least 8 points and 2 diameters are needed")
     angle = -2 * pi * np.arange(points) / points
@@ -23,10 +23,10 @@ def cylinder_mesh(points: int = 64, *, growth: float = 0.2, radius: float = 12.0
 def box_mesh(
     width: float, height: float, columns: int, rows: int, *, jitter: float = 0.2, seed: int = 0, boundary: int = WALL
 ) -> TriangleMesh:
-    """(0, width) × (0, height) in columns × rows cells, each cut in two along a random diagonal.
+    """(0, width) × (0, height) in columns × rows cells, each split along a random diagonal.
 
-    Points inside are moved at random by up to `jitter` of a cell on each axis (below 0.25, lest triangles turn over),
-    points on the sides along their side. All sides are tagged `boundary`.
+    Points inside are moved at random by up to `jitter` of a cell on each axis (below 0.25, so that no triangle flips),
+    points on a side move along it. All sides are tagged `boundary`.
     """
     if not (width > 0 and height > 0 and columns >= 2 and rows >= 2 and 0 <= jitter < 0.25):
         raise ValueError("a box needs positive sides, 2 columns and 2 rows at least, and 0 <= jitter < 0.25")
@@ -52,6 +52,6 @@ def box_mesh(
 
 
 def wall_force(scheme: EulerScheme, state: Float64[Tensor, "4 C batch"]) -> Float64[Tensor, "2 batch"]:
-    """Σ pressure · normal · length over the walls: what the gas does to them, drag and lift of an airfoil."""
+    """Σ pressure · normal · length over the walls: the force of the gas on them, drag and lift of an airfoil."""
     walls = scheme.mesh.walls
     return (scheme.fluxes(state)[1:3, walls] * scheme.mesh.lengths[walls, None]).sum(1)

@@ -1,4 +1,4 @@
-"""Trajectories as MeshGraphNets stores them, small."""
+"""Small trajectories as MeshGraphNets stores them."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ META = {
 
 
 def trajectory(points: int, triangles: int, seed: int = 0, raw: int = RAW) -> dict[str, np.ndarray]:
-    """Fields whose value tells the raw frame (in thousands), the point (in units) and the channel (in tenths)."""
+    """Fields whose values encode raw frame (thousands), point (units) and channel (tenths)."""
     generator = np.random.default_rng(seed)
     time, point = np.arange(raw)[:, None, None], np.arange(points)[None, :, None]
     value = 1000 * time + point + 100_000 * seed

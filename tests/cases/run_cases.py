@@ -1,4 +1,4 @@
-"""Runs that are killed, and what must be equal afterwards."""
+"""Runs that are killed, and what must be equal after they resume."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +16,11 @@ from kiti.training.callbacks.checkpointing import Checkpointing
 
 
 class Killed(Exception):
-    """Stands for SIGKILL: nothing of the trainer's clean-up may matter, for what it writes is not read."""
+    """Stands for SIGKILL: the trainer's clean-up must not matter, so what it writes is not read."""
 
 
 class SaveAndKill(Callback):
-    """Saves before step `save` (None: never) as Checkpointing does, and dies within step `kill`, after its backward."""
+    """Saves before step `save` (None: never) like Checkpointing, and dies in step `kill` after its backward pass."""
 
     def __init__(self, save: int | None, kill: int) -> None:
         self.save, self.kill = save, kill

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def script(name: str) -> ModuleType:
-    """`name` of whichever folder has it, executed anew."""
+    """The script `name` from whichever folder has it, freshly executed."""
     [path] = [path for folder in ("scripts", "benchmarks") if (path := ROOT / folder / f"{name}.py").exists()]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

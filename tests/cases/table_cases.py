@@ -1,4 +1,4 @@
-"""What the tests of tables and figures share: sheets, and records as runs would leave them."""
+"""Shared by the tests of tables and figures: sheets, and records as runs would write them."""
 
 import yaml
 from record_cases import make_record
@@ -49,7 +49,7 @@ KITI = ["experiment=burgers", "residual=kiti", "residual.collision_heads=8"]
 
 
 def folder_of(tmp_path, **described):
-    """A folder of one paper, with these sheets by name."""
+    """A folder for one paper, with these sheets by name."""
     folder = tmp_path / "experiments"
     (folder / "paper").mkdir(parents=True)
     for name, sheet in described.items():
@@ -58,7 +58,7 @@ def folder_of(tmp_path, **described):
 
 
 def recorded(overrides, seed, error, **changes):
-    """A record as that run would leave it, with this relative L2 error."""
+    """A record as that run would write it, with this relative L2 error."""
     composed = compose([*overrides, "scale=smoke", f"seed={seed}"])
     metrics = {"test/relative_l2": error, "test/mse": error**2, "train/relative_l2": error / 2}
     of_run = {"config_hash": composed.hash, "config": composed.config, "metrics": metrics}

@@ -1,4 +1,4 @@
-"""What the tests of the Triton kernels share: features on their device, the kernels called, what they draw."""
+"""Shared by the Triton tests: features on the right device, kernel calls, and the random draws."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from kiti.collision.dispatch import collide_with_statistics
 from kiti.collision.gpu import triton_backend as gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-quiet = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where the interpreter meets inf and NaN
+quiet = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, when the interpreter meets inf and NaN
 
 
 def features(*shape, **settings):
@@ -52,7 +52,7 @@ def philox(counter, key):
 
 
 def plain_directions(systems, n, heads, seed):
-    """What the kernels draw, by the equations at the top of gpu_directions.py."""
+    """The kernels' draws, by the equations at the top of gpu_directions.py."""
     out = torch.zeros(systems, n, n, heads, dtype=torch.float64)
     for s in range(systems):
         for i in range(n):

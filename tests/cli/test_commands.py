@@ -1,4 +1,4 @@
-"""The commands as a user starts them: real processes, at scale=smoke."""
+"""The commands as a user runs them: real processes, at scale=smoke."""
 
 import json
 import os
@@ -44,20 +44,20 @@ def run_dirs(place: Path) -> list[Path]:
 
 def test_two_different_runs_and_two_equal_ones_started_in_the_same_second(tmp_path: Path) -> None:
     started = [start(tmp_path, *SMOKE, f"residual={kind}") for kind in ("add", "kiti", "kiti")]
-    ended = [process.communicate(timeout=300) for process in started]
+    outputs = [process.communicate(timeout=300) for process in started]
     codes = [process.returncode for process in started]
-    assert codes[0] == 0, ended[0]
-    assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), ended[1:]
+    assert codes[0] == 0, outputs[0]
+    assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), outputs[1:]
     if LOCKED in codes:
-        assert "another process is running this run" in ended[codes.index(LOCKED)][1]
-    else:  # the first was done before the second began
-        assert any("finished already" in out for out, _err in ended[1:])
+        assert "another process is running this run" in outputs[codes.index(LOCKED)][1]
+    else:  # the first finished before the second started
+        assert any("finished already" in out for out, _err in outputs[1:])
     assert len(run_dirs(tmp_path)) == 2
     made = list((tmp_path / "data").rglob("data.safetensors"))
-    assert len(made) == 2, "one training set and one test set, made once for all three"
+    assert len(made) == 2, "one training set and one test set, generated once for all three"
 
 
-def test_finished_runs_are_not_repeated_and_never_sets_aside(tmp_path: Path) -> None:
+def test_finished_runs_are_not_repeated_and_never_moves_them_aside(tmp_path: Path) -> None:
     finish(start(tmp_path, *SMOKE))
     [run_dir] = run_dirs(tmp_path)
     before = (run_dir / "record.json").stat().st_mtime_ns
@@ -72,7 +72,7 @@ def test_finished_runs_are_not_repeated_and_never_sets_aside(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_real_signal_and_the_same_command_again(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_real_signal_then_the_same_command(number: signal.Signals, tmp_path: Path) -> None:
     long = [*SMOKE, "residual=kiti", "data.n_train=100", "trainer.max_epochs=60"]
     long.append("callbacks.checkpointing.every_seconds=0.2")
     composed = compose([*long, f"runs_dir={tmp_path}/runs"])
@@ -90,9 +90,9 @@ def test_a_real_signal_and_the_same_command_again(number: signal.Signals, tmp_pa
     finish(start(tmp_path, *long))
     finish(start(tmp_path, *long, f"runs_dir={tmp_path}/undisturbed"))
     record = records.read(composed.run_dir / "record.json")
-    undisturbed = records.read(next((tmp_path / "undisturbed").rglob("record.json")))
-    assert record.metrics == undisturbed.metrics
-    assert record.config_hash == undisturbed.config_hash
+    uninterrupted = records.read(next((tmp_path / "undisturbed").rglob("record.json")))
+    assert record.metrics == uninterrupted.metrics
+    assert record.config_hash == uninterrupted.config_hash
     one, other = (
         load_file(path / "weights.safetensors")
         for path in (composed.run_dir, tmp_path / "undisturbed" / "burgers" / composed.hash / "seed-0")
@@ -100,7 +100,7 @@ def test_a_real_signal_and_the_same_command_again(number: signal.Signals, tmp_pa
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_two_processes_make_one_run(tmp_path: Path) -> None:
+def test_two_processes_train_one_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     overrides = [*SMOKE, "residual=kiti", "collision=hard", "collision.coll_coef=0.9", "trainer.accelerator=cpu"]
     done = subprocess.run(
@@ -116,13 +116,13 @@ def test_two_processes_make_one_run(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").rglob("seed-*"))) == 1
     record = records.read(run_dir / "record.json")
     assert record.world_size == 2
-    # Tested without padding or duplicates: the same 20 samples give the same error in one process.
+    # Testing uses no padding or duplicates: the same 20 samples give the same error in one process.
     out, _ = finish(start(tmp_path, str(run_dir), module="kiti.evaluate"))
     alone = float(out.split("test/relative_l2")[1].split()[0])
     assert alone == pytest.approx(record.metrics["test/relative_l2"], rel=1e-5)
 
 
-def test_a_batch_that_does_not_divide_among_the_processes_is_refused(tmp_path: Path) -> None:
+def test_a_batch_not_divisible_by_the_processes_is_refused(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "kiti.train", *SMOKE],
         env=environment(tmp_path) | {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "3"},
@@ -144,7 +144,7 @@ def test_multirun_with_the_joblib_launcher(tmp_path: Path) -> None:
     assert {records.read(path / "record.json").seed for path in run_dirs(tmp_path)} == {0, 1}
 
 
-def test_calibration_names_settings_and_draws_them(tmp_path: Path) -> None:
+def test_calibration_lists_and_plots_settings(tmp_path: Path) -> None:
     finish(start(tmp_path, *SMOKE, "calibration.epochs=1", module="kiti.calibrate"))
     place = tmp_path / "runs" / "calibrations"
     table = (place / "burgers.smoke.md").read_text()
@@ -155,7 +155,7 @@ def test_calibration_names_settings_and_draws_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb", "none"])
-def test_loggers_write_below_the_run(logger: str, tmp_path: Path) -> None:
+def test_loggers_write_inside_the_run_directory(logger: str, tmp_path: Path) -> None:
     process_environment = {k: v for k, v in environment(tmp_path).items() if k != "WANDB_API_KEY"}
     done = subprocess.run(
         [sys.executable, "-m", "kiti.train", *SMOKE, f"logger={logger}"],
@@ -172,7 +172,7 @@ def test_loggers_write_below_the_run(logger: str, tmp_path: Path) -> None:
     assert not any((ROOT / name).exists() for name in ("wandb", "lightning_logs", "outputs", "multirun"))
 
 
-def test_progress_is_told_to_whoever_launched_it(tmp_path: Path) -> None:
+def test_progress_is_reported_to_the_launcher(tmp_path: Path) -> None:
     _, err = finish(start(tmp_path, *SMOKE))
     assert "step 1 of 4" in err
     [run_dir] = run_dirs(tmp_path)

@@ -1,4 +1,4 @@
-"""kiti-table: what it reads, what it refuses in a line, and that it stays quick."""
+"""kiti-table: what it reads, what it refuses in one line, and that it stays fast."""
 
 import subprocess
 import sys
@@ -13,10 +13,10 @@ from kiti.storage import records
 def test_a_corrupted_record_is_named(runs_dir, experiments, command):
     path = save(recorded(VANILLA, 0, 0.1), runs_dir)
     path.write_text("{")
-    status, _, said = command("paper/t", "--scale", "smoke")
+    status, _, err = command("paper/t", "--scale", "smoke")
     assert status == 2
-    assert str(path) in said
-    assert said.count("\n") == 1
+    assert str(path) in err
+    assert err.count("\n") == 1
 
 
 def test_only_some_problems(runs_dir, experiments, command):
@@ -28,18 +28,18 @@ def test_only_some_problems(runs_dir, experiments, command):
     assert "KITI-FNO" in text
     assert "Other" not in text
     assert "Other" in command("paper/t", "--scale", "smoke", "--only", "Other", "Burgers")[1]
-    status, _, said = command("paper/t", "--scale", "smoke", "--only", "Heat")
-    assert (status, said) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
+    status, _, err = command("paper/t", "--scale", "smoke", "--only", "Heat")
+    assert (status, err) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
 
 
-def test_unknown_names_list_the_known_ones(command):
+def test_errors_for_unknown_names_list_the_known_ones(command):
     assert command("paper/x") == (2, "", "kiti-table: no table or figure 'paper/x'; there are: paper/f, paper/t\n")
     assert command() == (2, "", "kiti-table: give a NAME; there are: paper/f, paper/t\n")
     assert "it has: smoke" in command("paper/t", "--scale", "paper")[2]
 
 
 def test_a_table_never_imports_torch(runs_dir, experiments):
-    """A sweep does for a point that was not run: whether it exists at its scale only the model knows."""
+    """A sweep with a missing run does: only the model knows whether the point exists at its scale."""
     for overrides in (VANILLA, KITI):
         for seed in range(2):
             save(recorded(overrides, seed, 0.1), runs_dir)
@@ -58,7 +58,7 @@ def test_a_table_never_imports_torch(runs_dir, experiments):
 
 
 def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):
-    monkeypatch.setattr(records.os, "fsync", lambda descriptor: None)  # a thousand syncs take seconds
+    monkeypatch.setattr(records.os, "fsync", lambda descriptor: None)  # a thousand fsyncs take seconds
     seeds = list(range(500))
     scales = {"smoke": {"seeds": seeds}}
     (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"scales": scales}))

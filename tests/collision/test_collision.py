@@ -1,4 +1,4 @@
-"""Every implementation of the collision against loops and against `literal`."""
+"""Every implementation of the collision, against loops and against `literal`."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_equals_plain_loops(implementation, heads, coef, mean, update):
     torch.testing.assert_close(strided.view(heads, n).T.flatten(), expected, rtol=1e-12, atol=1e-12)
 
 
-# Nothing, some and everything accepted.
+# No pair, some pairs and all pairs accepted.
 REGIMES = {"none": (8.0, 0.3), "some": (0.7, 0.6), "most": (0.2, 0.97), "all": (0.1, 1.0)}
 
 
@@ -68,7 +68,7 @@ def test_numba_equals_literal(heads, n, regime, layout, reduction):
         torch.testing.assert_close(numba, literal, rtol=1e-10, atol=1e-10)
 
 
-def test_regimes_cover_what_they_say():
+def test_regimes_cover_what_they_claim():
     for regime, low, high in [("none", 0, 0), ("some", 0.05, 10), ("most", 10, 15), ("all", 15, 15)]:
         scale, coef = REGIMES[regime]
         x, v, _ = features(2, 3, 32, scale=scale)
@@ -79,8 +79,8 @@ def test_regimes_cover_what_they_say():
 @pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("reduction", ["sum", "max_one"])
 @pytest.mark.parametrize("coef", [0.4, 0.9, 1.0])
-def test_numba_in_many_small_pieces_equals_literal(heads, reduction, coef):
-    """More pairs than are listed at once, and more than are drawn together."""
+def test_numba_in_many_small_chunks_equals_literal(heads, reduction, coef):
+    """More pairs than one list holds, and more than one draw covers."""
     x, v, weight = features(2, 130 * heads, scale=0.2)
     settings = {"collision_heads": heads, "coll_coef": coef, "reduction": reduction}
     directions = unit_vectors(2, n=130, heads=heads)
@@ -93,7 +93,7 @@ def test_numba_in_many_small_pieces_equals_literal(heads, reduction, coef):
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_numba_accepts_the_pairs_that_literal_accepts_in_float32(offset):
-    """Also far from the origin, where a square of the raw positions would have no digits left."""
+    """Also far from the origin, where squares of the raw positions would have no precision left."""
     x, v, _ = features(64, 256, scale=0.6, dtype=torch.float32)
     x = x + offset
     settings = {"collision_heads": 4, "coll_coef": 0.7, "directions": unit_vectors(64, n=64, heads=4).float()}
@@ -104,7 +104,7 @@ def test_numba_accepts_the_pairs_that_literal_accepts_in_float32(offset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("heads", "n"), [(1, 12), (2, 7), (5, 5), (8, 3)])
-def test_fused_forms_draw_the_same_from_a_seed(heads, n):
+def test_fused_forms_draw_the_same_numbers_from_a_seed(heads, n):
     coef = 0.9
     x, v, weight = features(2, n * heads, scale=0.1, dtype=torch.float32)
     numba, triton = (
@@ -117,7 +117,7 @@ def test_fused_forms_draw_the_same_from_a_seed(heads, n):
 
 @pytest.mark.parametrize("heads", [1, 2, 8])
 @pytest.mark.parametrize("speed", [1e25, 1e19, 3e-20, 1e-25])
-def test_numba_accepts_what_literal_accepts_where_squares_overflow_or_vanish(heads, speed):
+def test_numba_accepts_the_pairs_that_literal_accepts_when_squares_overflow_or_underflow(heads, speed):
     x, v, _ = features(5, 64, scale=0.1, dtype=torch.float32)
     settings = {"collision_heads": heads, "coll_coef": 0.9}
     numba, literal = (
@@ -127,7 +127,7 @@ def test_numba_accepts_what_literal_accepts_where_squares_overflow_or_vanish(hea
 
 
 @pytest.mark.parametrize("coef", [0.4, 0.9])
-def test_threads_change_nothing(coef, monkeypatch):
+def test_thread_count_changes_nothing(coef, monkeypatch):
     monkeypatch.setattr(cpu, "_SHARE", 1)
     x, v, weight = features(7, 34, scale=0.3)
     before = torch.get_num_threads()

@@ -45,7 +45,7 @@ def test_backward_uses_the_directions_of_the_forward(implementation, coef):
 
 
 @every
-def test_one_seed_a_call(implementation):
+def test_one_seed_per_call(implementation):
     x, v, _ = features(2, 12, scale=0.2)
     settings = {"collision_heads": 2, "coll_coef": 0.8, "implementation": implementation}
     torch.manual_seed(0)

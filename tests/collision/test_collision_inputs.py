@@ -1,4 +1,4 @@
-"""Which features the collision takes: not finite, half precision, any strides and shape; what it refuses."""
+"""Which inputs the collision takes: non-finite, half precision, any strides and shape; what it refuses."""
 
 import math
 
@@ -12,10 +12,10 @@ from kiti.collision.dispatch import collide, collide_with_statistics
 @every
 @pytest.mark.parametrize("coef", [0.6, 1.0])
 @pytest.mark.parametrize("heads", [1, 2])
-def test_nan_reaches_nobody_else(implementation, coef, heads):
+def test_nan_does_not_spread(implementation, coef, heads):
     x, v, _ = features(3, 12, scale=0.2)
-    x[1, 5] = torch.nan  # that particle meets nobody, the others of its system go on
-    v[2, 5] = torch.nan  # no max(V_r): its system collides nothing
+    x[1, 5] = torch.nan  # that particle collides with none, the others in its system do
+    v[2, 5] = torch.nan  # no max(V_r): nothing in its system collides
     directions = unit_vectors(3, n=12 // heads, heads=heads)
     out, partners, _, grad_x, grad_v = run(
         x, v, collision_heads=heads, coll_coef=coef, directions=directions, implementation=implementation
@@ -48,7 +48,7 @@ def test_half_precision_is_summed_in_float32(implementation, dtype, coef):
     single = run(x.float(), v.float(), weight.float(), directions=directions, **settings)
     assert half[0].dtype == half[3].dtype == half[4].dtype == dtype
     assert half[1] == single[1] > 1
-    # One rounding of the result and of its gradient, not one for each of dozens of partners.
+    # The result and its gradient are rounded once, not once for each of dozens of partners.
     for h, s in zip((half[0], half[3], half[4]), (single[0], single[3], single[4]), strict=True):
         torch.testing.assert_close(h, s.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-6)
 
@@ -127,6 +127,6 @@ X = torch.zeros(2, 12)
         ({"directions": torch.zeros(2, 6, 6, 2).int()}, "directions has dtype torch.int32"),
     ],
 )
-def test_errors_name_argument_value_and_remedy(arguments, message):
+def test_errors_name_argument_value_and_fix(arguments, message):
     with pytest.raises(ValueError, match=message):
         collide(**{"x": X, "v": X, "collision_heads": 2, "coll_coef": 0.5, **arguments})

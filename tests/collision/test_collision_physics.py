@@ -1,4 +1,4 @@
-"""What every implementation of the collision conserves, moves and draws, one pair or many."""
+"""What every implementation conserves, moves and draws, for one pair and for many."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from kiti.collision.dispatch import collide, collide_with_statistics
 @every
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("n", "coef", "scale"), [(8, 0.0, 0.1), (8, 0.3, 20.0), (1, 1.0, 1.0)])
-def test_nothing_accepted_is_the_plain_residual_bit_for_bit(implementation, dtype, n, coef, scale):
+def test_without_accepted_pairs_it_is_the_plain_residual_bit_for_bit(implementation, dtype, n, coef, scale):
     x, v, weight = features(2, n * 3, scale=scale, dtype=dtype)
     for dt in (1.0, 0.3):
         out, partners, energy_ratio, grad_x, grad_v = run(
@@ -55,7 +55,7 @@ def test_many_pairs_conserve_momentum(implementation, coef):
         x, v, collision_heads=4, coll_coef=coef, position_update=False, implementation=implementation
     )
     assert statistics.partners > 1
-    assert statistics.energy_ratio > 1.5  # the literal sum heats (A7)
+    assert statistics.energy_ratio > 1.5  # the literal sum adds energy (A7)
     torch.testing.assert_close((out - x).view(2, 12, 4).sum(1), v.view(2, 12, 4).sum(1))
 
 
@@ -73,14 +73,14 @@ def test_max_one_conserves_energy_too(implementation, coef):
 
 
 @every
-def test_max_one_takes_at_most_one_partner_where_scores_tie(implementation):
+def test_max_one_takes_at_most_one_partner_when_scores_tie(implementation):
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
     x, v = torch.zeros(8, dtype=torch.float64), corners.flatten()
     settings = {"collision_heads": 2, "coll_coef": 1.0, "reduction": "max_one", "position_update": False}
     out, statistics = collide_with_statistics(
         x, v, directions=unit_vectors(n=4, heads=2), implementation=implementation, **settings
     )
-    assert statistics.partners == 1  # both diagonals, which tie
+    assert statistics.partners == 1  # both diagonals tie
     torch.testing.assert_close(out.square().sum(), v.square().sum())
 
 
@@ -88,7 +88,7 @@ def test_max_one_takes_at_most_one_partner_where_scores_tie(implementation):
 def test_coefficient_one_accepts_every_moving_pair(implementation):
     x, v, _ = features(3, 24)
     v = v.view(3, 8, 3)
-    v[:, 1] = v[:, 0]  # at rest to each other: 27 of 28 pairs
+    v[:, 1] = v[:, 0]  # at rest relative to each other: 27 of 28 pairs
     partners = collide_with_statistics(
         x, v.reshape(3, 24), collision_heads=3, coll_coef=1, implementation=implementation
     )[1].partners
@@ -128,11 +128,11 @@ def test_directions_are_isotropic_and_independent(implementation, n):
     torch.testing.assert_close(
         covariance / variance[:, None, None], torch.eye(heads, dtype=v.dtype).expand(n, -1, -1), rtol=0, atol=0.12
     )
-    assert len(noise[:, 0, 0].unique()) == systems  # no draw repeats over systems
+    assert len(noise[:, 0, 0].unique()) == systems  # no draw repeats across systems
 
 
 @every
-def test_batch_maximum_is_that_of_the_fastest_system(implementation):
+def test_batch_maximum_comes_from_the_fastest_system(implementation):
     x, v, _ = features(2, 16, scale=0.1)
     v = torch.stack([v[0], 1e3 * v[1]])
     settings = {"collision_heads": 2, "coll_coef": 0.9, "implementation": implementation}
@@ -141,7 +141,7 @@ def test_batch_maximum_is_that_of_the_fastest_system(implementation):
 
 
 @every
-def test_energy_ratio_is_that_of_the_velocities(implementation):
+def test_energy_ratio_matches_the_velocities(implementation):
     x, v, _ = features(3, 32, scale=0.2)
     settings = {"collision_heads": 2, "coll_coef": 0.8, "position_update": False, "implementation": implementation}
     out, statistics = collide_with_statistics(x, v, dt=0.5, **settings)

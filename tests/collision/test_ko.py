@@ -1,4 +1,4 @@
-"""KO's two collisions against loops, and their attachment to optimizers."""
+"""KO's two collisions, against loops, and how they attach to optimizers."""
 
 import copy
 import math
@@ -54,7 +54,7 @@ def hard_by_loops(w, g, c, n, approach_only=False):
 
 @pytest.mark.parametrize("include_self", [True, False])
 @pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("entries", [1, 11, 1 << 22])  # cosines held at once: a row, two, all
+@pytest.mark.parametrize("entries", [1, 11, 1 << 22])  # cosines held at once: one row, two rows, all
 def test_soft_equals_loops(monkeypatch, include_self, normalize, entries):
     monkeypatch.setattr(kiti.ko, "_ENTRIES", entries)
     w, g = matrices()
@@ -96,7 +96,7 @@ def test_hard_draws_the_same_in_every_call_with_the_same_generator_state():
     assert not torch.equal(first, hard_collision(w, g, 0.9, generator=torch.Generator().manual_seed(4)))
 
 
-def test_condensed_neurons_are_scaled_by_their_number():
+def test_condensed_neurons_are_scaled_by_their_count():
     w, g = (row.expand(6, 4).contiguous() for row in (matrices()[0][0], matrices()[1][0]))
     torch.testing.assert_close(soft_collision(w, g, 0.3), (1 - 0.3 * 6) * g)
     torch.testing.assert_close(soft_collision(w, g, 0.3, normalize=True), (1 - 0.3) * g)
@@ -122,7 +122,7 @@ def test_hard_of_a_two_class_head_is_noise_of_the_same_length():
     torch.testing.assert_close(collided[0], -collided[1])
 
 
-def test_zero_rows_are_left_alone_and_do_not_spread():
+def test_zero_rows_are_unchanged_and_do_not_spread():
     w, g = matrices()
     w[1], g[3] = 0, 0
     collided = soft_collision(w, g, 0.3)
@@ -169,7 +169,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("attach", [True, False])
-def test_ko_is_a_change_of_gradients_before_any_optimizer(make, attach):
+def test_ko_changes_gradients_before_the_optimizer_step(make, attach):
     ours, manual = network(), network()
     optimizer, reference = make(ours.parameters()), make(manual.parameters())
     ko = KO(optimizer, select(ours, ["0.weight", "2.*weight"]), "soft", 0.2, attach=attach)
@@ -205,38 +205,38 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
         return model, optimizer, KO(optimizer, select(model, "*.weight"), "hard", 0.9, seed=seed)
 
     model, optimizer, _ = start()
-    whole = trained(model, optimizer, range(10))
+    uninterrupted = trained(model, optimizer, range(10))
     model, optimizer, ko = start()
     trained(model, optimizer, range(5))
     assert optimizer.state_dict()["ko"] == {"seed": 11, "step": 5, "mode": "hard"}
     torch.save({"model": model.state_dict(), "optimizer": copy.deepcopy(optimizer.state_dict())}, tmp_path / "at5.pt")
 
     state = torch.load(tmp_path / "at5.pt", weights_only=True)
-    for seed in (11, 12):  # the seed comes with the state
+    for seed in (11, 12):  # the seed is part of the state
         model, optimizer, ko = start(seed)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch does not copy it
+        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch does not copy this
         assert ko.step_count == 5
         again = trained(model, optimizer, range(5, 10))
-        assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(uninterrupted, again, strict=True))
 
-    model, optimizer, ko = start()  # without KO's part of the state the directions differ
+    model, optimizer, ko = start()  # without KO's state the directions differ
     model.load_state_dict(state["model"])
     del state["optimizer"]["ko"]
     optimizer.load_state_dict(state["optimizer"])
     assert ko.step_count == 0
     other = trained(model, optimizer, range(5, 10))
-    assert not all(torch.equal(a, b) for a, b in zip(whole, other, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(uninterrupted, other, strict=True))
 
 
-def test_state_of_the_other_mode_is_refused():
+def test_state_of_the_other_mode_is_rejected():
     model = network()
     ko = KO(torch.optim.SGD(model.parameters()), select(model, "0.weight"), "soft", 0.1)
     with pytest.raises(ValueError, match="mode='soft', but the state to load was saved with mode='hard'"):
         ko.load_state_dict({"seed": 0, "step": 3, "mode": "hard"})
 
 
-def test_global_random_state_is_neither_used_nor_changed():
+def test_global_random_state_is_not_used_or_changed():
     results = []
     for global_seed in (1, 2):
         model = network()
@@ -249,7 +249,7 @@ def test_global_random_state_is_neither_used_nor_changed():
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_directions_differ_by_step_parameter_and_seed():
+def test_directions_depend_on_step_parameter_and_seed():
     def collided(seed, steps):
         a, b = (nn.Parameter(matrices(6, 3, dtype=torch.float32)[0]) for _ in range(2))
         ko = KO(torch.optim.SGD([a, b]), {"a": a, "b": b}, "hard", 0.9, seed=seed, attach=False)
@@ -266,7 +266,7 @@ def test_directions_differ_by_step_parameter_and_seed():
 
 
 @pytest.mark.parametrize("mode", ["soft", "hard"])
-def test_convolution_weights_are_neurons_by_their_first_dimension(mode):
+def test_convolution_neurons_are_along_the_first_dimension(mode):
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 5, 3).to(memory_format=torch.channels_last)
     conv(torch.randn(4, 2, 6, 6)).square().sum().backward()
@@ -281,7 +281,7 @@ def test_convolution_weights_are_neurons_by_their_first_dimension(mode):
         assert not torch.allclose(conv.weight.grad, grad)
 
 
-def test_missing_gradients_are_passed_over():
+def test_missing_gradients_are_skipped():
     model = network()
     ko = KO(torch.optim.SGD(model.parameters()), select(model, "*.weight"), "soft", 0.1, attach=False)
     model[0](torch.randn(2, 4)).sum().backward()
@@ -290,7 +290,7 @@ def test_missing_gradients_are_passed_over():
     assert model[2].weight.grad is None
 
 
-def test_detached_ko_leaves_gradients_alone():
+def test_detached_ko_leaves_gradients_unchanged():
     model, plain = network(), network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     ko = KO(optimizer, select(model, "*.weight"), "soft", 0.5)
@@ -301,46 +301,46 @@ def test_detached_ko_leaves_gradients_alone():
     assert "ko" not in optimizer.state_dict()
 
 
-def test_select_matches_patterns_in_order_of_the_model():
+def test_select_returns_matches_in_model_order():
     assert list(select(network(), ["2.*", "0.weight"])) == ["0.weight", "2.weight", "2.bias"]
     assert list(select(network().named_parameters(), "*.weight")) == ["0.weight", "2.weight"]
 
 
-def test_select_names_what_comes_close():
+def test_select_suggests_close_matches():
     with pytest.raises(ValueError, match=r"pattern '2.wieght' matches no parameter; .* close: 2.weight"):
         select(network(), ["0.weight", "2.wieght"])
 
 
-def test_errors_name_argument_value_and_remedy():
+def test_errors_name_argument_value_and_fix():
     model = network()
     optimizer = torch.optim.SGD(model.parameters())
     weights = select(model, "*.weight")
     w, g = matrices()
 
-    def refused(message, call, *args, **kwargs):
+    def check_error(message, call, *args, **kwargs):
         with pytest.raises(ValueError, match=message):
             call(*args, **kwargs)
 
-    refused("mode='firm': one of 'soft', 'hard'", KO, optimizer, weights, "firm", 0.1)
-    refused("coll_coef=2.0: a number in", KO, optimizer, weights, "hard", 2.0)
-    refused("coll_coef=-1.0: a finite number", KO, optimizer, weights, "soft", -1.0)
-    refused("params is empty", KO, optimizer, {}, "soft", 0.1)
-    refused(r"'0.bias' has shape \(8,\)", KO, optimizer, select(model, "0.bias"), "soft", 0.1)
-    refused("'0.weight' is not among those of the SGD", KO, optimizer, select(network(1), "0.weight"), "soft", 0.1)
+    check_error("mode='firm': one of 'soft', 'hard'", KO, optimizer, weights, "firm", 0.1)
+    check_error("coll_coef=2.0: a number in", KO, optimizer, weights, "hard", 2.0)
+    check_error("coll_coef=-1.0: a finite number", KO, optimizer, weights, "soft", -1.0)
+    check_error("params is empty", KO, optimizer, {}, "soft", 0.1)
+    check_error(r"'0.bias' has shape \(8,\)", KO, optimizer, select(model, "0.bias"), "soft", 0.1)
+    check_error("'0.weight' is not among those of the SGD", KO, optimizer, select(network(1), "0.weight"), "soft", 0.1)
     lbfgs = torch.optim.LBFGS(model.parameters())
-    refused("attach=True: LBFGS", KO, lbfgs, weights, "soft", 0.1)
+    check_error("attach=True: LBFGS", KO, lbfgs, weights, "soft", 0.1)
     assert KO(lbfgs, weights, "soft", 0.1, attach=False).step_count == 0
     KO(optimizer, weights, "soft", 0.1)
-    refused("step was given a closure", optimizer.step, lambda: 0.0)
+    check_error("step was given a closure", optimizer.step, lambda: 0.0)
 
-    refused("coll_coef=nan: a finite number", soft_collision, w, g, math.nan)
-    refused("coll_coef=1.1: a number in", hard_collision, w, g, 1.1)
-    refused("weight and grad differ in shape", soft_collision, w, g[:3], 0.1)
-    refused("weight and grad differ in dtype", hard_collision, w, g.float(), 0.1)
-    refused(r"weight has shape \(4,\): \(N, D\) is needed", soft_collision, w[0], g[0], 0.1)
-    refused(r"directions has shape .*: \(5, 5, 4\)", hard_collision, w, g, 0.1, directions=torch.zeros(5, 5, 3))
+    check_error("coll_coef=nan: a finite number", soft_collision, w, g, math.nan)
+    check_error("coll_coef=1.1: a number in", hard_collision, w, g, 1.1)
+    check_error("weight and grad differ in shape", soft_collision, w, g[:3], 0.1)
+    check_error("weight and grad differ in dtype", hard_collision, w, g.float(), 0.1)
+    check_error(r"weight has shape \(4,\): \(N, D\) is needed", soft_collision, w[0], g[0], 0.1)
+    check_error(r"directions has shape .*: \(5, 5, 4\)", hard_collision, w, g, 0.1, directions=torch.zeros(5, 5, 3))
 
     embedding = nn.Embedding(5, 3, sparse=True)
     embedding(torch.tensor([1])).sum().backward()
     ko = KO(torch.optim.SGD(embedding.parameters()), embedding.named_parameters(), "soft", 0.1)
-    refused("gradient of 'weight' has layout torch.sparse_coo", ko.collide)
+    check_error("gradient of 'weight' has layout torch.sparse_coo", ko.collide)

@@ -44,7 +44,7 @@ def train_rank(rank, folder):
 
 
 def train_alone(collide):
-    """One process with the averaged gradient."""
+    """A single process with the averaged gradient."""
     model = network()
     optimizer = optimizer_of(model)
     if collide:

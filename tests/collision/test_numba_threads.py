@@ -1,4 +1,4 @@
-"""Calls shared among torch's threads, or a pool's where torch's cannot be had."""
+"""Calls divided among torch's threads, or a pool's where torch's are unavailable."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,27 +22,27 @@ def two_threads(request, monkeypatch):
     torch.set_num_threads(before)
 
 
-def test_makes_every_call_once():
+def test_every_call_is_made_once():
     made = []
     each(lambda *numbers: made.append(numbers), [(n, -n) for n in range(100)])
     assert sorted(made) == [(n, -n) for n in range(100)]
 
 
-def test_two_calls_run_side_by_side():
+def test_two_calls_run_in_parallel():
     meeting = threading.Barrier(2, timeout=60)
     met = []
     each(lambda who: met.append((meeting.wait(), who)), [(0,), (1,)])
     assert sorted(who for _, who in met) == [0, 1]
 
 
-def test_one_thread_makes_all_calls_itself():
+def test_a_single_thread_makes_all_calls():
     torch.set_num_threads(1)
     made = set()
     each(lambda _: made.add(threading.get_ident()), [(n,) for n in range(10)])
     assert made == {threading.get_ident()}
 
 
-def test_tells_of_a_failure_and_begins_no_more():
+def test_reports_a_failure_and_starts_no_more_calls():
     made = []
 
     def fail(n):
@@ -54,8 +54,8 @@ def test_tells_of_a_failure_and_begins_no_more():
     assert len(made) <= 2
 
 
-def test_threads_of_python_may_call_at_once():
-    """As the replicas of one process do, or autograd's own thread."""
+def test_python_threads_may_call_concurrently():
+    """As the replicas in one process do, or autograd's thread."""
 
     def total(_):
         made = []

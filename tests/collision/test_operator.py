@@ -1,4 +1,4 @@
-"""The fused collision as a torch operator: what opcheck, torch.compile, replicas and forked workers make of it."""
+"""The fused collision as a torch operator: under opcheck, torch.compile, replicas and forked workers."""
 
 import multiprocessing
 import subprocess
@@ -101,8 +101,8 @@ torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
 
 @pytest.mark.slow
 @every_backend
-def test_compiled_without_a_graph_break_and_to_the_same(backend):
-    """In a process of its own: the type checks of the tests are no code that torch.compile reads."""
+def test_compiles_without_a_graph_break_to_the_same_results(backend):
+    """In a separate process: torch.compile cannot trace the type checks of the tests."""
     subprocess.run([sys.executable, "-c", COMPILED.format(backend=backend)], check=True)
 
 
@@ -125,13 +125,13 @@ for numbers in ((0.9, 1.0), (0.8, 1.0), (0.7, 0.5)):  # traced as symbols from t
 
 
 @pytest.mark.slow
-def test_compiled_once_more_for_another_coefficient():
+def test_recompiles_for_another_coefficient():
     subprocess.run([sys.executable, "-c", ANOTHER], check=True)
 
 
 @every_backend
 def test_autocast(backend):
-    """The branch comes in bfloat16, the shortcut in float32: what torch.add would make of them."""
+    """A bfloat16 branch and a float32 shortcut give the dtype that torch.add gives."""
     torch.manual_seed(0)
     block, (x, _) = Block(backend), features(4, 12)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -143,7 +143,7 @@ def test_autocast(backend):
 
 
 def test_output_has_the_strides_of_the_shortcut():
-    """As an addition's has: a convolution after it must not find another memory format."""
+    """As after an addition: a following convolution must not see another memory format."""
     x, v = features(2, 12, 3, 3)
     for x_, v_ in [(x, v), (x.to(memory_format=torch.channels_last), v.to(memory_format=torch.channels_last))]:
         assert KITIResidual(**SETTINGS, system_axis=1)(x_, v_).stride() == x_.stride()
@@ -184,9 +184,9 @@ def collide_in_child(queue):
     queue.put(collide(*features(64, 12), **SETTINGS, generator=torch.Generator().manual_seed(1)).tolist())
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="fork is unavailable")
 def test_works_in_a_forked_child(monkeypatch):
-    """As in a data loader's worker: the threads of the parent are not there."""
+    """As in a data loader's worker: the parent's threads do not exist there."""
     monkeypatch.setattr(cpu, "_SHARE", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -204,7 +204,7 @@ def test_works_in_a_forked_child(monkeypatch):
 
 
 @every_backend
-def test_second_derivatives_are_refused(backend):
+def test_second_derivatives_are_rejected(backend):
     x, v = features(2, 12)
     out = collide(x.requires_grad_(), v.requires_grad_(), implementation=backend, **SETTINGS)
     (grad,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)

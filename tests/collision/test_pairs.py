@@ -1,4 +1,4 @@
-"""KO's search accepts the pairs that plain distances accept, and its sums are those of a plain loop."""
+"""KO's search accepts the pairs that plain distances accept, and its sums match a plain loop."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def matrices(n, d, scale=1.0, dtype=torch.float32, seed=0):
 
 
 def by_distances(x, v, threshold):
-    """By differences, in double precision."""
+    """Pairs by differences, in double precision."""
     apart = [(p.double()[:, None] - p.double()).norm(dim=2) for p in (x, v)]
     score = apart[1] * torch.exp(-apart[0]) / apart[1].max()
     return (score > threshold).triu(1).nonzero().T
@@ -24,15 +24,15 @@ def by_distances(x, v, threshold):
 @pytest.mark.parametrize("n", [1, 2, 3, 40])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.6, 0.9, 1.0])
 @pytest.mark.parametrize("entries", [7, 100, 1 << 20])
-def test_pairs_are_those_of_plain_distances(monkeypatch, n, threshold, entries):
+def test_pairs_match_plain_distances(monkeypatch, n, threshold, entries):
     monkeypatch.setattr(kiti.collision.pairs, "_ENTRIES", entries)
     monkeypatch.setattr(kiti.collision.pairs, "_GATHERED", 5 * entries)
     x, v = matrices(n, 30, scale=0.3)
     assert torch.equal(torch.stack(accepted_pairs(x, v, threshold)), by_distances(x, v, threshold))
 
 
-def test_far_from_the_origin_and_with_lowered_products():
-    """What a matrix product cannot decide is decided by differences."""
+def test_far_from_the_origin_and_with_reduced_precision():
+    """Pairs that a matrix product cannot decide are decided by differences."""
     x, v = matrices(60, 50, scale=0.3)
     v = v + 300
     expected = by_distances(x, v, 0.5)
@@ -55,7 +55,7 @@ def test_max_distance():
 
 
 @pytest.mark.parametrize("d", [1, 3, 600])
-def test_kicks_are_those_of_a_loop(d):
+def test_kicks_match_a_loop(d):
     _, v = matrices(9, d, dtype=torch.float64)
     z = torch.randn(9, 9, d, dtype=torch.float64)
     z = z / z.norm(dim=-1, keepdim=True) * torch.ones(9, 9).triu(1)[..., None]
@@ -69,7 +69,7 @@ def test_kicks_are_those_of_a_loop(d):
     torch.testing.assert_close(cpu.kicks(v, first, second, 0, n), expected)
 
 
-def test_kicks_drawn_conserve_momentum_and_do_not_depend_on_threads():
+def test_random_kicks_conserve_momentum_and_do_not_depend_on_threads():
     _, v = matrices(30, 200)
     first, second = torch.ones(30, 30).triu(1).nonzero().T
     before = torch.get_num_threads()

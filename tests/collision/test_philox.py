@@ -1,4 +1,4 @@
-"""The counter-based generator: published known answers, and the laws of what is made of its words."""
+"""The counter-based generator: published known answers, and the distributions made from its words."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ ALL = 0xFFFFFFFF
 
 @pytest.mark.parametrize(
     ("counter", "seed", "expected"),
-    [  # of Random123's kat_vectors, philox4x32 10
+    [  # from Random123's kat_vectors, philox4x32 10
         ([0, 0, 0, 0], 0, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
         ([ALL] * 4, ALL << 32 | ALL, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
         ([0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], 0x299F31D0A4093822,
@@ -42,6 +42,6 @@ def test_uniform_words_become_normal_numbers_by_box_and_muller():
     assert abs(correlation).max() < 5 / np.sqrt(100_000)
 
 
-def test_another_seed_or_counter_is_another_draw():
+def test_another_seed_or_counter_gives_another_draw():
     (_, a), (_, b) = draw(1000, seed=1), draw(1000, seed=2)
     assert len(np.unique(np.concatenate([a, b]))) > 7990

@@ -1,4 +1,4 @@
-"""Every residual kind is exactly x + dt v at inference, and in training what its docstring says."""
+"""Every residual kind is exactly x + dt v at inference and does what its docstring says in training."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def features(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dt", [1.0, 0.3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_inference_is_exactly_the_drift(kind: str, dt: float, dtype: torch.dtype) -> None:
+def test_inference_is_exactly_x_plus_dt_v(kind: str, dt: float, dtype: torch.dtype) -> None:
     x, v = features(3, 6, 8, dtype=dtype)
     residual = KINDS[kind](dt).eval()
     assert torch.equal(residual(x, v), torch.add(x, v, alpha=dt))
@@ -35,7 +35,7 @@ def test_inference_is_exactly_the_drift(kind: str, dt: float, dtype: torch.dtype
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_kind_leaves_a_trace_in_the_state_dict(kind: str) -> None:
+def test_no_kind_adds_to_the_state_dict(kind: str) -> None:
     residual = KINDS[kind]()
     residual(*features(3, 6, 8))
     assert residual.state_dict() == {}
@@ -60,7 +60,7 @@ def test_system_axis_is_the_axis_that_collides() -> None:
     assert torch.equal(across, along)
 
 
-def test_one_particle_a_system_trains_as_addition() -> None:
+def test_one_particle_per_system_trains_as_addition() -> None:
     x, v = features(3, 6, 8)
     assert torch.equal(KITIResidual(8, 1.0)(x, v), x + v)
 
@@ -82,19 +82,19 @@ def test_detached_collision_has_the_value_of_the_collision() -> None:
     torch.testing.assert_close(KITIResidual(2, 0.5, detach_collision=True)(x, v), plain)
 
 
-def test_noise_has_the_variance_of_the_collisions_and_no_direction() -> None:
+def test_noise_has_the_variance_of_collisions_and_no_preferred_direction() -> None:
     x, v = features(400, 64)
     torch.manual_seed(2)
     collided = KITIResidual(2, 0.6)(x, v) - (x + v)
     torch.manual_seed(2)
     noise = MatchedNoise(2, 0.6)(x, v) - (x + v)
     torch.testing.assert_close(noise.square().mean(), collided.square().mean(), rtol=0.05, atol=0)
-    # Collisions pull partners together, so they lean against v; noise does not.
+    # Collisions pull partners together, so they oppose v on average; noise does not.
     assert ((collided * v).mean() / collided.square().mean()) < -0.05
     assert abs((noise * v).mean() / noise.square().mean()) < 0.02
 
 
-def test_noise_stays_out_of_systems_in_which_nothing_collides() -> None:
+def test_no_noise_where_nothing_collides() -> None:
     x, v = features(4, 16)
     v[2] = 0.5  # all velocities equal: v_max is 0
     changed = MatchedNoise(2, 0.9)(x, v) != x + v
@@ -113,7 +113,7 @@ class Chained(nn.Module):
         return x
 
 
-def test_acceleration_carries_the_velocity_on() -> None:
+def test_acceleration_carries_the_velocity_forward() -> None:
     """With nothing accepted and v_0 = 0, three modules are three steps of x'' = a: x += dt (v += dt a)."""
     chain = AccelerationChain(collision_heads=2, coll_coef=0.0, dt=0.5, v0_scale=0.0)
     model = Chained(chain)
@@ -129,14 +129,14 @@ def test_acceleration_carries_the_velocity_on() -> None:
     torch.testing.assert_close(drifting(x, branches), position)
 
 
-def test_acceleration_hands_on_the_collided_velocity() -> None:
+def test_acceleration_passes_on_the_collided_velocity() -> None:
     chain = AccelerationChain(collision_heads=2, coll_coef=0.9, v0_scale=0.0)
     first, _second = chain(), chain()
     x, a = features(4, 16, dtype=torch.float64)
     torch.manual_seed(3)
     first(x, a)
     torch.manual_seed(3)
-    torch.randn_like(a)  # v_0, here of no size
+    torch.randn_like(a)  # v_0, here zero
     generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     # Where positions are not updated, x' - x = dt v'.
     expected = collide(x, a, collision_heads=2, coll_coef=0.9, position_update=False, generator=generator) - x
@@ -153,7 +153,7 @@ def test_acceleration_starts_from_the_thermal_distribution() -> None:
     torch.testing.assert_close(velocity.std(), torch.tensor(6.0), rtol=0.05, atol=0)
 
 
-def test_acceleration_restarts_where_the_shape_changes() -> None:
+def test_acceleration_restarts_when_the_shape_changes() -> None:
     chain = AccelerationChain(collision_heads=2, coll_coef=0.0, v0_scale=0.0)
     first, second = chain(), chain()
     first(torch.zeros(4, 8), torch.ones(4, 8))
@@ -174,7 +174,7 @@ def test_every_kind_survives_backward_and_deepcopy(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [KITIResidual, MatchedNoise, AccelerationChain])
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"collision_heads": 0}, "collision_heads=0: a positive int"),
         ({"coll_coef": 1.5}, r"coll_coef=1.5: a number in \[0, 1\]"),
@@ -183,12 +183,12 @@ def test_every_kind_survives_backward_and_deepcopy(kind: str) -> None:
         ({"implementation": "fast"}, "implementation='fast': one of 'auto'"),
     ],
 )
-def test_a_wrong_setting_is_refused_where_the_module_is_made(kind, settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_setting_is_rejected_at_construction(kind, settings, message):
+    with pytest.raises(ValueError, match=message):
         kind(**{"collision_heads": 2, "coll_coef": 0.5} | settings)
 
 
 @pytest.mark.parametrize("kind", [KITIResidual, MatchedNoise, AccelerationChain])
-def test_an_unknown_setting_is_refused_where_the_module_is_made(kind):
+def test_an_unknown_setting_is_rejected_at_construction(kind):
     with pytest.raises(TypeError, match="coll_cof"):
         kind(2, 0.5, coll_cof=0.5)

@@ -1,4 +1,4 @@
-"""One `Rules`: its text form, and the signatures that are made of it."""
+"""`Rules`: its text form, and the signatures built from it."""
 
 import inspect
 from dataclasses import fields
@@ -24,7 +24,7 @@ SETTINGS = [field for field in fields(Rules) if field.init]
         Rules(2, 0.0, -0.5, "strided", False, "max_one", "batch", "literal"),
     ],
 )
-def test_an_encoded_rules_is_read_back(rules):
+def test_encoded_rules_are_read_back(rules):
     assert Rules.decode(rules.encoded) == rules
     assert Rules.decode(rules.encoded).encoded == rules.encoded
 
@@ -43,7 +43,7 @@ def test_collide_documents_every_setting_once():
         assert documented.count(f"        {setting.name}: ") == 1
 
 
-def test_rules_or_settings_and_not_both():
+def test_rules_or_settings_but_not_both():
     generators = (torch.Generator().manual_seed(1) for _ in range(2))
     by_rules = collide(X, V, Rules(2, 0.9, reduction="mean"), generator=next(generators))
     by_name = collide(X, V, collision_heads=2, coll_coef=0.9, reduction="mean", generator=next(generators))

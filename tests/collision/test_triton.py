@@ -1,6 +1,6 @@
 """The Triton kernels in Triton's interpreter, against `literal` and plain loops.
 
-Interpreted, a program takes half a second: few systems, small ones.
+Interpreted, a program takes half a second: only few, small systems.
 """
 
 import pytest
@@ -12,10 +12,10 @@ from kiti.collision.rules import Rules
 
 pytest.importorskip("triton")
 
-interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled where there is a GPU")
+interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled on a GPU")
 pytestmark = quiet
 
-CASES = [  # N, heads, scale of x, coll_coef, further rules: particles and components that fill tiles and that do not
+CASES = [  # N, heads, scale of x, coll_coef, further rules: particles and components that fill tiles or do not
     (1, 4, 1.0, 1.0, {}),
     (2, 1, 0.2, 0.9, {}),
     (5, 3, 0.3, 0.7, {"reduction": "mean", "dt": 0.7}),
@@ -45,7 +45,7 @@ def test_equals_literal(dtype, n, heads, scale, coef, rules):
     torch.testing.assert_close(by_triton(x, v, weight, rules, directions), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_components_in_several_pieces_equal_literal(monkeypatch):
+def test_components_in_several_tiles_equal_literal(monkeypatch):
     form = gpu._form
     monkeypatch.setattr(gpu, "_form", lambda *arguments: form(*arguments) | {"C": 4})
     x, v, weight = features(1, 2 * 10, scale=0.1)
@@ -86,15 +86,15 @@ def test_partners_choose_each_other():
     assert all(j == -1 or partner[j] == i for i, j in enumerate(partner))
     assert torch.equal(done.k, (done.kept >= 0).int())
     assert done.k.sum() > 0
-    torch.testing.assert_close(done.energy[:, 0], done.energy[:, 1])  # one partner each: elastic
+    torch.testing.assert_close(done.energy[:, 0], done.energy[:, 1])  # one partner each, so elastic
 
 
-# What must not collide, and what must not spread
+# What must not collide and what must not spread
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("dt", [1, 0.7])
-def test_untouched_is_the_plain_addition(dtype, dt):
+def test_without_collisions_it_is_the_plain_addition(dtype, dt):
     for layout, coef, (n, heads) in (("contiguous", 0, (17, 3)), ("strided", 0.3, (9, 8))):
         x, v, weight = features(2, n * heads, scale=4.0, dtype=dtype)
         out, k, grad_x, grad_v = by_triton(x, v, weight, Rules(heads, coef, dt=dt, layout=layout))
@@ -104,7 +104,7 @@ def test_untouched_is_the_plain_addition(dtype, dt):
         assert torch.equal(grad_v, weight * dt)
 
 
-def test_only_some_touched():
+def test_only_some_particles_collide():
     x, v, weight = features(1, 40 * 2, scale=0.3, dtype=torch.bfloat16)
     out, k, grad_x, _ = by_triton(x, v, weight, Rules(2, 0.5))
     same = (out == x + v).view(40, 2).all(1)
@@ -114,10 +114,10 @@ def test_only_some_touched():
 
 
 @pytest.mark.parametrize(("n", "heads", "scale"), [(6, 4, 0.2), (17, 8, 0.2)])
-def test_nan_reaches_nobody_else(n, heads, scale):
+def test_nan_does_not_spread(n, heads, scale):
     x, v, weight = features(3, n * heads, scale=scale)
-    x[1, 5] = torch.nan  # that particle meets nobody, the others of its system go on
-    v[2, 5] = torch.nan  # no max(V_r): its system collides nothing
+    x[1, 5] = torch.nan  # that particle collides with none, the others in its system do
+    v[2, 5] = torch.nan  # no max(V_r): nothing in its system collides
     rules, directions = Rules(heads, 0.7), unit_vectors(3, n, heads)
     got, expected = by_triton(x, v, weight, rules, directions), by_literal(x, v, weight, rules, directions)
     assert got[1] > 0
@@ -137,7 +137,7 @@ def test_infinite_and_overflowing_features(heads, value):
 
 
 @pytest.mark.parametrize("heads", [1, 8])
-def test_equal_velocities_collide_nothing(heads):
+def test_equal_velocities_do_not_collide(heads):
     x, v, weight = features(1, 17 * heads, scale=0.1)
     v = torch.ones_like(v)
     for rules in (Rules(heads, 1.0), Rules(heads, 1.0, reduction="max_one")):
@@ -175,8 +175,8 @@ def test_half_precision_is_summed_in_float32(dtype):
 
 @interpreted
 @pytest.mark.parametrize("offset", [0.0, 1e3])
-def test_coarse_products_change_no_pair(monkeypatch, offset):
-    """Tensor cores cut float32 to 10 binary digits; the interpreter does not, so it is made to."""
+def test_reduced_precision_products_change_no_pair(monkeypatch, offset):
+    """Tensor cores cut float32 to 10 mantissa bits; the interpreter does not, so the test does."""
     from triton.runtime.interpreter import InterpreterBuilder
 
     exact, calls = InterpreterBuilder.create_dot, []

@@ -1,4 +1,4 @@
-"""The Triton kernels compiled offline, and what is said where they cannot be."""
+"""The Triton kernels compiled offline, and the error where they cannot be."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from kiti.collision.gpu import triton_backend as gpu
 pytest.importorskip("triton")
 
 
-def test_without_triton_says_what_would_do(monkeypatch):
+def test_without_triton_the_error_names_an_alternative(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiti.collision.gpu.triton_kernels", None)
     monkeypatch.delattr("kiti.collision.gpu.triton_kernels", raising=False)
     gpu._imported.cache_clear()
@@ -74,7 +74,7 @@ print(json.dumps({"built": found, "message": message}))
 
 
 def compiled(*builds):
-    """[kernel, N, heads, dtype, arch, warps, registers, bytes spilled] of each build; a process without interpreter."""
+    """[kernel, N, heads, dtype, arch, warps, registers, bytes spilled] of each build, without the interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         [sys.executable, "-c", COMPILE, json.dumps(builds)], capture_output=True, text=True, env=environment
@@ -99,17 +99,17 @@ def test_every_kernel_compiles(arch):
     assert "must be on a CUDA GPU, or TRITON_INTERPRET=1" in done["message"]
 
 
-# Bytes that a thread may put aside. Below 255 registers, the most there are, ptxas stops at 64, 128 or 168 by its own
-# estimate, so that more programs fit at once, and puts a few words aside. How many differs from one Triton to the next:
-# 8 bytes at most with 3.8, 28 with 3.9 and, at 255 registers, 76 with 3.6. Twice the warps would do away with most of
-# those of 3.6, and took a fourth longer on an H200 where few pairs collide. Four times the rows put 340 aside.
+# Bytes that a thread may spill. Below the maximum of 255 registers, ptxas stops at 64, 128 or 168 by its own
+# estimate, so that more programs fit at once, and spills a few words. How many depends on the Triton version:
+# 8 bytes at most with 3.8, 28 with 3.9 and, at 255 registers, 76 with 3.6. Twice the warps would remove most of
+# those of 3.6, but took 25 % longer on an H200 where few pairs collide. Four times the rows spilled 340.
 FEW_BYTES = 80
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", [80, 90])
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-def test_forward_spills_hardly_a_register(arch, dtype):
+def test_forward_spills_few_registers(arch, dtype):
     shapes = [(96, 8), (64, 8), (16, 8), (1024, 1), (4, 512)]
     built = compiled(*(("forward", n, heads, dtype, arch, {}) for n, heads in shapes))["built"]
     print(*built, sep="\n")

@@ -1,4 +1,4 @@
-"""The random numbers of the Triton kernels, in Triton's interpreter: against plain integers, and their laws."""
+"""Random numbers of the Triton kernels, in Triton's interpreter: against plain integers, and their distributions."""
 
 import pytest
 import torch
@@ -88,12 +88,12 @@ def test_directions_are_antisymmetric_isotropic_and_independent(heads, c):
     torch.testing.assert_close(n.norm(dim=1), torch.ones(pairs, device=DEVICE))
     assert (n.mean(0).abs() < 5 * error).all()
     torch.testing.assert_close(heads * n.T @ n / pairs, torch.eye(heads, device=DEVICE), rtol=0, atol=6 * error)
-    assert abs((n * second[0]).sum(1).mean()) < 5 * error  # systems draw apart
-    assert abs((n[1:] * n[:-1]).sum(1).mean()) < 5 * error  # as do pairs
+    assert abs((n * second[0]).sum(1).mean()) < 5 * error  # systems draw separately
+    assert abs((n[1:] * n[:-1]).sum(1).mean()) < 5 * error  # so do pairs
 
 
 @pytest.mark.parametrize(("n", "heads"), [(3, 1), (3, 6)])
-def test_forward_and_backward_draw_these_numbers(n, heads):
+def test_forward_and_backward_draw_the_same_numbers(n, heads):
     seed = 0x123456789ABCDEF
     x, v, weight = features(2, n * heads, scale=0.2)
     rules = Rules(heads, 0.9)

@@ -1,4 +1,4 @@
-"""Every shipped YAML composes, every key is one that code reads, and what is wrong is said in one line."""
+"""Every shipped YAML composes, code reads every key, and errors are reported in one line."""
 
 import inspect
 import itertools
@@ -34,7 +34,7 @@ GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in {
 
 @cache
 def needed(experiment: str) -> tuple[str, ...]:
-    """What an experiment cannot be composed without: here, a file or a folder that stands for the published one."""
+    """Overrides that an experiment requires: here, a file or folder in place of the published one."""
     if experiment == "airfoil":
         folder = Path(tempfile.mkdtemp())
         (folder / "meta.json").touch()
@@ -52,13 +52,13 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_experiment_builds_its_model(experiment: str, scale: str) -> None:
-    """On the meta device: shapes alone. A smaller scale has no more parameters; neurons and layers named are there."""
+    """On the meta device: shapes only. A smaller scale has no more parameters; named neurons and layers exist."""
     residual = "add" if experiment == "condensation_ko" else "kiti"  # which has no seam
     composed = compose([f"experiment={experiment}", f"scale={scale}", f"residual={residual}", *needed(experiment)])
     paper = compose([f"experiment={experiment}", "scale=paper", *needed(experiment)])
     with torch.device("meta"):
-        model, whole = building.model(composed), building.model(paper)
-    count, most = (sum(p.numel() for p in one.parameters()) for one in (model, whole))
+        model, full = building.model(composed), building.model(paper)
+    count, most = (sum(p.numel() for p in one.parameters()) for one in (model, full))
     assert 0 < count <= most
     assert select(model, list(composed.node.neurons))
     followed = composed.checked.callbacks
@@ -72,7 +72,7 @@ def test_the_two_switches_are_orthogonal(residual: str, collision: str) -> None:
 
 
 def home(group: str, option: str) -> str:
-    """An experiment that says `override /group: option`, since data, model and task must go together; or burgers."""
+    """An experiment with `override /group: option`, since data, model and task must match; else burgers."""
     says = f"override /{group}: {option}\n"
     return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
 
@@ -90,8 +90,8 @@ def declarations() -> list[type[UnitKeys]]:
 
 
 @pytest.mark.parametrize("kind", declarations(), ids=lambda kind: kind.__name__)
-def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
-    """Every field of a declaration is a parameter of what it builds, its bases' keyword arguments included."""
+def test_every_key_is_read(kind: type[UnitKeys]) -> None:
+    """Every field of a declaration is a parameter of its target or of the target's bases."""
     name = kind.builds
     target = get_object(name)
     parameters = dict(inspect.signature(target).parameters)
@@ -105,7 +105,7 @@ def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (["residual=kiti", "residual.coll_cof=0.3"], "residual.coll_cof: no such key; close: residual.coll_coef"),
         (["residual=kiti", "residual.coll_coef=1.5"], "coll_coef=1.5: input should be less than or equal to 1"),
@@ -140,16 +140,16 @@ def test_no_key_that_nothing_reads(kind: type[UnitKeys]) -> None:
         (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> None:
+def test_errors_are_reported_in_one_line(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", *overrides])
-    assert said in str(error.value)
-    assert not str(error.value).startswith("data.seed"), "the key that was given, not one that repeats it"
+    assert message in str(error.value)
+    assert not str(error.value).startswith("data.seed"), "the key that was given, not one that refers to it"
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (
             ["residual.collision_heads=3"],
@@ -169,12 +169,12 @@ def test_what_is_wrong_is_said_in_one_line(overrides: list[str], said: str) -> N
     ],
 )
 @pytest.mark.parametrize("residual", ["kiti", "noise", "kiti_acceleration"])
-def test_the_model_says_which_residual_fits(overrides: list[str], said: str, residual: str) -> None:
+def test_the_model_names_the_residual_that_fits(overrides: list[str], message: str, residual: str) -> None:
     experiment = overrides[0] if overrides[0].startswith("experiment=") else "experiment=burgers"
     composed = compose([experiment, f"residual={residual}", *(one for one in overrides if one != experiment)])
     with torch.device("meta"), pytest.raises(ConfigError) as error:
         building.model(composed)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -183,7 +183,7 @@ COLLIDING = [kind for kind in declarations() if issubclass(kind, CollidingKeys)]
 
 @pytest.mark.parametrize("kind", COLLIDING, ids=lambda kind: kind.__name__)
 def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[UnitKeys]) -> None:
-    """The same keys; the same defaults, but for those that an experiment has of its own; the same choices."""
+    """The same keys, choices and defaults, except defaults that an experiment sets itself."""
     name = kind.builds
     parameters = inspect.signature(get_object(name)).parameters
     [node] = [
@@ -202,17 +202,17 @@ def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[UnitKeys]
             assert typing.get_args(field.annotation) == CHOICES[key], key
 
 
-def test_frames_given_and_frames_seen_must_agree() -> None:
+def test_data_and_model_must_agree_on_input_frames() -> None:
     with pytest.raises(ConfigError, match=r"model\.t_in=5 is not data\.frames_in=10"):
         compose(["experiment=heat", "model.t_in=5"])
 
 
-def test_without_an_experiment_the_known_ones_are_named() -> None:
+def test_without_an_experiment_the_error_lists_them() -> None:
     with pytest.raises(ConfigError, match="is missing; there are airfoil, airfoil_euler, burgers, burgers_mat"):
         compose([])
 
 
-def test_hash_is_the_result_s_and_nothing_else_s() -> None:
+def test_the_hash_covers_only_what_affects_the_result() -> None:
     base = compose(["experiment=burgers", "scale=smoke"])
     same = ["seed=3", "logger=tensorboard", "runs_dir=/elsewhere", "data_dir=/elsewhere", "trainer.accelerator=cpu"]
     for override in same:
@@ -221,22 +221,22 @@ def test_hash_is_the_result_s_and_nothing_else_s() -> None:
         assert compose(["experiment=burgers", "scale=smoke", override]).hash != base.hash, override
 
 
-def test_neutral_keys_do_not_orphan_records() -> None:
-    """A key spelt out at the value that changes nothing gives the hash of the configuration without it."""
+def test_neutral_keys_do_not_change_the_hash() -> None:
+    """A key set to its neutral value gives the hash of the configuration without it."""
     base = compose(["experiment=burgers", "residual=kiti"])
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=system"]).hash == base.hash
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=batch"]).hash != base.hash
 
 
-def test_a_value_override_composes_like_hydra_s_own() -> None:
-    """compose() applies plain values itself, for speed; Hydra's whole composition must give the same."""
+def test_a_value_override_composes_as_in_hydra() -> None:
+    """compose() applies plain values itself, for speed; Hydra's full composition must agree."""
     fast = compose(["experiment=burgers", "residual=kiti", "residual.coll_coef=0.25", "data.n_train=50"])
     slow = compose(["experiment=burgers", "residual=kiti", "++residual.coll_coef=0.25", "++data.n_train=50"])
     assert fast.config == slow.config
     assert fast.hash == slow.hash
 
 
-def test_the_seed_names_the_directory_and_not_the_hash(tmp_path: Path) -> None:
+def test_the_seed_is_in_the_directory_but_not_the_hash(tmp_path: Path) -> None:
     composed = compose(["experiment=burgers", f"runs_dir={tmp_path}", "seed=1"])
     assert composed.run_dir == tmp_path / "burgers" / composed.hash / "seed-1"
     assert composed.run_dir_of(2) == tmp_path / "burgers" / composed.hash / "seed-2"
@@ -244,8 +244,8 @@ def test_the_seed_names_the_directory_and_not_the_hash(tmp_path: Path) -> None:
     assert other.run_dir == composed.run_dir_of(2)
 
 
-def test_the_command_line_complains_in_one_line_without_importing_torch(tmp_path: Path) -> None:
-    """The schema is checked before torch is imported: that is what makes the answer immediate."""
+def test_command_line_errors_take_one_line_and_do_not_import_torch(tmp_path: Path) -> None:
+    """The schema is checked before torch is imported, so the answer is immediate."""
     program = (
         "import sys; sys.argv = ['kiti-train', 'experiment=burgers', 'residual=kiti', 'residual.coll_coef=7',"
         f" 'runs_dir={tmp_path}'];\n"
@@ -256,17 +256,17 @@ def test_the_command_line_complains_in_one_line_without_importing_torch(tmp_path
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False 2"
     assert done.stderr.strip() == "kiti-train: residual.coll_coef=7: input should be less than or equal to 1"
-    assert not list(tmp_path.iterdir()), "nothing is made before the configuration is right"
+    assert not list(tmp_path.iterdir()), "nothing is created before the configuration is valid"
 
 
-def test_the_command_line_complains_of_heads_that_do_not_divide_in_one_line(tmp_path: Path) -> None:
-    """Before any data are made."""
+def test_heads_that_do_not_divide_are_reported_in_one_line(tmp_path: Path) -> None:
+    """Before any data are generated."""
     given = ["experiment=burgers", "residual=kiti", "residual.collision_heads=3", f"runs_dir={tmp_path}"]
     program = [sys.executable, "-m", "kiti.train", *given, f"data_dir={tmp_path}/data"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    said = "kiti-train: residual.collision_heads=3 does not divide D=1024 (system_axis=-1); near it: 2 or 4"
-    assert done.stderr.strip() == said
+    message = "kiti-train: residual.collision_heads=3 does not divide D=1024 (system_axis=-1); near it: 2 or 4"
+    assert done.stderr.strip() == message
     assert not (tmp_path / "data").exists()
 
 

@@ -1,4 +1,4 @@
-"""Every benchmark that computes its data, from command to record at scale=smoke; stopped, it goes on just so."""
+"""Every benchmark that computes its data, from command to record at scale=smoke, also stopped and resumed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from kiti.cli.train_command import train
 from kiti.configuration.compose import Composed, compose
 from kiti.storage import examples, records
 
-# Burgers is what tests/test_runs.py runs.
+# tests/training/test_runs.py runs Burgers.
 IMAGES = {
     "cifar_kitinet": fake_images.fake_cifar,
     "cifar_ko": fake_images.fake_cifar,
@@ -33,10 +33,10 @@ def configured(place: Path, experiment: str, data: Path) -> Composed:
 
 
 @pytest.fixture(scope="module", params=EXPERIMENTS)
-def whole(
+def uninterrupted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, Composed]]:
-    """Its name, the folder of its data, and a run that nothing disturbed."""
+    """Its name, its data folder, and an uninterrupted run."""
     place = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patched:
         if request.param in IMAGES:
@@ -46,8 +46,8 @@ def whole(
         yield request.param, place / "data", composed
 
 
-def test_what_a_run_leaves(whole: tuple[str, Path, Composed]) -> None:
-    name, _data, composed = whole
+def test_what_a_run_writes(uninterrupted: tuple[str, Path, Composed]) -> None:
+    name, _data, composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
     assert record.collisions
     assert record.ko
@@ -60,31 +60,31 @@ def test_what_a_run_leaves(whole: tuple[str, Path, Composed]) -> None:
     assert (composed.run_dir / examples.FILE_NAME).exists() == (name not in PICTURELESS)
 
 
-def test_a_finished_run_is_evaluated_to_the_same_error(whole: tuple[str, Path, Composed]) -> None:
-    _name, _data, composed = whole
+def test_evaluating_a_finished_run_gives_the_same_error(uninterrupted: tuple[str, Path, Composed]) -> None:
+    _name, _data, composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
     again = evaluate(composed, composed.run_dir)
     assert again == {name: pytest.approx(record.metrics[name], rel=1e-5) for name in again}
     assert again
 
 
-# Of two epochs of two steps: between them, and inside each.
+# Two epochs of two steps: stopped between them and inside each.
 @pytest.mark.parametrize(("save", "kill"), [(1, 2), (2, 3), (3, 3)])
-def test_a_stopped_run_goes_on_to_the_same_bits(
-    whole: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: int, kill: int
+def test_a_stopped_run_resumes_to_the_same_bits(
+    uninterrupted: tuple[str, Path, Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: int, kill: int
 ) -> None:
-    name, data, undisturbed = whole
+    name, data, expected = uninterrupted
     composed = configured(tmp_path, name, data)
     with monkeypatch.context() as patched:
         add_callback(patched, SaveAndKill(save, kill))
         with pytest.raises(Killed):
             train(composed)
     train(composed)
-    same_result(composed.run_dir, undisturbed.run_dir)
+    same_result(composed.run_dir, expected.run_dir)
 
 
-def test_seeds_side_by_side_each_leave_their_record(tmp_path: Path) -> None:
-    """Without collisions, whose random directions are shared, each is what it is alone."""
+def test_seeds_trained_in_parallel_each_write_a_record(tmp_path: Path) -> None:
+    """Without collisions, whose random directions are shared, each matches its run alone."""
     run = ["experiment=condensation_skip", "scale=smoke", "data.batch_size=16"]
     run += [f"runs_dir={tmp_path}", f"data_dir={tmp_path}"]
     train(compose([*run, "seed=3", "replicas=3"]))
@@ -104,7 +104,7 @@ def test_seeds_side_by_side_each_leave_their_record(tmp_path: Path) -> None:
     assert again["test/mse"] == pytest.approx(found[5].metrics["test/mse"], rel=1e-5)
 
 
-def test_a_run_that_is_there_is_kept_when_it_is_trained_again_with_others(tmp_path: Path) -> None:
+def test_an_existing_run_is_kept_when_trained_again_with_others(tmp_path: Path) -> None:
     run = ["experiment=condensation_fc", "scale=smoke", "data.batch_size=16"]
     run += [f"runs_dir={tmp_path}", f"data_dir={tmp_path}"]
     first = compose([*run, "seed=1"])

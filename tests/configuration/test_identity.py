@@ -1,4 +1,4 @@
-"""What the hash and a record hold: names, roles, revisions."""
+"""What the hash and a record contain: names, roles, revisions."""
 
 import pytest
 
@@ -37,10 +37,10 @@ def test_a_revision_changes_the_hash(of: type, counted: str, under: str, monkeyp
     after, of_vanilla = compose(RUN), compose(RUN[:2])
     assert identity.revisions(after.checked)[under] == 2
     assert after.hash != hashes[0]
-    assert (of_vanilla.hash == hashes[1]) == (of is Rules), "a network without collisions has no revision of them"
+    assert (of_vanilla.hash == hashes[1]) == (of is Rules), "a network without collisions has no collision revision"
 
 
-def test_what_a_record_leaves_out() -> None:
+def test_what_a_record_omits() -> None:
     config = compose([*RUN, "seed=3", "data_dir=/home/me", "runs_dir=/home/you"]).config
     assert not {"seed", "replicas", "runs_dir", "data_dir"} & set(config)
     assert not {"seed", "data_dir"} & set(config["data"])
@@ -48,7 +48,7 @@ def test_what_a_record_leaves_out() -> None:
     assert config["residual"]["implementation"] == "auto", "recorded, though it is not hashed"
 
 
-def test_overrides_of_places_are_kept_apart() -> None:
+def test_overrides_of_paths_are_kept_apart() -> None:
     checked = compose(RUN).checked
     places = ["data_dir=/home/me", "+runs_dir=/home/me", "data.data_dir=/home/me"]
     kept = identity.split_overrides(checked, [*RUN, *places, "seed=2", "data.seed=1"])

@@ -7,13 +7,13 @@ from omegaconf import OmegaConf
 
 from kiti.configuration.compose import Composed, compose
 
-# Wightman, Touvron, Jégou: ResNet strikes back. arXiv:2110.00476, Table 2, column A2. No command of its authors
-# was found: the values were held against those who trained by A2, and against timm v0.5.4, the first release after it.
+# Wightman, Touvron, Jégou: ResNet strikes back. arXiv:2110.00476, Table 2, column A2. No command by its authors
+# was found: the values were checked against those who trained with A2 and timm v0.5.4, the first release after it.
 #   mmpretrain  configs/resnet/resnet50_8xb256-rsb-a2-300e_in1k.py and its bases: 79.55 %, top-5 94.37 %
 #   openmixup   configs/classification/imagenet/resnet/resnet50_rsb_a2_sz224_8xb256_ep300.py and its bases
-#   ML-Decoder, SpatialBias    the arguments for timm's train.py in their READMEs, heads and learning rates their own
+#   ML-Decoder, SpatialBias    the arguments for timm's train.py in their READMEs, except heads and learning rates
 A2 = {
-    # In all four, where they say anything of it.
+    # In all four, where they mention it.
     "trainer.max_epochs": 300,  # Epochs
     "optimizer._target_": "timm.optim.Lamb",  # Optimizer
     "scheduler._target_": "kiti.tasks.schedules.WarmupCosine",  # LR decay: cosine
@@ -33,7 +33,7 @@ A2 = {
     "data.batch_size": 2048,  # Batch size
     "optimizer.lr": 5e-3,  # LR
     "data.crop_pct": 0.95,  # Test crop ratio: 236 pixels; that of resnet50.a2_in1k in timm too
-    # The table's, and timm's and mmpretrain's for want of a word otherwise.
+    # The table's; timm and mmpretrain use it by default.
     "trainer.gradient_clip_val": None,  # Gradient Clip.: none
     "data.hflip": 0.5,  # H. flip
     "data.scale": [0.08, 1.0],  # RRC, by its usual area
@@ -41,12 +41,12 @@ A2 = {
     "averaging": {},  # EMA, SWA: none
     # In openmixup, ML-Decoder and SpatialBias.
     "trainer.precision": "16-mixed",  # Mixed precision
-    # In ML-Decoder and SpatialBias: --bce-target-thresh 0.2, by which every class of a mixed image is wanted (section
+    # In ML-Decoder and SpatialBias: --bce-target-thresh 0.2, so that every class of a mixed image is a target (section
     # 3). mmpretrain leaves mixed targets as they are.
     "task.target_threshold": 0.2,
-    # What the table leaves to timm: train.py, cosine_lr.py, lamb.py, optim_factory.py and resnet.py of v0.5.4, by their
+    # Left to timm by the table: train.py, cosine_lr.py, lamb.py, optim_factory.py and resnet.py of v0.5.4, by their
     # defaults. Of the four only SpatialBias names a warmup_lr, this one; mmpretrain's and openmixup's min_lr are this.
-    # Another default, ten epochs of cooldown at min_lr, is not in the table's 300 and not done here.
+    # Another default, ten epochs of cooldown at min_lr, is not in the table's 300 and is not used here.
     "scheduler.warmup_lr": 1e-4,
     "scheduler.min_lr": 1e-6,
     "scheduler.under_warmup": True,
@@ -56,7 +56,7 @@ A2 = {
     "optimizer.max_grad_norm": 1.0,  # within LAMB itself
     "task.decay_vectors": False,
     "model.zero_init_residual": True,
-    # In mmpretrain, openmixup and ML-Decoder, and timm tests its resnet50.a2_in1k so; timm's default in training is
+    # In mmpretrain, openmixup and ML-Decoder, and timm's test of resnet50.a2_in1k; timm's default in training is
     # bilinear or bicubic at random.
     "data.interpolation": "bicubic",
     # KO 4.2 and its Table 2.
@@ -87,7 +87,7 @@ CONVNEXT = {
     "model.layer_scale": 1e-6,  # layer scale
     "trainer.gradient_clip_val": None,  # gradient clip: none
     "averaging": {"_target_": "kiti.training.averaging.ExponentialAverage", "decay": 0.9999},  # exp. mov. avg. (EMA)
-    # What the table leaves to main.py and datasets.py of facebookresearch/ConvNeXt, by their defaults.
+    # Values that the table leaves to the defaults of main.py and datasets.py of facebookresearch/ConvNeXt.
     "task.loss": "cross_entropy",
     "task.target_threshold": None,
     "scheduler.warmup_lr": 0.0,
@@ -127,8 +127,8 @@ def test_every_value_is_the_published_one(composed: Composed) -> None:
         assert found == published, key
 
 
-def test_no_value_of_the_recipe_is_left_unchecked(composed: Composed) -> None:
-    """Each key of what trains is in the table, or says where something lies or how the run is made."""
+def test_every_value_of_the_recipe_is_checked(composed: Composed) -> None:
+    """Every training key is in the table, or only says where files are or how the run is executed."""
     elsewhere = {"path", "format", "data_dir", "classes", "workers", "eval_batch_size", "seed"}  # of the data
     elsewhere |= {"blocks", "width", "head", "head_activation", "head_gamma", "depths", "dims"}
     elsewhere |= {"dit_stage", "pixels", "lr_multipliers", "channels_last"}  # of the model: Dit-ResNets, memory
@@ -141,7 +141,7 @@ def test_no_value_of_the_recipe_is_left_unchecked(composed: Composed) -> None:
         assert keys <= checked, group
 
 
-def test_a_smoke_run_differs_in_its_size_alone(composed: Composed) -> None:
+def test_a_smoke_run_differs_only_in_size(composed: Composed) -> None:
     smoke = compose([f"experiment={composed.experiment}", "scale=smoke"])
     sizes = {"data.classes", "data.resolution", "data.test_resolution", "data.batch_size", "model.num_classes"}
     sizes |= {"model.depth", "model.depths", "model.dims", "trainer.max_epochs", "trainer.precision"}

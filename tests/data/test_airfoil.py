@@ -1,4 +1,4 @@
-"""The two airfoil data sets: MeshGraphNets' files, and the flows of our own that stand in for them."""
+"""The two airfoil data sets: MeshGraphNets' files, and the generated flows that replace them."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_meshgraphnets_files_become_batches(tmp_path: Path) -> None:
     assert AirfoilData(tmp_path, tmp_path / "cache", n_train=2, n_test=1).load()[2] == content, "from the cache"
 
 
-def test_without_the_set_it_is_said_where_to_get_it(tmp_path: Path) -> None:
+def test_without_the_set_the_error_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"contains no airfoil set; scripts/fetch_airfoil\.py downloads it") as error:
         compose(["experiment=airfoil", f"data.path={tmp_path}"])
     assert "\n" not in str(error.value)
@@ -56,7 +56,7 @@ def test_without_the_set_it_is_said_where_to_get_it(tmp_path: Path) -> None:
     compose(["experiment=airfoil", f"data.path={tmp_path}"])
 
 
-def test_our_flows_are_named_a_stand_in(flows: AirfoilEulerData) -> None:
+def test_generated_flows_are_labelled_as_a_substitute(flows: AirfoilEulerData) -> None:
     (given, target, positions, kind, mask), test, _content = flows.load()
     assert "MeshGraphNets" in flows.stand_in
     assert given.shape[:2] == (3, 1)
@@ -65,7 +65,7 @@ def test_our_flows_are_named_a_stand_in(flows: AirfoilEulerData) -> None:
         there = mask[sample]
         assert (given[sample, 0, there, 2] > 0).all()
         mach = given[sample, 0, there & (kind[sample] == 2), :2].norm(dim=1)
-        assert mach.std() < 0.02, "the far boundary is in the free stream"
+        assert mach.std() < 0.02, "the far boundary holds the free stream"
         assert 0.3 <= mach.mean() <= 0.85
         assert {0, 1, 2} == set(kind[sample, there].tolist())
         assert positions[sample, there & (kind[sample] == 1)].norm(dim=1).max() == pytest.approx(1, abs=0.02)
@@ -74,14 +74,14 @@ def test_our_flows_are_named_a_stand_in(flows: AirfoilEulerData) -> None:
     assert test[0].shape[0] == 2
 
 
-def test_flows_are_those_of_the_solver(flows: AirfoilEulerData) -> None:
-    """Two flows share an airfoil; given its code, mesh and stream, the solver tells the same frames."""
+def test_flows_match_the_solver(flows: AirfoilEulerData) -> None:
+    """Two flows share an airfoil; from its code, mesh and stream, the solver computes the same frames."""
     (given, target, positions, _kind, mask), _test, _content = flows.load()
     assert torch.equal(positions[0], positions[1])
     assert not torch.equal(positions[0], positions[2][: len(positions[0])])
     import numpy as np
 
-    draw = np.random.default_rng([0, 0, 1])  # the third flow: first of the second airfoil
+    draw = np.random.default_rng([0, 0, 1])  # the third flow: the first of the second airfoil
     camber, place, thickness = draw.integers(0, 5), draw.integers(3, 6), draw.integers(8, 17)
     machs, degrees = draw.uniform(0.3, 0.85, 2), draw.uniform(-4, 8, 2)
     seed = int(draw.integers(2**31))
@@ -92,14 +92,14 @@ def test_flows_are_those_of_the_solver(flows: AirfoilEulerData) -> None:
     torch.testing.assert_close(ours, expected.frames[0].float(), rtol=1e-5, atol=1e-6)
 
 
-def test_fewer_flows_are_the_first_of_more(flows: AirfoilEulerData, tmp_path: Path) -> None:
+def test_fewer_flows_are_a_prefix_of_more(flows: AirfoilEulerData, tmp_path: Path) -> None:
     fewer = euler(tmp_path, n_train=1, n_test=1)
     for ours, more in zip(fewer.load()[0][:1], flows.load()[0][:1], strict=True):
         assert torch.equal(ours[0], more[0][:, : ours.shape[2]])
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("data.mach=[0.8,0.3]", "mach=[0.8, 0.3]: the minimum comes first"),
         ("data.mach=[0,0.3]", "the Mach number must be positive"),
@@ -108,7 +108,7 @@ def test_fewer_flows_are_the_first_of_more(flows: AirfoilEulerData, tmp_path: Pa
         ("model.t_in=3", "model.t_in=3 is not data.frames_in=4"),
     ],
 )
-def test_what_is_wrong_is_said(override: str, said: str) -> None:
+def test_errors_name_the_problem(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         compose(["experiment=airfoil_euler", override])
-    assert said in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""Crops and flips on the device: torchvision's, pixel for pixel and in distribution, whatever the batches are."""
+"""Crops and flips on the device match torchvision, pixel by pixel and in distribution, for any batches."""
 
 import itertools
 
@@ -16,7 +16,7 @@ AUGMENTATION = CropAndFlip(2)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_every_crop_and_flip_is_torchvisions(dtype: torch.dtype) -> None:
+def test_crops_and_flips_match_torchvision(dtype: torch.dtype) -> None:
     image = IMAGES[:1].to(dtype)
     outcomes = list(itertools.product(range(5), range(5), range(2)))
     found = AUGMENTATION(image.expand(len(outcomes), -1, -1, -1), torch.tensor(outcomes))
@@ -25,9 +25,9 @@ def test_every_crop_and_flip_is_torchvisions(dtype: torch.dtype) -> None:
         assert torch.equal(one, hflip(expected) if flipped else expected)
 
 
-def test_draws_are_uniform_over_the_outcomes_that_torchvision_has() -> None:
-    """50 outcomes; torchvision's own draws, by the outcome they show, are held to the same level."""
-    picture = torch.arange(1, 49, dtype=torch.uint8).view(1, 8, 6)  # all pixels differ: an outcome shows itself
+def test_draws_are_uniform_over_torchvisions_outcomes() -> None:
+    """50 outcomes; torchvision's own draws must pass at the same level."""
+    picture = torch.arange(1, 49, dtype=torch.uint8).view(1, 8, 6)  # all pixels differ, so each outcome is recognisable
     outcomes = torch.tensor(list(itertools.product(range(5), range(5), range(2))))
     shown = {tuple(o.flatten().tolist()): i for i, o in enumerate(AUGMENTATION(picture.expand(50, 1, 8, 6), outcomes))}
     assert len(shown) == 50
@@ -42,26 +42,26 @@ def test_draws_are_uniform_over_the_outcomes_that_torchvision_has() -> None:
 
 
 def loaded(batch_size: int, rank: int = 0, world_size: int = 1, epoch: int = 3) -> dict[int, torch.Tensor]:
-    """Each sample as it comes in an epoch, by its number."""
+    """Each sample as it appears in an epoch, by its index."""
     tensors = (IMAGES, torch.arange(len(IMAGES)))
     loader = ResumableLoader(tensors, batch_size, seed=7, rank=rank, world_size=world_size, augmentation=AUGMENTATION)
     loader.set_epoch(epoch)
     return {int(n): image for images, numbers in loader for image, n in zip(images, numbers, strict=True)}
 
 
-def test_what_happens_to_a_sample_depends_on_seed_epoch_and_sample_alone() -> None:
-    whole = loaded(12)
+def test_augmentation_depends_only_on_seed_epoch_and_sample() -> None:
+    full_epoch = loaded(12)
     shards = [loaded(4, rank, world_size=2) for rank in range(2)]
     assert not set(shards[0]) & set(shards[1])
     for others in (loaded(5), shards[0] | shards[1]):
-        assert others.keys() == whole.keys()
-        assert all(torch.equal(others[n], whole[n]) for n in whole)
+        assert others.keys() == full_epoch.keys()
+        assert all(torch.equal(others[n], full_epoch[n]) for n in full_epoch)
     later = loaded(12, epoch=4)
-    assert sum(not torch.equal(later[n], whole[n]) for n in whole) > 6
-    assert sum(not torch.equal(IMAGES[n], whole[n]) for n in whole) > 6
+    assert sum(not torch.equal(later[n], full_epoch[n]) for n in full_epoch) > 6
+    assert sum(not torch.equal(IMAGES[n], full_epoch[n]) for n in full_epoch) > 6
 
 
-def test_an_epoch_taken_up_again_goes_on_alike() -> None:
+def test_a_resumed_epoch_continues_identically() -> None:
     def loader() -> ResumableLoader:
         return ResumableLoader(
             (IMAGES,), 5, seed=7, augmentation=AUGMENTATION, prepare=lambda batch: (batch[0].float(),)

@@ -1,4 +1,4 @@
-"""The cache gives back what was made, whole and verified, whatever happens to the files or to the maker."""
+"""The cache returns complete, verified data, whatever happens to the files or to the maker."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def check(artefact) -> None:
         assert artefact.tensors[name].dtype == tensor.dtype
 
 
-def test_made_once_then_read(tmp_path: Path, make: Maker) -> None:
+def test_generated_once_then_read(tmp_path: Path, make: Maker) -> None:
     first = materialise(tmp_path / "new", "heat", RECIPE, make)
     again = materialise(tmp_path / "new", "heat", dict(reversed(RECIPE.items())), make)
     assert make.calls == 1
@@ -53,7 +53,7 @@ def test_made_once_then_read(tmp_path: Path, make: Maker) -> None:
     assert {path.name for path in first.path.iterdir()} == {DATA_FILE, MANIFEST_FILE}
 
 
-def test_manifest_says_what_was_made_and_not_where(tmp_path: Path, make: Maker) -> None:
+def test_the_manifest_records_contents_but_no_paths(tmp_path: Path, make: Maker) -> None:
     artefact = materialise(tmp_path, "heat", RECIPE, make)
     text = (artefact.path / MANIFEST_FILE).read_text()
     manifest = json.loads(text)
@@ -65,7 +65,7 @@ def test_manifest_says_what_was_made_and_not_where(tmp_path: Path, make: Maker) 
     assert str(tmp_path) not in text
 
 
-def test_equal_content_in_another_place_has_the_same_hash(tmp_path: Path, make: Maker) -> None:
+def test_equal_content_elsewhere_has_the_same_hash(tmp_path: Path, make: Maker) -> None:
     one, other = (materialise(tmp_path / place, "heat", RECIPE, make) for place in "ab")
     assert one.content_sha256 == other.content_sha256
 
@@ -131,7 +131,7 @@ def misshape_the_manifest(artefact: Path) -> None:
         misshape_the_manifest,
     ],
 )
-def test_a_damaged_artefact_is_set_aside_and_made_anew(damage, tmp_path: Path, make: Maker, caplog) -> None:
+def test_a_damaged_artefact_is_moved_aside_and_generated_again(damage, tmp_path: Path, make: Maker, caplog) -> None:
     sound = materialise(tmp_path, "heat", RECIPE, make)
     for n in (1, 2):
         damage(sound.path)
@@ -149,7 +149,7 @@ def test_a_damaged_artefact_is_set_aside_and_made_anew(damage, tmp_path: Path, m
         assert "\n" not in line
 
 
-def test_a_failing_maker_leaves_nothing(tmp_path: Path, make: Maker) -> None:
+def test_a_failing_maker_leaves_no_files(tmp_path: Path, make: Maker) -> None:
     def fail() -> dict[str, Tensor]:
         raise RuntimeError("diverged")
 
@@ -164,7 +164,7 @@ def test_reading_writes_nothing(tmp_path: Path, make: Maker, monkeypatch: pytest
     (folder / f"{recipe_fingerprint(RECIPE)[:12]}.lock").unlink(missing_ok=True)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     directories = [path for path in [tmp_path, *before] if path.is_dir()]
-    # Permissions do not hold root back, which tests may run as: no write may be tried at all.
+    # Tests may run as root, whom permissions do not stop: no write may be attempted at all.
     monkeypatch.setattr("kiti.data.cache.FileLock", lambda path: pytest.fail("locked for reading"))
     for directory in directories:
         directory.chmod(0o555)
@@ -177,7 +177,7 @@ def test_reading_writes_nothing(tmp_path: Path, make: Maker, monkeypatch: pytest
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-# A process of its own: appends a line to a side file when it makes, then waits until a file `go` appears.
+# A separate process: appends a line to a side file when it generates, then waits for a file `go`.
 PROCESS = """
 import sys, time, torch
 from pathlib import Path
@@ -218,24 +218,24 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def test_two_processes_make_it_once(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+def test_two_processes_generate_it_once(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     processes += [start(tmp_path, "one"), start(tmp_path, "other")]
 
-    def said() -> list[str]:
+    def outputs() -> list[str]:
         return sorted((tmp_path / f"{name}.err").read_text() for name in ("one", "other"))
 
-    # The winner is held in its work until the other has said that it waits.
-    wait_for(lambda: "\n" in said()[1], processes)
+    # The winner is paused until the other has reported that it is waiting.
+    wait_for(lambda: "\n" in outputs()[1], processes)
     (tmp_path / "go").touch()
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert (tmp_path / "made").read_text() == "made\n"
-    assert said()[0] == ""
-    [line] = said()[1].splitlines()
+    assert outputs()[0] == ""
+    [line] = outputs()[1].splitlines()
     assert line.startswith("waiting for another process that is generating")
     assert (tmp_path / "one.out").read_text() == (tmp_path / "other.out").read_text() != ""
 
 
-def test_killed_while_making_then_made(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+def test_killed_while_generating_then_generated(tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     processes.append(start(tmp_path, "one"))
     wait_for((tmp_path / "made").exists, processes)
     processes[0].send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Images from worker processes: what a batch holds is a function of (seed, epoch, position), however it is read."""
+"""Images from worker processes: a batch depends only on (seed, epoch, position), however it is read."""
 
 import random
 from collections import Counter
@@ -24,7 +24,7 @@ BATCH, STEPS = 4, N_TRAIN // 4
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Augmented by what draws from each of the three generators: Python's, numpy's and torch's."""
+    """Samples whose augmentation draws from all three generators: Python's, numpy's and torch's."""
     root = write_folder(tmp_path_factory.mktemp("images"))
     augment = create_transform(16, is_training=True, auto_augment="rand-m9-mstd0.5-inc1", re_prob=0.5, re_mode="pixel")
     return Samples(ImageFolder(root / "train"), augment, seed=3)
@@ -40,7 +40,7 @@ def same(one: list[tuple[Tensor, ...]], other: list[tuple[Tensor, ...]]) -> bool
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_an_epoch_shows_each_image_once_at_most_and_drops_the_partial_batch(samples: Samples) -> None:
+def test_an_epoch_shows_each_image_at_most_once_and_drops_the_partial_batch(samples: Samples) -> None:
     loader = ImageLoader(samples, BATCH, seed=1)
     shown = [i for batch in loader.plan(0, 0) for i, _epoch, _position in batch]
     assert shown == epoch_order(N_TRAIN, 1, 0)[: STEPS * BATCH].tolist()
@@ -52,8 +52,8 @@ def test_an_epoch_shows_each_image_once_at_most_and_drops_the_partial_batch(samp
         assert labels.dtype == torch.int64
 
 
-def test_neither_workers_nor_who_drew_before_change_a_batch(samples: Samples) -> None:
-    # Not of Python's generator, from which beartype draws which item of a list it checks.
+def test_batches_do_not_depend_on_workers_or_earlier_draws(samples: Samples) -> None:
+    # Not Python's generator: beartype uses it to choose which list item to check.
     of_numpy, of_torch = np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     alone = epoch_of(ImageLoader(samples, BATCH, seed=1), 2)
     assert of_numpy == np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -81,7 +81,7 @@ def test_resume_inside_an_epoch(samples: Samples, workers: int) -> None:
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
-def test_ranks_share_each_batch_of_one_process(samples: Samples, repeats: int) -> None:
+def test_ranks_split_each_single_process_batch(samples: Samples, repeats: int) -> None:
     alone = list(ImageLoader(samples, BATCH, seed=1, repeats=repeats).plan(1, 0))
     ranks = [
         list(ImageLoader(samples, BATCH, seed=1, repeats=repeats, rank=r, world_size=2).plan(1, 0)) for r in (0, 1)
@@ -91,9 +91,7 @@ def test_ranks_share_each_batch_of_one_process(samples: Samples, repeats: int) -
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_repeats_are_handed_out_as_timm_does(
-    samples: Samples, world_size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeats_are_distributed_as_in_timm(samples: Samples, world_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     n, batch = 1100, 256
     monkeypatch.setattr("kiti.data.image_loading.epoch_order", lambda size, seed, epoch: torch.arange(size))
     monkeypatch.setattr(Samples, "__len__", lambda _: n)
@@ -127,7 +125,7 @@ def test_evaluation_reads_each_image_once_over_all_ranks(samples: Samples, world
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_image_is_one_line_from_a_worker_too(tmp_path: Path, workers: int) -> None:
+def test_a_broken_image_is_reported_in_one_line_from_a_worker_too(tmp_path: Path, workers: int) -> None:
     (tmp_path / "n01").mkdir()
     (tmp_path / "n01" / "text.JPEG").write_bytes(b"no image")
     samples = Samples(ImageFolder(tmp_path), create_transform(16), seed=0)
@@ -135,14 +133,14 @@ def test_a_broken_image_is_one_line_from_a_worker_too(tmp_path: Path, workers: i
         next(iter(ImageLoader(samples, 1, seed=0, workers=workers)))
 
 
-def test_too_few_images_are_said() -> None:
+def test_too_few_images_are_reported() -> None:
     three = ImageSource()
     three.labels = np.zeros(3, np.int64)
     with pytest.raises(DataError, match="batch_size 4 exceeds the number of images, 3"):
         ImageLoader(Samples(three, create_transform(16), 0), 4, seed=0)
 
 
-def test_generators_are_put_back_after_an_error() -> None:
+def test_generators_are_restored_after_an_error() -> None:
     before = random.getstate(), torch.get_rng_state()
 
     def failing() -> None:

@@ -1,4 +1,4 @@
-"""Images on disk: both layouts give the same, whatever an image is stored as, and what is wrong is said in one line."""
+"""Images on disk: both layouts give the same images in any format, and errors are reported in one line."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_both_layouts_hold_the_same_images(folder: Path, tmp_path: Path) -> None
             assert np.array_equal(image, rows.read(i))
 
 
-def test_a_listing_changes_with_a_name_or_a_size_and_not_with_the_order(tmp_path: Path) -> None:
+def test_a_listing_depends_on_names_and_sizes_but_not_on_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12")
     (tmp_path / "b").write_bytes(b"1")
     one, other = tmp_path / "a", tmp_path / "b"
@@ -56,7 +56,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_a_folder_that_is_not_laid_out_so_is_told_how(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_layout_describes_the_layouts(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"val is missing; expected .*val/<class>/<image>\.JPEG"):
         ImageFolder(tmp_path / "val")
     (tmp_path / "flat").mkdir()
@@ -68,7 +68,7 @@ def test_a_folder_that_is_not_laid_out_so_is_told_how(tmp_path: Path) -> None:
         ImageFolder(tmp_path / "train")
 
 
-def test_shards_that_are_none_are_named(tmp_path: Path) -> None:
+def test_invalid_shards_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no train-\*\.parquet; expected"):
         find_shards(tmp_path, "train")
     broken = tmp_path / "train-00000-of-00001.parquet"

@@ -1,4 +1,4 @@
-"""The recipes for ImageNet, on a generated set: from command to record, stopped and resumed, on one rank and on two."""
+"""The ImageNet recipes on a generated set: from command to record, stopped and resumed, on one and two ranks."""
 
 import json
 import os
@@ -43,23 +43,23 @@ def configured(place: Path, experiment: str, sets: dict[str, Path], format: str 
     return compose([*run, "callbacks.checkpointing.every_seconds=1e9", *more])
 
 
-# ConvNeXt's recipe has what A2 lacks, an average of the weights and erasing; A2 has repeats.
+# ConvNeXt's recipe has weight averaging and erasing, which A2 lacks; A2 has repeats.
 RUNS = [("imagenet_resnet50", "folder"), ("imagenet_resnet50", "parquet"), ("imagenet_convnext_tiny", "folder")]
 
 
 @pytest.fixture(scope="module", params=RUNS, ids="-".join)
-def whole(
+def uninterrupted(
     request: pytest.FixtureRequest, sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[tuple[str, str], Composed]:
-    """A run of four steps that nothing disturbed."""
+    """An uninterrupted run of four steps."""
     experiment, format = request.param
     composed = configured(tmp_path_factory.mktemp(experiment), experiment, sets, format)
     train(composed)
     return request.param, composed
 
 
-def test_what_a_run_leaves(whole: tuple[tuple[str, str], Composed]) -> None:
-    (experiment, _format), composed = whole
+def test_what_a_run_writes(uninterrupted: tuple[tuple[str, str], Composed]) -> None:
+    (experiment, _format), composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
     assert record.data.split == f"train {N_TRAIN}, test {N_TEST}"
     assert {f"{part}/{what}" for part in ("test", "train") for what in ("accuracy", "top5", "cross_entropy")} <= set(
@@ -74,25 +74,25 @@ def test_what_a_run_leaves(whole: tuple[tuple[str, str], Composed]) -> None:
 
 
 @pytest.mark.parametrize(("save", "kill"), [(1, 1), (3, 3)])  # in each of two epochs of two steps
-def test_a_stopped_run_goes_on_to_the_same_bits(
+def test_a_stopped_run_resumes_to_the_same_bits(
     save: int,
     kill: int,
-    whole: tuple[tuple[str, str], Composed],
+    uninterrupted: tuple[tuple[str, str], Composed],
     sets: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (experiment, format), undisturbed = whole
+    (experiment, format), expected = uninterrupted
     composed = configured(tmp_path, experiment, sets, format)
     with monkeypatch.context() as patched:
         add_callback(patched, SaveAndKill(save=save, kill=kill))
         with pytest.raises(Killed):
             train(composed)
     train(composed)
-    same_result(composed.run_dir, undisturbed.run_dir)
+    same_result(composed.run_dir, expected.run_dir)
 
 
-def test_killed_before_its_record_an_averaged_run_tests_the_average_again(
+def test_an_averaged_run_killed_before_its_record_tests_the_average_again(
     sets: dict[str, Path], tmp_path: Path
 ) -> None:
     first = configured(tmp_path, "imagenet_convnext_tiny", sets)
@@ -104,7 +104,7 @@ def test_killed_before_its_record_an_averaged_run_tests_the_average_again(
 
 
 class Counted(nn.Module):
-    """Tells class 0, and keeps a number for each image it is shown."""
+    """Predicts class 0 and stores a number for each image it sees."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ PLAIN = ["experiment=imagenet_resnet50", "scale=smoke", "data.eval_batch_size=4"
 
 
 def evaluate_rank(rank: int, world_size: int, place: str, path: str, port: int) -> None:
-    """What one of some gloo ranks sees of the test set, and the accuracy that it tells."""
+    """What one of several gloo ranks sees of the test set, and the accuracy it reports."""
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
     composed = compose([*PLAIN, f"data.path={path}"])
@@ -155,7 +155,7 @@ def test_two_ranks_evaluate_each_image_once(sets: dict[str, Path], tmp_path: Pat
     for world_size, port in ((1, 0), (2, free_port())):
         torch.multiprocessing.spawn(evaluate_rank, (world_size, str(tmp_path), path, port), nprocs=world_size)
     alone, *ranks = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
-    assert len(alone["seen"]) == N_TEST  # 9 images in batches of 4: the last has one for two ranks
+    assert len(alone["seen"]) == N_TEST  # 9 images in batches of 4: the last has one image for two ranks
     assert sorted(ranks[0]["seen"] + ranks[1]["seen"]) == sorted(alone["seen"])
     assert len(set(alone["seen"])) == N_TEST
     assert ranks[0]["metrics"] == ranks[1]["metrics"] == pytest.approx(alone["metrics"])
@@ -163,7 +163,7 @@ def test_two_ranks_evaluate_each_image_once(sets: dict[str, Path], tmp_path: Pat
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_classes_that_are_not_there_are_said(sets: dict[str, Path], tmp_path: Path, format: str) -> None:
+def test_missing_classes_are_reported(sets: dict[str, Path], tmp_path: Path, format: str) -> None:
     composed = configured(tmp_path, "imagenet_resnet50", sets, format, "data.classes=4")
     data = building.data(composed)
     assert isinstance(data, ImageNetData)
@@ -174,14 +174,14 @@ def test_classes_that_are_not_there_are_said(sets: dict[str, Path], tmp_path: Pa
 @pytest.mark.parametrize(
     ("format", "missing"), [("folder", r"train is missing; expected"), ("parquet", r"contains no train-\*\.parquet")]
 )
-def test_a_set_that_is_not_there_is_said(tmp_path: Path, format: str, missing: str) -> None:
-    """Not by the schema: a table of runs that were not made composes where there is no ImageNet."""
-    for path, said in (
+def test_a_missing_data_set_is_reported(tmp_path: Path, format: str, missing: str) -> None:
+    """Not by the schema: a table with missing runs composes without ImageNet."""
+    for path, pattern in (
         (tmp_path / "nowhere", r"nowhere is missing: data\.path is the folder of "),
         (tmp_path, missing),
     ):
         composed = compose(["experiment=imagenet_resnet50", f"data.path={path}", f"data.format={format}"])
-        with pytest.raises(DataError, match=said) as error:
+        with pytest.raises(DataError, match=pattern) as error:
             building.data(composed).setup("fit")
         assert "\n" not in str(error.value)
 
@@ -189,7 +189,7 @@ def test_a_set_that_is_not_there_is_said(tmp_path: Path, format: str, missing: s
 @pytest.mark.parametrize(
     ("loss", "threshold"), [("binary_cross_entropy", 0.2), ("binary_cross_entropy", None), ("cross_entropy", None)]
 )
-def test_the_loss_is_that_of_mixed_images_and_mixed_targets(loss: str, threshold: float | None) -> None:
+def test_the_loss_uses_mixed_images_and_mixed_targets(loss: str, threshold: float | None) -> None:
     images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     options = {"loss": loss, "target_threshold": threshold, "label_smoothing": 0.1}
@@ -214,7 +214,7 @@ def test_the_loss_is_that_of_mixed_images_and_mixed_targets(loss: str, threshold
         task.training_step((images[:3], labels[:3]), 0)
 
 
-def test_biases_and_norms_have_no_weight_decay_just_as_in_timm() -> None:
+def test_biases_and_norms_have_no_weight_decay_as_in_timm() -> None:
     model = build_convnext(num_classes=3, depths=[1, 1, 1, 1], dims=[8, 8, 8, 8])
     make = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05)
     groups = {}
@@ -237,6 +237,6 @@ def decayed(groups: list[dict[str, Any]]) -> dict[float, set[int]]:
         ({"target_threshold": 0.2}, "target_threshold=0.2 is only for loss=binary_cross_entropy"),
     ],
 )
-def test_a_task_that_makes_no_sense_is_refused(wrong: dict, message: str) -> None:
+def test_an_invalid_task_is_refused(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MixedClassification(nn.Identity(), torch.optim.Adam, **{"mixup": 0.1, "cutmix": 1.0, "classes": 3} | wrong)

@@ -35,10 +35,10 @@ def test_an_epoch_holds_every_sample_once() -> None:
         assert torch.equal(tenfold, rows.double()[:, None] * 10)
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
+def test_order_depends_only_on_seed_and_epoch() -> None:
     before = torch.random.get_rng_state()
     orders = [tuple(epoch_order(SIZE, seed, epoch).tolist()) for seed in range(4) for epoch in range(4)]
-    assert len(set(orders)) == 16  # also (seed, epoch) and (epoch, seed), which a sum of the two would confuse
+    assert len(set(orders)) == 16  # also (seed, epoch) and (epoch, seed), which their sum would confuse
     assert tuple(epoch_order(SIZE, 2, 3).tolist()) == orders[11]
     loader = ResumableLoader([SAMPLES], BATCH, seed=2)
     late, early = epoch_of(loader, 3), epoch_of(loader, 1)
@@ -53,7 +53,7 @@ def test_shards_partition_the_global_batches(size: int, world_size: int) -> None
     samples = torch.arange(size)
     whole = epoch_of(ResumableLoader([samples], 4, seed=5), 2)
     if world_size > 1 and size % 4 < world_size:
-        whole = whole[: size // 4]  # too few samples in the last batch for every rank to have one
+        whole = whole[: size // 4]  # the last batch has fewer samples than ranks
     shards = [
         epoch_of(ResumableLoader([samples], 4, seed=5, rank=r, world_size=world_size), 2) for r in range(world_size)
     ]
@@ -75,7 +75,7 @@ def test_evaluation_covers_each_sample_once_over_ranks(size: int, world_size: in
     assert all(seen)
     assert sorted(flat(seen)) == list(range(size))
     assert max(map(len, seen)) * world_size <= batch_size
-    if batch_size > world_size:  # otherwise a rank holds one sample a batch and counts cannot agree
+    if batch_size > world_size:  # otherwise a rank holds one sample per batch and counts cannot agree
         assert len({len(loader) for loader in loaders}) == 1
     if world_size == 1:
         assert flat(seen) == list(range(size))
@@ -131,7 +131,7 @@ def test_unequal_tensors_are_refused() -> None:
         ResumableLoader([SAMPLES, SAMPLES[1:]], BATCH, seed=0)
 
 
-def test_another_order_is_not_resumed() -> None:
+def test_a_different_order_is_not_resumed() -> None:
     state = ResumableLoader([SAMPLES], BATCH, seed=1).state_dict()
     with pytest.raises(ValueError, match="seed was 1 when saved and is 2 now"):
         ResumableLoader([SAMPLES], BATCH, seed=2).load_state_dict(state)
@@ -140,7 +140,7 @@ def test_another_order_is_not_resumed() -> None:
 
 
 class Recorder(LightningModule):
-    """Keeps the samples of each optimizer step; its weight depends on their order."""
+    """Records the samples of each optimizer step; its weight depends on their order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Stop(Exception):
 
 
 class SaveAndStop(Callback):
-    """Saves a checkpoint in one hook of one step, then fails like a killed run."""
+    """Saves a checkpoint in one hook of one step, then fails as if killed."""
 
     def __init__(self, path: Path, hook: str, epoch: int, step: int) -> None:
         self.path, self.epoch, self.step = path, epoch, step
@@ -198,7 +198,7 @@ def trainer(tmp_path: Path, *callbacks: Callback, **kwargs: object) -> Trainer:
     )
 
 
-# Steps of the epoch that are finished where the hook saves: the hooks after a step include it.
+# Finished steps of the epoch when the hook saves: hooks after a step include it.
 HOOKS = [
     ("on_train_batch_start", 0, 0, 0),
     ("on_train_batch_start", 0, 3, 3),
@@ -247,7 +247,7 @@ def test_a_resumed_fit_sees_the_remaining_batches(
     assert torch.equal(resumed.weight, uninterrupted.weight)
 
 
-def test_a_failing_step_is_run_again(uninterrupted: Recorder, tmp_path: Path) -> None:
+def test_a_failed_step_is_run_again(uninterrupted: Recorder, tmp_path: Path) -> None:
     class SaveOnException(Callback):
         def on_exception(self, trainer: Trainer, module: LightningModule, error: BaseException) -> None:
             trainer.save_checkpoint(tmp_path / "last.ckpt")

@@ -1,4 +1,4 @@
-"""Trajectories come out as they were stored, frames as the papers take them, and what does not fit is named."""
+"""Trajectories are read as stored, frames are chosen as in the papers, and errors name what does not fit."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def meta_of(folder: Path, **changes: Any) -> Meta:
     return read_meta(folder / "meta.json")
 
 
-def test_trajectories_are_what_was_stored(tmp_path: Path, meta: Meta) -> None:
+def test_trajectories_match_what_was_stored(tmp_path: Path, meta: Meta) -> None:
     stored = [trajectory(7, 4, 0), trajectory(5, 9, 1)]
     path = write(tmp_path / "train.tfrecord", stored)
     found = list(trajectories(path, meta))
@@ -76,7 +76,7 @@ def test_times_of_the_frames(tmp_path: Path, meta: Meta) -> None:
 
 
 @pytest.mark.parametrize(("raw", "enough"), [(576, False), (577, True), (600, True)])
-def test_trajectories_of_other_lengths(raw: int, enough: bool, tmp_path: Path) -> None:
+def test_trajectories_of_different_lengths(raw: int, enough: bool, tmp_path: Path) -> None:
     features = {
         name: {**entry, "shape": [raw if n == RAW else n for n in entry["shape"]]}
         for name, entry in META["features"].items()
@@ -90,7 +90,7 @@ def test_trajectories_of_other_lengths(raw: int, enough: bool, tmp_path: Path) -
             airfoil_trajectories(path, meta)
 
 
-def test_other_times_are_told(tmp_path: Path, meta: Meta, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_times_are_reported(tmp_path: Path, meta: Meta, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "train.tfrecord", [trajectory(3, 1)])
     with caplog.at_level(logging.WARNING):
         airfoil_trajectories(path, meta)
@@ -102,7 +102,7 @@ def test_other_times_are_told(tmp_path: Path, meta: Meta, caplog: pytest.LogCapt
 def test_one_trajectory_at_a_time(tmp_path: Path, meta: Meta) -> None:
     path = write(tmp_path / "train.tfrecord", [trajectory(300, 10, n) for n in range(6)])
     record = path.stat().st_size / 6
-    airfoil_trajectories(path, meta, limit=1)  # what is compiled and imported on the way
+    airfoil_trajectories(path, meta, limit=1)  # warm-up: compilation and imports
     tracemalloc.start()
     found = airfoil_trajectories(path, meta)
     _, peak = tracemalloc.get_traced_memory()
@@ -159,7 +159,7 @@ def test_too_few_trajectories(tmp_path: Path, meta: Meta) -> None:
         airfoil_trajectories(write(tmp_path / "none", []), meta)
 
 
-def test_a_missing_file_says_where_the_set_is(tmp_path: Path, meta: Meta) -> None:
+def test_a_missing_file_error_says_where_to_get_the_set(tmp_path: Path, meta: Meta) -> None:
     for read in (read_meta, lambda path: trajectories(path, meta), lambda path: airfoil_trajectories(path, meta)):
         with pytest.raises(
             FileNotFoundError, match=r"test.tfrecord of https://.*/dm-meshgraphnets/airfoil/, "
@@ -188,21 +188,21 @@ def feature(**changes: Any) -> dict[str, Any]:
         (feature(dtype="number"), "number"),
     ],
 )
-def test_a_meta_of_another_format(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_a_meta_file_of_another_format(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=reason) as raised:
         meta_of(tmp_path, **changes)
     assert str(raised.value).startswith(f"{tmp_path / 'meta.json'} is not a meta.json of MeshGraphNets: ")
     assert "\n" not in str(raised.value)
 
 
-def test_a_meta_that_is_no_json(tmp_path: Path) -> None:
+def test_a_meta_file_that_is_not_json(tmp_path: Path) -> None:
     for text in ("{", "[]", "7", '"text"'):
         (tmp_path / "meta.json").write_text(text)
         with pytest.raises(ValueError, match=r"is not a meta.json of MeshGraphNets"):
             read_meta(tmp_path / "meta.json")
 
 
-def test_features_of_varying_length_are_left_out(tmp_path: Path) -> None:
+def test_variable_length_features_are_left_out(tmp_path: Path) -> None:
     varying = feature(type="dynamic_varlen", shape=[-1, 3])
     meta = meta_of(tmp_path, **varying)
     assert "cells" not in meta.features

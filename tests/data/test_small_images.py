@@ -1,4 +1,4 @@
-"""CIFAR and FashionMNIST: what is read is what is in the files, verified; what is missing is one line."""
+"""CIFAR and FashionMNIST: contents match the verified files; missing files are reported in one line."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def cifar(data_dir: Path, classes: int) -> CIFARData:
     return CIFARData(classes, N_TRAIN, N_TEST, 8, augment=False, data_dir=str(data_dir), seed=0)
 
 
-def test_fashion_mnist_is_framed_and_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fashion_mnist_is_padded_and_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = fake_fashion_mnist(tmp_path, monkeypatch)
     (images, labels), (test_images, test_labels) = fashion(tmp_path).read()
     assert images.shape == (N_TRAIN, 3, 32, 32)
@@ -38,7 +38,7 @@ def test_fashion_mnist_is_framed_and_grey(tmp_path: Path, monkeypatch: pytest.Mo
     assert test_labels.tolist() == contents["t10k-labels-idx1-ubyte"].tolist()
 
 
-def test_a_hundred_classes_are_pairs_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hundred_classes_are_pairs_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = fake_fashion_mnist(tmp_path, monkeypatch)
     (images, labels), (test_images, test_labels) = fashion(tmp_path, classes=100).read()
     for pairs, pair_labels, part in ((images, labels, "train"), (test_images, test_labels, "t10k")):
@@ -58,7 +58,7 @@ def test_a_hundred_classes_are_pairs_of_pictures(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("classes", [10, 100])
-def test_cifar_is_what_its_files_hold(classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar_matches_its_files(classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = fake_cifar(tmp_path, monkeypatch, classes)
     (images, labels), (test_images, _) = cifar(tmp_path, classes).read()
     trained = [array for name, array in contents.items() if name.startswith(("data", "train"))]
@@ -67,7 +67,7 @@ def test_cifar_is_what_its_files_hold(classes: int, tmp_path: Path, monkeypatch:
     assert int(labels.max()) < classes
 
 
-def test_batches_are_normalised_by_the_training_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_normalised_with_training_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_cifar(tmp_path, monkeypatch)
     data = cifar(tmp_path, 10)
     (images, _), _ = data.read()
@@ -77,20 +77,20 @@ def test_batches_are_normalised_by_the_training_images(tmp_path: Path, monkeypat
     mean, std = moments(images)
     torch.testing.assert_close(whole * std + mean, images.float(), atol=1e-3, rtol=0)
     drawn = {float(image.sum()) for batch, _ in data.train_dataloader() for image in batch}
-    assert drawn == {float(image.sum()) for image in whole}  # every image once, as it is: augment=False
+    assert drawn == {float(image.sum()) for image in whole}  # every image once, unchanged: augment=False
 
 
-def test_augmented_images_are_crops_out_of_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_augmented_images_are_crops_with_zero_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_fashion_mnist(tmp_path, monkeypatch)
     data = fashion(tmp_path, augment=True)
     assert data._moments is None
     plain = torch.cat([batch for batch, _ in fashion(tmp_path).train_eval_dataloader()])
     changed = torch.cat([batch for batch, _ in data.train_dataloader()])
     assert changed.shape == plain.shape
-    assert float(changed.min()) == pytest.approx(float(plain.min()))  # zeros are put in before normalising
+    assert float(changed.min()) == pytest.approx(float(plain.min()))  # padding comes before normalisation
 
 
-def test_a_part_of_the_set_is_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subset_is_the_beginning_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_fashion_mnist(tmp_path, monkeypatch)
     whole, part = fashion(tmp_path), fashion(tmp_path, n_train=8, n_test=6)
     (images, _), (labels,) = whole._data[0], whole._data[1][1:]
@@ -101,7 +101,7 @@ def test_a_part_of_the_set_is_its_beginning(tmp_path: Path, monkeypatch: pytest.
         fashion(tmp_path, n_train=41).setup()
 
 
-def test_what_is_missing_or_damaged_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_damaged_files_are_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte is missing; scripts/fetch_fashion_mnist.py"):
         fashion(tmp_path).setup()
     fake_fashion_mnist(tmp_path, monkeypatch)
@@ -111,14 +111,14 @@ def test_what_is_missing_or_damaged_is_one_line(tmp_path: Path, monkeypatch: pyt
         fashion(tmp_path).setup()
 
 
-def test_cifar_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_cifar_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.CIFAR10.url", f"file://{tmp_path}/nowhere.tar.gz")
     with pytest.raises(DataError, match=r"CIFAR-10 is not complete in .*; put cifar-10-python.tar.gz there, or use"):
         cifar(tmp_path, 10).setup()
 
 
 @pytest.mark.slow
-def test_a_run_without_its_data_says_so_in_one_line(tmp_path: Path) -> None:
+def test_a_run_without_data_says_so_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kiti.train", "experiment=fashion_ko", "scale=smoke"]
     places = [f"runs_dir={tmp_path}/runs", f"data_dir={tmp_path}/data"]
     done = subprocess.run([*command, *places], capture_output=True, text=True, cwd=ROOT, check=False)

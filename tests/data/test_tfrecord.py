@@ -1,4 +1,4 @@
-"""TFRecords are read as the `tfrecord` package writes them, and none that is damaged is read at all."""
+"""TFRecords are read as the `tfrecord` package writes them; damaged ones are rejected."""
 
 import random
 import struct
@@ -44,14 +44,14 @@ def written(tmp_path: Path) -> Path:
 
 
 def small(folder: Path) -> tuple[Path, bytes, list[int]]:
-    """A file of three records, what is in it, and where records begin and the last one ends."""
+    """A file of three records, its contents, and where records begin and the last one ends."""
     pieces = [framed(b"flow round a wing"), framed(b""), framed(b"0123456789abcdefghijk")]
     path = folder / "small.tfrecord"
     path.write_bytes(b"".join(pieces))
     return path, b"".join(pieces), np.cumsum([0, *map(len, pieces)]).tolist()
 
 
-def test_crc32c_of_published_vectors() -> None:
+def test_crc32c_matches_published_vectors() -> None:
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(b"") == 0
     # RFC 3720, B.4
@@ -61,7 +61,7 @@ def test_crc32c_of_published_vectors() -> None:
     assert crc32c(bytes(reversed(range(32)))) == 0x113FDB5C
 
 
-def test_records_are_those_the_package_reads(written: Path) -> None:
+def test_records_match_those_the_package_reads(written: Path) -> None:
     found = list(records(written))
     assert [one.data for one in found] == [bytes(data) for data in tfrecord.tfrecord_iterator(str(written))]
     assert [one.place.number for one in found] == [0, 1, 2]
@@ -69,12 +69,12 @@ def test_records_are_those_the_package_reads(written: Path) -> None:
     assert [one.place.offset for one in found] == [0, lengths[0], lengths[0] + lengths[1]]
 
 
-def test_the_package_reads_what_we_frame(tmp_path: Path) -> None:
+def test_the_package_reads_our_records(tmp_path: Path) -> None:
     path, _, _ = small(tmp_path)
     assert [bytes(data) for data in tfrecord.tfrecord_iterator(str(path))] == [one.data for one in records(path)]
 
 
-def test_examples_are_those_that_were_written(written: Path) -> None:
+def test_examples_match_what_was_written(written: Path) -> None:
     first, second, third = map(parse_example, records(written))
     assert list(first.keys() ^ FEATURES.keys()) == []
     assert first["buffer"] == [FEATURES["buffer"][0]]
@@ -100,7 +100,7 @@ def test_a_missing_file_and_an_empty_one(tmp_path: Path) -> None:
     assert list(records(tmp_path / "empty")) == []
 
 
-def test_every_byte_is_guarded(tmp_path: Path) -> None:
+def test_damage_to_any_byte_is_detected(tmp_path: Path) -> None:
     path, whole, begins = small(tmp_path)
     for at in range(len(whole)):
         number = sum(begin <= at for begin in begins) - 1
@@ -114,7 +114,7 @@ def test_every_byte_is_guarded(tmp_path: Path) -> None:
             assert raised.value.offset == begins[number]
 
 
-def test_records_before_the_damage_are_given(tmp_path: Path) -> None:
+def test_records_before_the_damage_are_returned(tmp_path: Path) -> None:
     path, whole, begins = small(tmp_path)
     path.write_bytes(whole[:-1] + b"?")
     read = records(path)
@@ -123,7 +123,7 @@ def test_records_before_the_damage_are_given(tmp_path: Path) -> None:
         next(read)
 
 
-def test_every_cut_is_named_but_those_between_records(tmp_path: Path) -> None:
+def test_every_truncation_inside_a_record_is_reported(tmp_path: Path) -> None:
     path, whole, begins = small(tmp_path)
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
@@ -135,7 +135,7 @@ def test_every_cut_is_named_but_those_between_records(tmp_path: Path) -> None:
             list(records(path))
 
 
-def test_an_absurd_length_asks_for_no_memory(tmp_path: Path) -> None:
+def test_an_absurd_length_allocates_no_memory(tmp_path: Path) -> None:
     length = struct.pack("<Q", 2**63)
     path = tmp_path / "absurd.tfrecord"
     path.write_bytes(length + struct.pack("<I", masked_crc32c(length)) + b"data")
@@ -156,7 +156,7 @@ def example(name: bytes, feature: bytes) -> bytes:
 TWO_NAMES = delimited(1, delimited(1, delimited(1, b"\xff") + delimited(1, b"x") + delimited(2, b"")))
 
 
-def test_numbers_one_a_field_and_many_in_one() -> None:
+def test_packed_and_unpacked_numbers() -> None:
     floats = b"\x0d" + struct.pack("<f", 1.5) + delimited(1, struct.pack("<2f", 2.5, -3.5)) + delimited(1, b"")
     ints = b"\x08\x05" + delimited(1, b"\x96\x01\x07") + b"\x08" + b"\xff" * 9 + b"\x01"
     found = parse_example(record(example(b"f", delimited(2, floats)) + example(b"i", delimited(3, ints))))
@@ -172,7 +172,7 @@ def test_unknown_fields_are_skipped() -> None:
     assert found == {"a": [b"x"]}
 
 
-def test_numbers_stored_in_another_way_than_an_example_s_are_skipped() -> None:
+def test_numbers_with_other_wire_types_are_skipped() -> None:
     eight, four, varint = b"\x09" + bytes(8), b"\x0d" + bytes(4), b"\x08\x01"
     floats, ints = delimited(2, eight + varint + four), delimited(3, eight + varint + four)
     found = parse_example(record(example(b"f", floats) + example(b"i", ints)))
@@ -180,7 +180,7 @@ def test_numbers_stored_in_another_way_than_an_example_s_are_skipped() -> None:
     assert found["i"].tolist() == [1]
 
 
-def test_the_last_kind_counts_and_lists_of_it_are_joined() -> None:
+def test_the_last_kind_wins_and_its_lists_are_joined() -> None:
     words, ints = delimited(1, delimited(1, b"x")), delimited(3, b"\x08\x07")
     assert parse_example(record(example(b"a", words + ints + ints)))["a"].tolist() == [7, 7]
     assert parse_example(record(example(b"a", words + ints + words)))["a"] == [b"x"]
@@ -208,7 +208,7 @@ def test_the_last_kind_counts_and_lists_of_it_are_joined() -> None:
         (TWO_NAMES, "a feature's name is not UTF-8"),
     ],
 )
-def test_what_is_no_example_is_said_in_a_line(data: bytes, reason: str) -> None:
+def test_invalid_examples_are_reported_in_one_line(data: bytes, reason: str) -> None:
     with pytest.raises(TFRecordError) as raised:
         parse_example(record(data))
     assert str(raised.value) == f"some.tfrecord: record 3 at byte 1234: not a tf.train.Example: {reason}"
@@ -236,17 +236,17 @@ def values_of_ours(values: object) -> bytes:
     return values.tobytes()
 
 
-def test_of_two_names_the_last_counts_and_both_are_read() -> None:
+def test_of_duplicate_names_the_last_wins_and_both_are_parsed() -> None:
     twice = delimited(1, delimited(1, delimited(1, b"y") + delimited(1, b"x") + delimited(2, b"")))
     assert list(parse_example(record(twice))) == list(by_protobuf(twice)) == ["x"]
     with pytest.raises(DecodeError, match="UTF-8"):
         by_protobuf(TWO_NAMES)
 
 
-def test_random_bytes_raise_our_error_or_give_what_protobuf_gives() -> None:
-    """What we take, protobuf takes, and finds the same in it. We refuse some that it takes: groups, long numbers."""
+def test_random_bytes_raise_our_error_or_match_protobuf() -> None:
+    """What we accept, protobuf accepts with the same contents. We reject some that it accepts: groups, long numbers."""
     generator = random.Random(1)
-    # One by one: protobuf writes a map in an order that differs from process to process.
+    # One by one: protobuf's map order differs between processes.
     sound = b"".join(tfrecord.TFRecordWriter.serialize_tf_example({name: FEATURES[name]}) for name in FEATURES)
     taken = compared = 0
     for trial in range(6000):
@@ -256,7 +256,7 @@ def test_random_bytes_raise_our_error_or_give_what_protobuf_gives() -> None:
             data = bytearray(sound)
             for _ in range(generator.randrange(1, 4)):
                 data[generator.randrange(len(data))] = generator.randrange(256)
-        else:  # nested as an Example is, so that the innermost lists are reached
+        else:  # nested like an Example, so that the innermost lists are reached
             number = generator.choice([1, 2, 3])
             lists = delimited(number, generator.randbytes(generator.randrange(8)))
             data = example(b"x", lists + generator.randbytes(generator.randrange(4)))
@@ -265,7 +265,7 @@ def test_random_bytes_raise_our_error_or_give_what_protobuf_gives() -> None:
         except TFRecordError:
             continue
         taken += 1
-        # protobuf's Python leaves out entries that have unknown fields beside name and feature.
+        # protobuf's Python drops entries that have unknown fields besides name and feature.
         theirs = by_protobuf(bytes(data))
         assert {name: values_of_ours(found[name]) for name in theirs} == theirs
         compared += len(theirs)

@@ -1,4 +1,4 @@
-"""Frames on the torus as data: what is given, what is to be told, at which resolution, and what they are keyed by."""
+"""Frames on the torus as data: inputs, targets, resolution, and the cache key."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def kind(request):
     return request.param
 
 
-def test_frames_are_the_solver_s_at_whole_times(kind, tmp_path):
+def test_frames_are_solver_states_at_integer_times(kind, tmp_path):
     data = kind(data_dir=tmp_path, **SMALL)
     (given, target), (test_given, test_target), _ = data.load()
     assert (given.shape, target.shape) == ((3, 2, 8, 8), (3, 3, 8, 8))
@@ -34,14 +34,14 @@ def test_frames_are_the_solver_s_at_whole_times(kind, tmp_path):
     torch.testing.assert_close(torch.cat([given, target], 1), expected[:, :, ::4, ::4].float())
 
 
-def test_train_and_test_are_other_functions(kind, tmp_path):
+def test_train_and_test_functions_differ(kind, tmp_path):
     (train, _), (test, _), _ = kind(data_dir=tmp_path, **SMALL).load()
     assert (train[:2, 0] - test[:, 0, ::2, ::2]).abs().min() > 0
 
 
-def test_fewer_samples_are_the_first_of_more(kind, tmp_path):
+def test_fewer_samples_are_a_prefix_of_more(kind, tmp_path):
     more, fewer = (kind(data_dir=tmp_path, **{**SMALL, "n_train": n}).load()[0][1] for n in (3, 2))
-    torch.testing.assert_close(more[:2], fewer, rtol=1e-5, atol=1e-7)  # NS: samples solved together share their steps
+    torch.testing.assert_close(more[:2], fewer, rtol=1e-5, atol=1e-7)  # NS: samples solved together share time steps
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_resolution_that_does_not_divide_is_named(kind, tmp_path):
         kind(data_dir=tmp_path, **{**SMALL, "test_resolution": 12})
 
 
-def test_a_solution_that_depends_on_its_steps_is_not_kept(tmp_path):
+def test_a_solution_that_depends_on_the_step_size_is_rejected(tmp_path):
     data = NavierStokesData(data_dir=tmp_path, tolerance=1e-15, **SMALL)
     with pytest.raises(FloatingPointError, match="tolerance=1e-15: use a finer grid"):
         data.load()

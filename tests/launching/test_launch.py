@@ -1,4 +1,4 @@
-"""The launcher against a stand-in for kiti.train: past failures, what is left only, signals passed on."""
+"""The launcher with a fake kiti.train: it continues after failures, runs only what is missing, forwards signals."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from kiti.launching.launch import Run, launch
 from kiti.report.table_runs import TableRun
 from kiti.storage import records
 
-# A run that does as its first argument says, in the directory named by the second.
+# A run that does what its first argument says, in the directory named by the second.
 CHILD = textwrap.dedent(
     """
     import json, os, signal, sys, time
@@ -58,7 +58,7 @@ CHILD = textwrap.dedent(
 
 @pytest.fixture
 def runs(tmp_path):
-    """Makes runs that do as named; their directories and logs lie below tmp_path."""
+    """Makes runs that do what their name says; their directories and logs are in tmp_path."""
     script = tmp_path / "child.py"
     script.write_text(CHILD)
 
@@ -76,7 +76,7 @@ def runs(tmp_path):
     return make
 
 
-def said(console):
+def output(console):
     return console.file.getvalue()
 
 
@@ -98,21 +98,21 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
         "finish-6": ("finished", ""),
     }
     assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
-    assert "fail-0 failed after" in said(console)
+    assert "fail-0 failed after" in output(console)
     assert launched.signal == 0
 
 
-def test_the_log_is_kept_and_a_second_try_is_read_alone(runs, tmp_path, console):
+def test_the_log_is_appended_and_only_the_last_attempt_is_read(runs, tmp_path, console):
     [run] = runs("fail")
     launch([run], 1, console)
     (tmp_path / "exit.py").write_text("raise SystemExit(5)")
     launch([Run(run.name, (str(tmp_path / "exit.py"),), run.run_dirs, run.log)], 1, console)
     log = run.log.read_text()
     assert log.index("working") < log.index("ValueError") < log.index("exit.py")
-    assert "exit status 5, nothing said" in said(console)
+    assert "exit status 5, nothing said" in output(console)
 
 
-def test_cores_are_shared_between_jobs(runs, monkeypatch, console):
+def test_cores_are_divided_among_jobs(runs, monkeypatch, console):
     monkeypatch.setattr(launching, "cores", lambda: 8)
     first, second = runs("finish", "finish")
     launch([first], 2, console)
@@ -121,7 +121,7 @@ def test_cores_are_shared_between_jobs(runs, monkeypatch, console):
     assert (second.run_dir / "starts").read_text() == "11\n"
 
 
-def test_jobs_by_default(monkeypatch):
+def test_default_number_of_jobs(monkeypatch):
     monkeypatch.setattr(launching, "cores", lambda: 4)
     gpu = launching.Path("/dev/nvidia0").exists()
     assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == ([1] * 4 if gpu else [1, 1, 3, 4])
@@ -141,13 +141,13 @@ def test_the_live_display_shows_each_run(runs, tmp_path):
     launched = launch([run], 1, console)
     stop.wait()
     assert launched.signal == signal.SIGTERM
-    assert "training 3/9  loss 0.25" in said(console)
-    assert "all runs" in said(console)
+    assert "training 3/9  loss 0.25" in output(console)
+    assert "all runs" in output(console)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
-    """Through a process of its own, as a shell would do it."""
+def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
+    """Through a separate process, as from a shell."""
     (tmp_path / "child.py").write_text(CHILD)
     program = textwrap.dedent(
         f"""
@@ -173,7 +173,7 @@ def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    process.send_signal(number)  # as make passes on what the terminal has sent already: still one request
+    process.send_signal(number)  # make forwards what the terminal has already sent: still one request
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert all((tmp_path / f"wait-{n}" / "saved").exists() for n in (0, 1))
@@ -181,7 +181,7 @@ def test_a_signal_is_passed_on_and_runs_save(tmp_path, number):
     assert errors.count("stopped: wait-") == 2
 
 
-# Stands in for kiti.train: leaves a record of the error 0.1 + seed, unless told to fail on this seed.
+# Replaces kiti.train: writes a record with the error 0.1 + seed, unless told to fail on this seed.
 TRAIN = textwrap.dedent(
     """
     import os, sys
@@ -212,7 +212,7 @@ TABLE = {
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """An experiments folder with the table `p/t`, and a kiti.train that leaves prepared records. Returns its starts."""
+    """An experiments folder with the table `p/t`, and a kiti.train that writes prepared records. Returns its starts."""
     (tmp_path / "experiments" / "p").mkdir(parents=True)
     (tmp_path / "experiments" / "p" / "t.yaml").write_text(yaml.safe_dump(TABLE))
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
@@ -233,41 +233,41 @@ def trained(tmp_path, monkeypatch):
     fake.write_text(TRAIN)
     start = launching._run
 
-    def faked(cell, seed):
+    def fake_run(cell, seed):
         run = start(cell, seed)
         assert run.command[:2] == ("-m", "kiti.train")
         return Run(run.name, (str(fake), *run.command[2:]), run.run_dirs, run.log)
 
-    monkeypatch.setattr(launching, "_run", faked)
+    monkeypatch.setattr(launching, "_run", fake_run)
     return lambda: (tmp_path / "starts").read_text().splitlines() if (tmp_path / "starts").exists() else []
 
 
 def kiti_table(tmp_path, *arguments):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(["p/t", "--scale", "smoke", "--experiments", str(tmp_path / "experiments"), *arguments])
-    return ended.value.code
+    return exit_info.value.code
 
 
-def test_kiti_table_runs_what_is_missing_and_only_that(tmp_path, trained, monkeypatch, capsys):
+def test_kiti_table_runs_only_what_is_missing(tmp_path, trained, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAILS", "1")
     assert kiti_table(tmp_path, "--run", "--jobs", "2") == 1
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert len(trained()) == 4
     assert "experiment=burgers residual=add scale=smoke seed=0" in trained()
-    failures = [line for line in said.err.splitlines() if line.startswith("failed: burgers-")]
+    failures = [line for line in output.err.splitlines() if line.startswith("failed: burgers-")]
     assert len(failures) == 2
     assert all("RuntimeError: out of luck (log: " in line for line in failures)
-    assert "one seed: no verdict" in said.out
+    assert "one seed: no verdict" in output.out
 
     monkeypatch.delenv("FAKE_FAILS")
     assert kiti_table(tmp_path, "--run") == 0
     assert sorted(line.split()[-1] for line in trained()[4:]) == ["seed=1", "seed=1"]
-    said = capsys.readouterr()
-    assert "no difference seen" in said.out
-    assert "[2/2]" in said.err
+    output = capsys.readouterr()
+    assert "no difference seen" in output.out
+    assert "[2/2]" in output.err
     outputs = sorted(path.name for path in (tmp_path / "runs" / "tables" / "p").iterdir())
     assert outputs == ["t.smoke.csv", "t.smoke.md", "t.smoke.tex"]
-    assert (tmp_path / "runs" / "tables" / "p" / "t.smoke.md").read_text() == said.out
+    assert (tmp_path / "runs" / "tables" / "p" / "t.smoke.md").read_text() == output.out
 
     assert kiti_table(tmp_path, "--run") == 0
     assert len(trained()) == 6
@@ -279,7 +279,7 @@ def test_without_run_it_only_reads(tmp_path, trained):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, capsys):
+def test_a_committed_record_is_not_a_local_run(tmp_path, trained, capsys):
     prepared = [records.read(path) for path in sorted((tmp_path / "prepared").glob("*.json"))]
     records.publish(prepared, tmp_path / "experiments" / "p" / "records" / "burgers-smoke.jsonl")
     assert kiti_table(tmp_path) == 0
@@ -289,7 +289,7 @@ def test_a_committed_record_is_not_a_run_of_this_machine(tmp_path, trained, caps
     assert "Runs: 4 (4 local, 0 committed)" in capsys.readouterr().out
 
 
-def test_a_broken_status_file_is_no_harm(tmp_path, console):
+def test_a_broken_status_file_is_ignored(tmp_path, console):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     (run_dir / "status.json").write_text(json.dumps({"state": "training", "step": 1})[:-4])
@@ -299,7 +299,7 @@ def test_a_broken_status_file_is_no_harm(tmp_path, console):
     assert [outcome.state for outcome in launch([run], 1, console).outcomes] == ["finished"]
 
 
-def test_seeds_that_one_process_can_train_are_one_run(tmp_path, monkeypatch):
+def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
     one = ("experiment=condensation_fc", "scale=smoke")
     other = ("experiment=burgers", "scale=smoke")
@@ -308,8 +308,8 @@ def test_seeds_that_one_process_can_train_are_one_run(tmp_path, monkeypatch):
     there.mkdir(parents=True)
     (there / "record.json").write_text("{}")
     found = launching.missing_runs((cells, [0, 1, 2, 3]))
-    said = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
-    assert said == [
+    output = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
+    assert output == [
         ("experiment=condensation_fc", ("seed=0", "replicas=2"), 2),
         ("experiment=burgers", ("seed=0",), 1),
         ("experiment=burgers", ("seed=1",), 1),
@@ -321,6 +321,6 @@ def test_seeds_that_one_process_can_train_are_one_run(tmp_path, monkeypatch):
     assert [run.command[4:] for run in more if run.command[2] == one[0]] == [
         ("seed=3", "replicas=2"),
         ("seed=0", "replicas=2"),
-    ], "what two tables ask for of a configuration is made together"
+    ], "runs of one configuration for two tables are trained together"
     assert not found[0].finished
     assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))

@@ -1,4 +1,4 @@
-"""A forked process is what `python <command>` would be: arguments, output, environment, exit status, last words."""
+"""A forked process acts like `python <command>`: arguments, output, environment, exit status, traceback."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 from kiti.launching.worker_process import Forked
 
 
-def ended(process: Forked) -> int | None:
+def exit_code(process: Forked) -> int | None:
     process.wait()
     return process.poll()
 
@@ -40,27 +40,27 @@ def test_a_file_with_arguments(start, tmp_path):
         KITI_SAID="so",
         OMP_NUM_THREADS="2",
     )
-    assert ended(process) == 7
-    said = log.read_text().splitlines()
-    assert "['a', 'b'] so 2 __main__ ''" in said
-    assert {"trouble", "last words"} <= set(said)
+    assert exit_code(process) == 7
+    lines = log.read_text().splitlines()
+    assert "['a', 'b'] so 2 __main__ ''" in lines
+    assert {"trouble", "last words"} <= set(lines)
 
 
 def test_a_module(tmp_path):
     log = tmp_path / "log"
     log.write_text("before\n")
     process = Forked(("-m", "json.tool", "--help"), {}, log)
-    assert ended(process) == 0
+    assert exit_code(process) == 0
     assert log.read_text().startswith("before\nusage:")
 
 
 def test_an_error_is_in_the_log(start):
     process, log = start("raise ValueError('no such luck')")
-    assert ended(process) == 1
+    assert exit_code(process) == 1
     assert "ValueError: no such luck" in log.read_text()
 
 
-def test_signals_reach_it(start, tmp_path):
+def test_it_receives_signals(start, tmp_path):
     process, log = start("import time; print('there', flush=True); time.sleep(60)")
     deadline = time.monotonic() + 60
     while "there" not in log.read_text():
@@ -68,11 +68,11 @@ def test_signals_reach_it(start, tmp_path):
         time.sleep(0.05)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert ended(process) == -signal.SIGTERM
-    process.send_signal(signal.SIGTERM)  # to whom it concerned
+    assert exit_code(process) == -signal.SIGTERM
+    process.send_signal(signal.SIGTERM)  # to the process it was meant for
 
 
-def test_it_is_no_part_of_the_terminal_s_group(start):
+def test_it_is_not_in_the_terminals_process_group(start):
     process, log = start("import os; print(os.getsid(0) == os.getpid())")
-    assert ended(process) == 0
+    assert exit_code(process) == 0
     assert log.read_text() == "True\n"

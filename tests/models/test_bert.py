@@ -1,4 +1,4 @@
-"""A BERT with the seam is transformers', weight for weight and gradient for gradient; only the seam collides."""
+"""A BERT with the seam has transformers' weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 
@@ -37,13 +37,13 @@ def seams(model: BertForSequenceClassification) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("bert-base-uncased", 109_483_778), ("bert-base-cased", 108_311_810)])
-def test_sizes_are_googles(name: str, parameters: int) -> None:
+def test_sizes_match_google(name: str, parameters: int) -> None:
     with torch.device("meta"):
         model = build_bert(name, residual=COLLIDING)
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-def test_it_is_transformers_model_with_its_initial_weights() -> None:
+def test_model_and_initial_weights_match_transformers() -> None:
     torch.manual_seed(0)
     expected = stock().state_dict()
     torch.manual_seed(0)
@@ -54,7 +54,7 @@ def test_it_is_transformers_model_with_its_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("residuals", ["both", "attention", "ffn"])
-def test_weights_are_strictly_loaded_both_ways_and_infer_alike(residuals: str) -> None:
+def test_weights_load_strictly_both_ways_with_equal_outputs(residuals: str) -> None:
     ours, theirs = build_bert(num_labels=3, residuals=residuals, **SMALL, residual=COLLIDING), stock()
     theirs.load_state_dict(ours.state_dict(), strict=True)
     back = build_bert(num_labels=3, residuals=residuals, **SMALL, residual=COLLIDING)
@@ -65,7 +65,7 @@ def test_weights_are_strictly_loaded_both_ways_and_infer_alike(residuals: str) -
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "autocast"])
-def test_with_addition_a_training_step_is_transformers_bit_for_bit(precision: str) -> None:
+def test_with_addition_a_training_step_matches_transformers_bit_for_bit(precision: str) -> None:
     ours, theirs = build_bert(num_labels=3, **SMALL), stock()
     ours.load_state_dict(theirs.state_dict())
     results = []
@@ -105,8 +105,8 @@ def test_the_seam_gets_what_stock_adds_before_the_layer_norm() -> None:
         assert seen["normed"] is seen["joined"]
 
 
-def test_in_training_no_token_sees_another_but_by_attention() -> None:
-    """With all but the first token masked away from attention, the logits do not know the others."""
+def test_tokens_interact_only_through_attention_in_training() -> None:
+    """With all but the first token masked in attention, the logits do not depend on the others."""
     model = build_bert(
         num_labels=3, **SMALL, residual=COLLIDING, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     ).train()
@@ -121,7 +121,7 @@ def test_in_training_no_token_sees_another_but_by_attention() -> None:
     assert torch.equal(*logits)
 
 
-def test_modules_are_made_in_the_order_in_which_they_run() -> None:
+def test_residuals_are_created_in_execution_order() -> None:
     made: list[Residual] = []
 
     def factory() -> Residual:
@@ -135,10 +135,10 @@ def test_modules_are_made_in_the_order_in_which_they_run() -> None:
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
-def test_a_wrong_choice_is_named() -> None:
+def test_an_invalid_choice_is_named() -> None:
     with pytest.raises(ValueError, match="residuals='first': one of 'both', 'attention', 'ffn' is needed"):
         build_bert(**SMALL, residuals="first")
     with pytest.raises(ValueError, match="name='bert-large': one of 'bert-base-uncased', 'bert-base-cased' is needed"):

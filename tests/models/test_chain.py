@@ -1,4 +1,4 @@
-"""Networks side by side: each is what its seed makes it alone, data, training and collisions of gradients included."""
+"""Networks trained in parallel: each matches its seed trained alone, including data and gradient collisions."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from kiti.tasks.regression import Regression
 
 
 def trained(seed: int, replicas: int, collision: str | None, steps: int = 5) -> Chain:
-    """A few steps of Adam on every replica's own points, by hand."""
+    """A few hand-written Adam steps on each replica's own points."""
     model = Chain(**SMALL, seed=seed, replicas=replicas)
     learner = Regression(
         model,
@@ -35,7 +35,7 @@ def trained(seed: int, replicas: int, collision: str | None, steps: int = 5) -> 
 
 
 @pytest.mark.parametrize("collision", [None, "soft", "hard"])
-def test_a_replica_is_the_network_of_its_seed(collision):
+def test_a_replica_is_the_network_with_its_seed(collision):
     together = trained(3, 4, collision)
     for replica in range(4):
         alone = trained(3 + replica, 1, collision)
@@ -43,7 +43,7 @@ def test_a_replica_is_the_network_of_its_seed(collision):
             torch.testing.assert_close(parameter[0], together.get_parameter(name)[replica], rtol=1e-4, atol=1e-6)
 
 
-def test_gradients_that_collide_are_others():
+def test_collisions_change_gradients():
     assert not torch.equal(trained(3, 2, None).layers[0].weight, trained(3, 2, "soft").layers[0].weight)
     assert not torch.equal(trained(3, 2, "soft").layers[0].weight, trained(3, 2, "hard").layers[0].weight)
 
@@ -57,8 +57,8 @@ def test_layers_written_out(activation):
         for replica in range(2):
             hidden = x[n, replica]
             for number, layer in enumerate(model.layers):
-                told = layer.weight[replica] @ hidden + layer.bias[replica]
-                hidden = told if number == 3 else act(told) if number == 0 else hidden + act(told)
+                output = layer.weight[replica] @ hidden + layer.bias[replica]
+                hidden = output if number == 3 else act(output) if number == 0 else hidden + act(output)
             torch.testing.assert_close(model(x)[n, replica], hidden[0])
 
 
@@ -77,14 +77,14 @@ def test_where_the_seams_are(shortcut, seams, kinds):
     assert [type(joint) for joint in model.residuals] == kinds
 
 
-def test_what_is_published_of_activations():
+def test_published_activations():
     x = torch.tensor([-1.0, 2.0])
     tanh = x.tanh()
     assert torch.equal(ACTIVATIONS["xtanh"](x), x * tanh)
     assert torch.equal(ACTIVATIONS["x2tanh"](x), x * x * tanh)
 
 
-def test_parameters_have_the_asked_spread():
+def test_parameters_have_the_requested_spread():
     model = Chain(**{**SMALL, "width": 50, "init_std": 0.005}, seed=0, replicas=3)
     drawn = torch.cat([parameter.flatten(1) for parameter in model.parameters()], dim=1)
     assert drawn.std(dim=1).tolist() == pytest.approx([0.005] * 3, rel=0.03)

@@ -1,4 +1,4 @@
-"""A ConvNeXt with the seam is timm's, weight for weight and gradient for gradient; only the seam collides."""
+"""A ConvNeXt with the seam has timm's weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 from typing import Any
@@ -41,7 +41,7 @@ def seams(model: nn.Module) -> list[str]:
 
 
 @pytest.mark.parametrize("size", ["tiny", "small"])
-def test_state_dict_and_stochastic_depth_are_timms(size: str) -> None:
+def test_state_dict_and_stochastic_depth_match_timm(size: str) -> None:
     with torch.device("meta"):
         expected = timm.create_model(f"convnext_{size}", drop_path_rate=0.4)
         actual = build_convnext(size, drop_path=0.4, residual=COLLIDING)
@@ -52,7 +52,7 @@ def test_state_dict_and_stochastic_depth_are_timms(size: str) -> None:
     assert rates[0][-1] == pytest.approx(0.4)
 
 
-def test_initial_weights_are_timms() -> None:
+def test_initial_weights_match_timm() -> None:
     torch.manual_seed(0)
     expected = stock().state_dict()
     torch.manual_seed(0)
@@ -60,7 +60,7 @@ def test_initial_weights_are_timms() -> None:
     assert all(torch.equal(actual[name], value) for name, value in expected.items())
 
 
-def test_trained_weights_are_strictly_loaded_by_timm_and_infer_alike() -> None:
+def test_trained_weights_load_strictly_in_timm_with_equal_outputs() -> None:
     model, other = build(residual=COLLIDING), stock()
     other.load_state_dict(model.state_dict(), strict=True)
     images, _ = batch()
@@ -69,7 +69,7 @@ def test_trained_weights_are_strictly_loaded_by_timm_and_infer_alike() -> None:
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.5])
-def test_with_addition_a_training_step_is_timms_bit_for_bit(drop_path: float) -> None:
+def test_with_addition_a_training_step_matches_timm_bit_for_bit(drop_path: float) -> None:
     ours, theirs = build(drop_path=drop_path), stock(drop_path)
     ours.load_state_dict(theirs.state_dict())
     actual, expected = step(ours), step(theirs)
@@ -90,7 +90,7 @@ def test_only_the_named_blocks_of_the_last_stage_collide(blocks: str, expected: 
 
 
 def test_the_seam_gets_shortcut_and_branch() -> None:
-    """x is the block's input, v what stochastic depth leaves of its scaled branch."""
+    """x is the block's input, v its scaled branch after stochastic depth."""
     model = build(drop_path=0.5, residual=COLLIDING).train()
     block = model.stages[-1].blocks[-1]
     seen: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def test_the_seam_gets_shortcut_and_branch() -> None:
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock().eval(), COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_opening_the_seam_keeps_the_mode() -> None:
         ({"size": "base"}, "size='base': one of 'tiny', 'small' is needed"),
     ],
 )
-def test_a_wrong_choice_is_named(wrong: dict, message: str) -> None:
+def test_an_invalid_choice_is_named(wrong: dict, message: str) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         build_convnext(**wrong)

@@ -1,4 +1,4 @@
-"""Quadratic neurons are the literal form on the outer product, which they never make; a Dit-ResNet is a ResNet else."""
+"""Quadratic neurons match the form on the outer product without computing it; a Dit-ResNet is otherwise a ResNet."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from kiti.residual import KITIResidual
 
 
 def outer_product_form(z: Tensor, weight: Tensor) -> Tensor:
-    """The matrix on the outer product of the channels, as it is written; z: (C, P)."""
+    """The matrix times the outer product of the channels, literally; z: (C, P)."""
     return linear((z.T.unsqueeze(2) * z.T.unsqueeze(1)).flatten(1), weight).T
 
 
@@ -23,9 +23,9 @@ def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
     return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
 
 
-@pytest.mark.parametrize("entries", [1, 100, 1 << 24])  # one output at a time, a few, all
+@pytest.mark.parametrize("entries", [1, 100, 1 << 24])  # one output at a time, a few, or all
 @pytest.mark.parametrize(("outputs", "channels", "positions"), [(7, 5, 12), (1, 3, 1), (4, 1, 6), (3, 4, 0)])
-def test_value_and_gradients_are_the_literal_form_s(
+def test_value_and_gradients_match_the_literal_form(
     outputs: int, channels: int, positions: int, entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dendrite, "_ENTRIES", entries)
@@ -55,7 +55,7 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_the_outer_product_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outer_product_is_never_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dendrite, "_ENTRIES", 1 << 14)
     channels, positions = 16, 4096
     z, weight = random(channels, positions), random(channels, channels**2, seed=1)
@@ -64,7 +64,7 @@ def test_the_outer_product_is_never_made(monkeypatch: pytest.MonkeyPatch) -> Non
     with Largest() as ours:
         quadratic_forms(z, weight).sum().backward()
     assert literal.entries >= positions * channels**2
-    assert ours.entries == positions * channels  # z itself; some outputs at a time are no more than _ENTRIES allows
+    assert ours.entries == positions * channels  # z itself; a group of outputs has at most _ENTRIES entries
 
 
 def test_autocast_lowers_the_precision_of_both_passes() -> None:
@@ -78,10 +78,10 @@ def test_autocast_lowers_the_precision_of_both_passes() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_each_position_is_a_form_of_its_own_channels(stride: int) -> None:
+def test_each_position_uses_only_its_own_channels(stride: int) -> None:
     neurons = QuadraticNeurons(3, 2, (5, 4), stride).double()
     h = random(2, 3, 5, 4)
-    assert not neurons(h).any()  # at the beginning
+    assert not neurons(h).any()  # initially zero
     nn.init.normal_(neurons.weight)
     z, forms = layer_norm(h, (5, 4)), neurons(h)
     assert forms.shape == (2, 2, *z[0, 0, ::stride, ::stride].shape)
@@ -92,7 +92,7 @@ def test_each_position_is_a_form_of_its_own_channels(stride: int) -> None:
 
 @pytest.mark.parametrize(("depth", "stem"), [(18, "cifar"), (18, "imagenet"), (50, "cifar"), (50, "imagenet")])
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
-def test_quadratic_neurons_stand_in_the_first_block_of_their_stage(depth: int, stem: str, stage: int) -> None:
+def test_quadratic_neurons_are_in_the_first_block_of_their_stage(depth: int, stem: str, stage: int) -> None:
     with torch.device("meta"):
         plain = build_resnet(depth, stem=stem)
         model = build_resnet(depth, stem=stem, dit_stage=stage, pixels=40)  # 40, 20, 10, 5, 3, 2
@@ -128,15 +128,15 @@ def test_the_seam_and_quadratic_neurons_share_a_block(depth: int) -> None:
     torch.manual_seed(0)
     model = build_resnet(depth, width=1 / 8, dit_stage=4, residual=residual)
     for name, value in plain.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name  # zeros draw nothing
+        assert torch.equal(value, model.state_dict()[name]), name  # zeros use no random numbers
     assert isinstance(model.layer4[0], SeamBasicBlock if depth == 18 else SeamBottleneck)
-    open_seam(model, residual)  # once more: the block keeps its neurons
+    open_seam(model, residual)  # again: the block keeps its neurons
     loss = model(torch.randn(4, 3, 32, 32)).square().mean()
     loss.backward()
     assert model.layer4[0].residual.collisions.partners > 0
     assert model.layer4[0].quadratic.weight.grad.any()
 
 
-def test_a_stage_that_is_none_is_named() -> None:
+def test_an_unknown_stage_is_named() -> None:
     with torch.device("meta"), pytest.raises(ValueError, match="dit_stage=5: one of 1, 2, 3, 4 is needed"):
         build_resnet(dit_stage=5)

@@ -1,4 +1,4 @@
-"""FNO-1d against an independent formula, layer for layer, and its seam."""
+"""FNO-1d against an independent formula, layer by layer, and its seam."""
 
 from functools import partial
 
@@ -27,7 +27,7 @@ def spectral_by_sums(h: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("points", [16, 17, 33])
-def test_spectral_convolution_is_its_fourier_series(points: int) -> None:
+def test_spectral_convolution_matches_its_fourier_series(points: int) -> None:
     conv = SpectralConv1d(3, 4, modes=5).double()
     torch.nn.init.normal_(conv.weight)
     h = torch.randn(2, 3, points, dtype=torch.float64)
@@ -35,7 +35,7 @@ def test_spectral_convolution_is_its_fourier_series(points: int) -> None:
     np.testing.assert_allclose(conv(h).detach().numpy(), expected, atol=1e-12)
 
 
-def test_network_is_the_published_formula_layer_for_layer() -> None:
+def test_network_matches_the_published_formula_layer_by_layer() -> None:
     model = FNO1d(**SMALL).double()
     p = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     u0 = torch.randn(2, 24, dtype=torch.float64)
@@ -67,7 +67,7 @@ def test_official_sizes() -> None:
 
 @pytest.mark.parametrize("heads", [1, 2, 8])
 def test_every_parameter_gets_a_gradient(heads: int) -> None:
-    torch.manual_seed(0)  # few neurons: of some draws a whole layer is dead
+    torch.manual_seed(0)  # few neurons: with some seeds a whole layer is dead
     model = FNO1d(**SMALL, residual=partial(KITIResidual, heads, 0.5))
     model(torch.randn(3, 32)).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -87,14 +87,14 @@ def trained(residual, steps: int = 5) -> FNO1d:
     return model
 
 
-def test_one_particle_a_system_trains_identically_to_addition() -> None:
-    """collision_heads = D makes N = 1: Figure 2a's last point must be vanilla, to the last bit."""
+def test_one_particle_per_system_trains_identically_to_addition() -> None:
+    """collision_heads = D makes N = 1: Figure 2a's last point must equal vanilla bit for bit."""
     vanilla, single = trained(Add), trained(partial(KITIResidual, 32, 0.9))
     for name, value in vanilla.state_dict().items():
         assert torch.equal(value, single.state_dict()[name]), name
 
 
-def test_colliding_trains_differently_and_infers_alike() -> None:
+def test_collisions_change_training_but_not_inference() -> None:
     vanilla, colliding = trained(Add), trained(partial(KITIResidual, 2, 0.9))
     assert not torch.equal(vanilla.fc1.weight, colliding.fc1.weight)
     vanilla.load_state_dict(colliding.state_dict(), strict=True)
@@ -104,7 +104,7 @@ def test_colliding_trains_differently_and_infers_alike() -> None:
 
 @pytest.mark.parametrize("points", [64, 48])
 def test_evaluates_at_another_resolution(points: int) -> None:
-    """A band-limited function gives the same function on another grid."""
+    """A band-limited input gives the same output function on another grid."""
     model = FNO1d(width=6, modes=5, n_layers=1, hidden=7).eval().double()
     # One layer and no ReLU before it: the network's head sees band-limited functions sampled on either grid.
     torch.nn.init.zeros_(model.fc0.weight[:, 1])  # the sawtooth grid coordinate is not band-limited
@@ -119,6 +119,6 @@ def test_evaluates_at_another_resolution(points: int) -> None:
     torch.testing.assert_close(fine[:, ::2], coarse)
 
 
-def test_too_few_points_for_the_modes_is_an_error_that_says_so() -> None:
+def test_too_few_points_for_the_modes_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="modes=5 need at least 8 grid points, got 6"):
         FNO1d(**SMALL)(torch.randn(1, 6))

@@ -1,4 +1,4 @@
-"""FNO-2d against its Fourier series written out, its published sizes, its seam, and the roll-out it is used in."""
+"""FNO-2d against its explicit Fourier series, its published sizes, its seam and its roll-out."""
 
 from functools import partial
 
@@ -31,7 +31,7 @@ def spectral_by_sums(h, weight):
 
 
 @pytest.mark.parametrize("points", [6, 7, 12])
-def test_spectral_convolution_is_its_fourier_series(points):
+def test_spectral_convolution_matches_its_fourier_series(points):
     conv = SpectralConv2d(2, 3, modes=3).double()
     torch.nn.init.normal_(conv.weight)
     h = torch.randn(2, 2, points, points, dtype=torch.float64)
@@ -44,7 +44,7 @@ def test_too_coarse_a_grid_is_named():
         SpectralConv2d(1, 1, modes=3)(torch.zeros(1, 1, 5, 5))
 
 
-def test_network_is_the_published_formula():
+def test_network_matches_the_published_formula():
     model = FNO2d(**SMALL).double()
     p = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     frames = torch.randn(2, 3, 8, 8, dtype=torch.float64)
@@ -67,8 +67,8 @@ def test_official_sizes():
     assert sum(p.numel() for p in FNO2d().parameters()) == expected
 
 
-def test_a_system_is_a_channel_over_space():
-    """D = S²: channels do not meet, rows of the grid do."""
+def test_a_system_is_one_channel_over_space():
+    """D = S²: channels do not collide, rows of the grid do."""
     model = FNO2d(**SMALL, residual=COLLIDING)
     seen = []
     for layer in model.layers:
@@ -78,7 +78,7 @@ def test_a_system_is_a_channel_over_space():
 
 
 def test_every_parameter_gets_a_gradient():
-    torch.manual_seed(0)  # few neurons: of some draws a whole layer is dead
+    torch.manual_seed(0)  # few neurons: with some seeds a whole layer is dead
     model = FNO2d(**SMALL, residual=COLLIDING)
     model(torch.randn(2, 3, 8, 8)).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -87,7 +87,7 @@ def test_every_parameter_gets_a_gradient():
 
 
 class Last(torch.nn.Module):
-    """Tells the last frame it was given plus the first."""
+    """Predicts the last input frame plus the first."""
 
     def forward(self, frames):
         return frames[:, -1] + frames[:, 0]
@@ -97,14 +97,14 @@ def rollout(model):
     return OperatorRollout(model, optimizer=partial(torch.optim.Adam, lr=1e-3))
 
 
-def test_what_was_told_is_given_back():
-    """Two frames in, next = last + first: the numbers of Fibonacci."""
+def test_predictions_are_fed_back():
+    """Two frames in, next = last + first: Fibonacci numbers."""
     given = torch.tensor([1.0, 1.0])[None, :, None, None].expand(1, 2, 2, 2)
-    told = rollout(Last()).predict(given, torch.zeros(1, 5, 2, 2))
-    assert told[0, :, 0, 0].tolist() == [2, 3, 5, 8, 13]
+    prediction = rollout(Last()).predict(given, torch.zeros(1, 5, 2, 2))
+    assert prediction[0, :, 0, 0].tolist() == [2, 3, 5, 8, 13]
 
 
-def test_loss_is_the_sum_of_each_frame_s_error():
+def test_loss_is_the_sum_of_frame_errors():
     torch.manual_seed(0)
     model = FNO2d(**SMALL)
     given, target = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 8, 8)
@@ -115,7 +115,7 @@ def test_loss_is_the_sum_of_each_frame_s_error():
     torch.testing.assert_close(task.train_loss.compute(), expected / 8)
 
 
-def test_collisions_are_off_in_the_whole_roll_out(monkeypatch):
+def test_collisions_are_off_during_the_whole_roll_out(monkeypatch):
     """The authors' two-dimensional script never calls eval(): here no evaluation path may collide (P4)."""
     from pytorch_lightning import Trainer
 

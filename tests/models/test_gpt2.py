@@ -1,4 +1,4 @@
-"""A GPT-2 with the seam is transformers', weight for weight and gradient for gradient; only the seam collides."""
+"""A GPT-2 with the seam has transformers' weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 
@@ -38,13 +38,13 @@ def seams(model: GPT2LMHeadModel) -> list[str]:
     ("size", "parameters"),
     [("gpt2", 124_439_808), ("gpt2-medium", 354_823_168), ("gpt2-large", 774_030_080), ("gpt2-xl", 1_557_611_200)],
 )
-def test_sizes_are_openais(size: str, parameters: int) -> None:
+def test_sizes_match_openai(size: str, parameters: int) -> None:
     with torch.device("meta"):
         model = build_gpt2(size, residual=COLLIDING)
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-def test_it_is_transformers_model_with_its_initial_weights() -> None:
+def test_model_and_initial_weights_match_transformers() -> None:
     torch.manual_seed(0)
     expected = stock().state_dict()
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def test_it_is_transformers_model_with_its_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_weights_are_strictly_loaded_both_ways_and_infer_alike(attention: str) -> None:
+def test_weights_load_strictly_both_ways_with_equal_outputs(attention: str) -> None:
     ours = build_gpt2(**SMALL, residual=COLLIDING, attn_implementation=attention)
     theirs = GPT2LMHeadModel(GPT2Config(**SMALL, attn_implementation=attention))
     theirs.load_state_dict(ours.state_dict(), strict=True)
@@ -73,7 +73,7 @@ def test_weights_are_strictly_loaded_both_ways_and_infer_alike(attention: str) -
 
 
 @pytest.mark.parametrize("how", [{"do_sample": False}, {"do_sample": True}, {"num_beams": 2}])
-def test_generates_as_stock_does(how: dict) -> None:
+def test_generates_the_same_text_as_stock(how: dict) -> None:
     ours, theirs = build_gpt2(**SMALL, residual=COLLIDING).eval(), stock().eval()
     theirs.load_state_dict(ours.state_dict())
     texts = []
@@ -86,7 +86,7 @@ def test_generates_as_stock_does(how: dict) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "autocast"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_with_addition_a_training_step_is_transformers_bit_for_bit(precision: str, checkpointing: bool) -> None:
+def test_with_addition_a_training_step_matches_transformers_bit_for_bit(precision: str, checkpointing: bool) -> None:
     ours, theirs = build_gpt2(**SMALL), stock()
     ours.load_state_dict(theirs.state_dict())
     results = []
@@ -103,7 +103,7 @@ def test_with_addition_a_training_step_is_transformers_bit_for_bit(precision: st
 
 
 def test_checkpointing_recomputes_the_same_collisions() -> None:
-    """Collided features bit for bit; gradients to rounding, as stock GPT-2's are on some processors."""
+    """Collided features match bit for bit; gradients up to rounding, as in stock GPT-2 on some processors."""
     plain, checkpointed = build_gpt2(**SMALL, residual=COLLIDING), build_gpt2(**SMALL, residual=COLLIDING)
     checkpointed.load_state_dict(plain.state_dict())
     checkpointed.gradient_checkpointing_enable()
@@ -130,7 +130,7 @@ def test_only_the_named_layers_collide(layers: list[int] | None, expected: list[
         assert model.get_submodule(name).collisions.partners > 0, name
 
 
-def test_the_seam_gets_the_stream_and_the_attentions_output() -> None:
+def test_the_seam_gets_the_residual_stream_and_the_attention_output() -> None:
     """x is the layer's input, v the attention module's output; a system is one token."""
     model = build_gpt2(**SMALL, residual=COLLIDING)
     inputs, branches, joined = [], [], []
@@ -146,11 +146,11 @@ def test_the_seam_gets_the_stream_and_the_attentions_output() -> None:
 
 
 @pytest.mark.parametrize("changed", [6, 11])
-def test_in_training_no_token_sees_its_future(changed: int) -> None:
-    """Collisions mix the features of a token, never tokens: the prefix is the same to the last bit."""
+def test_no_token_sees_its_future_in_training(changed: int) -> None:
+    """Collisions mix features within a token, never tokens: the prefix stays bit-identical."""
     model = build_gpt2(**SMALL, **NO_DROPOUT, residual=COLLIDING).train()
     other = TOKENS.clone()
-    other[:, changed] = TOKENS[:, changed] % 30 + 1  # another token
+    other[:, changed] = TOKENS[:, changed] % 30 + 1  # a different token
     logits = []
     for tokens in (TOKENS, other):
         torch.manual_seed(0)  # the same seed for each layer's collisions
@@ -158,11 +158,11 @@ def test_in_training_no_token_sees_its_future(changed: int) -> None:
         assert all(model.get_submodule(name).collisions.partners > 0 for name in seams(model))
     assert torch.equal(logits[0][:, :changed], logits[1][:, :changed])
     assert not torch.equal(logits[0][:, changed:], logits[1][:, changed:])
-    with torch.no_grad():  # and the collisions are in these logits
+    with torch.no_grad():  # and the collisions affect these logits
         assert not torch.equal(model.eval()(TOKENS).logits, logits[0])
 
 
-def test_modules_are_made_in_the_order_in_which_they_run() -> None:
+def test_residuals_are_created_in_execution_order() -> None:
     made: list[Residual] = []
 
     def factory() -> Residual:
@@ -176,10 +176,10 @@ def test_modules_are_made_in_the_order_in_which_they_run() -> None:
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
-def test_a_wrong_choice_is_named() -> None:
+def test_an_invalid_choice_is_named() -> None:
     with pytest.raises(ValueError, match="size='gpt3': one of 'gpt2', 'gpt2-medium'"):
         build_gpt2("gpt3")
     with pytest.raises(IndexError):

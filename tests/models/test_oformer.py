@@ -1,4 +1,4 @@
-"""OFormer against its formulas written out point by point, its published size, its masks, its seams."""
+"""OFormer against its formulas point by point; its published size, masks and seams."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ COLLIDING = partial(KITIResidual, 2, 0.9)
 
 
 def flow(batch: int = 2, points: int = 7, there: tuple[int, ...] = (7, 5), seed: int = 0):
-    """(frames, positions, kind, mask): `there` points of each sample, zeros at the others."""
+    """(frames, positions, kind, mask): `there` points per sample, zeros elsewhere."""
     draw = torch.Generator().manual_seed(seed)
     mask = torch.arange(points) < torch.tensor(there).unsqueeze(1)
     frames = torch.randn(batch, 2, points, 4, generator=draw) * mask[:, None, :, None]
@@ -36,33 +36,35 @@ def turned_by_hand(features, at, turns):
     return out
 
 
-def attention_by_hand(module, asking, asking_at, asked, asked_at):
+def attention_by_hand(module, query_x, query_at, key_x, key_at):
     """One sample without masked points: sum over pairs of points of (q_i · k_j) v_j / n."""
     p = {name: value.numpy() for name, value in module.state_dict().items()}
     turns, width = module.turns.numpy(), module.head_width
     out = []
     for head in range(module.heads):
         rows = slice(head * width, (head + 1) * width)
-        q, k, v = (x @ p[f"{name}.weight"][rows].T for name, x in (("query", asking), ("key", asked), ("value", asked)))
+        q, k, v = (
+            x @ p[f"{name}.weight"][rows].T for name, x in (("query", query_x), ("key", key_x), ("value", key_x))
+        )
         k, v = ((x.T - x.mean(1)).T / np.sqrt(x.var(1) + 1e-5)[:, None] for x in (k, v))
-        q = np.array([turned_by_hand(row, place, turns) for row, place in zip(q, asking_at, strict=True)])
-        k = np.array([turned_by_hand(row, place, turns) for row, place in zip(k, asked_at, strict=True)])
+        q = np.array([turned_by_hand(row, place, turns) for row, place in zip(q, query_at, strict=True)])
+        k = np.array([turned_by_hand(row, place, turns) for row, place in zip(k, key_at, strict=True)])
         out.append(np.array([sum((a @ b) * c for b, c in zip(k, v, strict=True)) / len(k) for a in q]))
     joined = np.concatenate(out, axis=1)
     return joined @ p["out.weight"].T + p["out.bias"] if "out.weight" in p else joined
 
 
 @pytest.mark.parametrize(("heads", "head_width"), [(1, 8), (2, 4), (3, 8)])
-def test_attention_is_its_sum_over_pairs(heads, head_width):
+def test_attention_matches_its_sum_over_pairs(heads, head_width):
     module = GalerkinAttention(8, heads, head_width, turns=5.0).double().requires_grad_(False)
-    asking, asked = torch.randn(1, 4, 8).double(), torch.randn(1, 6, 8).double()
-    asking_at, asked_at = torch.randn(1, 4, 2).double(), torch.randn(1, 6, 2).double()
-    ours = module(asking, asking_at, asked, asked_at, torch.ones(1, 6, dtype=torch.bool))
-    expected = attention_by_hand(module, *(t[0].numpy() for t in (asking, asking_at, asked, asked_at)))
+    query_x, key_x = torch.randn(1, 4, 8).double(), torch.randn(1, 6, 8).double()
+    query_at, key_at = torch.randn(1, 4, 2).double(), torch.randn(1, 6, 2).double()
+    ours = module(query_x, query_at, key_x, key_at, torch.ones(1, 6, dtype=torch.bool))
+    expected = attention_by_hand(module, *(t[0].numpy() for t in (query_x, query_at, key_x, key_at)))
     np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-10)
 
 
-def test_attention_sees_only_how_points_lie_to_each_other():
+def test_attention_sees_only_relative_positions():
     module = GalerkinAttention(8, turns=5.0).double()
     features, at, mask = torch.randn(1, 6, 8).double(), torch.randn(1, 6, 2).double(), torch.ones(1, 6).bool()
     moved = at + torch.tensor([0.3, -2.0])
@@ -70,7 +72,7 @@ def test_attention_sees_only_how_points_lie_to_each_other():
     assert not torch.allclose(module(features, at, features, at, mask), module(features, at, features, moved, mask))
 
 
-def test_attention_starts_as_the_authors_do():
+def test_attention_is_initialised_as_by_the_authors():
     """Queries of self-attention: (orthogonal + identity) / width; the decoder's keys and values likewise."""
     encoder, decoder = GalerkinAttention(8, turns=1.0), GalerkinAttention(8, 2, 8, turns=1.0, self_attention=False)
     for rows in (encoder.query.weight, *decoder.key.weight.split(8), *decoder.value.weight.split(8)):
@@ -85,12 +87,12 @@ def test_fourier_features():
     at = torch.randn(1, 3, 2)
     angles = 2 * np.pi * at.numpy() @ module.frequencies.numpy()
     np.testing.assert_allclose(module(at).numpy(), np.concatenate([np.sin(angles), np.cos(angles)], -1), atol=1e-5)
-    assert "frequencies" in module.state_dict(), "what was drawn belongs to what was learnt"
+    assert "frequencies" in module.state_dict(), "the drawn frequencies are part of the state"
     assert FourierFeatures(20000, scale=2.0).frequencies.std().item() == pytest.approx(2.0, rel=0.03)
 
 
 def test_published_size():
-    """As the authors' script counts its trainable numbers for the airfoil, 128 wide, 4 layers."""
+    """The authors' script's count of trainable numbers for the airfoil, 128 wide, 4 layers."""
     width = 128
     feed_forward = width * 2 * width + 2 * width + width * width + width
     layer = 2 * 2 * width + 3 * width * width + feed_forward
@@ -103,11 +105,11 @@ def test_published_size():
 
 
 def test_masked_points_never_influence_others():
-    """Whatever stands there, and however many they are: outputs and gradients of the rest stay as they are."""
+    """Whatever their values and number, outputs and gradients of the other points do not change."""
     for residual in (Add, COLLIDING, partial(KITIResidual, 2, 0.9, max_over="batch")):
         torch.manual_seed(0)
         model = OFormer(**SMALL, propagator_seam=True, residual=residual)
-        model.decoder.dropout = nn.Identity()  # its random numbers are drawn by place in the batch, masked or not
+        model.decoder.dropout = nn.Identity()  # its random numbers depend on batch position, masked or not
         frames, positions, kind, mask = flow()
         filled = torch.where(mask[:, None, :, None], frames, 1e3 * torch.randn_like(frames))
         elsewhere = torch.where(mask[..., None], positions, torch.randn_like(positions))
@@ -117,13 +119,13 @@ def test_masked_points_never_influence_others():
         for inputs in ((frames, positions, kind, mask), (*more, *other)):
             torch.manual_seed(1)
             model.zero_grad()
-            told = model(*inputs, 2).transpose(1, 2)[inputs[3]]  # (points there, steps, C)
-            told.square().sum().backward()
-            results.append((told.detach(), [p.grad.clone() for p in model.parameters()]))
+            prediction = model(*inputs, 2).transpose(1, 2)[inputs[3]]  # (unmasked points, steps, C)
+            prediction.square().sum().backward()
+            results.append((prediction.detach(), [p.grad.clone() for p in model.parameters()]))
         torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
-def test_the_masked_points_get_no_gradient():
+def test_masked_points_get_no_gradient():
     model = OFormer(**SMALL)
     frames, positions, kind, mask = flow()
     frames.requires_grad_()
@@ -132,16 +134,16 @@ def test_the_masked_points_get_no_gradient():
     assert (frames.grad.transpose(1, 2)[mask] != 0).any()
 
 
-def test_the_order_of_points_means_nothing():
+def test_the_order_of_points_does_not_matter():
     model = OFormer(**SMALL).eval()
     frames, positions, kind, mask = flow(there=(7, 7))
     order = torch.randperm(7)
-    told = model(frames, positions, kind, mask, 2)
+    prediction = model(frames, positions, kind, mask, 2)
     shuffled = model(frames[:, :, order], positions[:, order], kind[:, order], mask, 2)
-    torch.testing.assert_close(shuffled, told[:, :, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shuffled, prediction[:, :, order], rtol=1e-4, atol=1e-5)
 
 
-def test_one_step_of_the_decoder_follows_another():
+def test_decoder_steps_are_sequential():
     """Later frames do not change earlier ones: three steps begin with the same two."""
     model = OFormer(**SMALL).eval()
     inputs = flow()
@@ -155,7 +157,7 @@ def test_a_system_is_a_point_and_the_shortcut_is_the_normalised_one():
         if isinstance(module, KITIResidual):
             module.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs))
     model(*flow(), 2)
-    assert [tuple(x.shape) for x, _v in seen] == [(12, 8)] * 6, "two seams a layer, 7 + 5 points, none in the decoder"
+    assert [tuple(x.shape) for x, _v in seen] == [(12, 8)] * 6, "two seams per layer, 7 + 5 points, none in the decoder"
     for x, _v in seen:
         torch.testing.assert_close(x.mean(-1), torch.zeros(12), atol=1e-5, rtol=0)
         torch.testing.assert_close(x.std(-1, correction=0), torch.ones(12), atol=1e-2, rtol=0)
@@ -164,11 +166,11 @@ def test_a_system_is_a_point_and_the_shortcut_is_the_normalised_one():
 def test_the_decoder_collides_only_when_asked():
     seams = [name for name, m in OFormer(**SMALL, residual=COLLIDING).named_modules() if isinstance(m, KITIResidual)]
     assert all(name.startswith("encoder.") for name in seams)
-    asked = OFormer(**SMALL, propagator_seam=True, residual=COLLIDING)
-    assert isinstance(asked.decoder.residual, KITIResidual)
+    enabled = OFormer(**SMALL, propagator_seam=True, residual=COLLIDING)
+    assert isinstance(enabled.decoder.residual, KITIResidual)
 
 
-def test_a_trained_kiti_oformer_is_a_vanilla_one():
+def test_a_trained_kiti_oformer_loads_as_a_vanilla_one():
     colliding, vanilla = OFormer(**SMALL, residual=COLLIDING).eval(), OFormer(**SMALL).eval()
     vanilla.load_state_dict(colliding.state_dict(), strict=True)
     inputs = flow()
@@ -183,7 +185,7 @@ def test_every_parameter_gets_a_gradient():
     assert not silent
 
 
-def test_scaling_is_of_the_points_that_are_there():
+def test_scaling_uses_only_unmasked_points():
     frames, positions, _kind, mask = flow(there=(7, 4))
     scaling = Scaling(4)
     filled = torch.where(mask[:, None, :, None], frames, 1e6)

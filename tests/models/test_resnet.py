@@ -1,4 +1,4 @@
-"""A ResNet with the seam is torchvision's, weight for weight and gradient for gradient; only the seam collides."""
+"""A ResNet with the seam has torchvision's weights and gradients exactly; only the seam collides."""
 
 from functools import partial
 
@@ -56,13 +56,13 @@ def shapes(model: nn.Module) -> dict[str, torch.Size]:
 
 
 @DEPTHS
-def test_state_dict_keys_and_shapes_are_torchvisions(depth: int) -> None:
+def test_state_dict_keys_and_shapes_match_torchvision(depth: int) -> None:
     with torch.device("meta"):
         assert shapes(build_resnet(depth, **SMALL, residual=COLLIDING)) == shapes(stock(depth))
 
 
 @DEPTHS
-def test_parameters_are_as_many_as_published(depth: int) -> None:
+def test_parameter_counts_match_published_ones(depth: int) -> None:
     with torch.device("meta"):
         model = build_resnet(depth, num_classes=1000, stem="imagenet", residual=COLLIDING)
         assert shapes(model) == shapes(timm.create_model(f"resnet{depth}"))
@@ -70,7 +70,7 @@ def test_parameters_are_as_many_as_published(depth: int) -> None:
     assert sum(p.numel() for p in model.parameters()) == published
 
 
-def test_initial_weights_are_torchvisions() -> None:
+def test_initial_weights_match_torchvision() -> None:
     torch.manual_seed(0)
     expected = stock(18).state_dict()
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def test_initial_weights_are_torchvisions() -> None:
     assert all(torch.equal(actual[name], value) for name, value in expected.items())
 
 
-def test_the_cifar_stem_keeps_the_pixels_and_is_initialised_as_torchvisions_convolutions() -> None:
+def test_the_cifar_stem_keeps_resolution_and_is_initialised_like_torchvision() -> None:
     model = build_resnet(18, residual=COLLIDING).eval()
     shapes: list[torch.Size] = []
     model.layer4.register_forward_hook(lambda _module, _inputs, out: shapes.append(out.shape))
@@ -88,9 +88,9 @@ def test_the_cifar_stem_keeps_the_pixels_and_is_initialised_as_torchvisions_conv
 
 
 @pytest.mark.parametrize(("depth", "stem"), [(18, "cifar"), (18, "imagenet"), (50, "imagenet")])
-def test_trained_weights_are_strictly_loaded_by_torchvision_and_timm_and_infer_alike(depth: int, stem: str) -> None:
+def test_trained_weights_load_strictly_in_torchvision_and_timm_with_equal_outputs(depth: int, stem: str) -> None:
     model = build_resnet(depth, stem=stem, residual=COLLIDING)
-    step(model)  # so that running statistics are not the initial ones
+    step(model)  # so that running statistics differ from the initial ones
     elsewhere = timm.create_model(f"resnet{depth}", num_classes=10)
     if stem == "cifar":
         elsewhere.conv1, elsewhere.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
@@ -107,7 +107,7 @@ def test_trained_weights_are_strictly_loaded_by_torchvision_and_timm_and_infer_a
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @BOTH_BLOCKS
-def test_with_addition_a_training_step_is_torchvisions_bit_for_bit(depth: int, precision: torch.dtype) -> None:
+def test_with_addition_a_training_step_matches_torchvision_bit_for_bit(depth: int, precision: torch.dtype) -> None:
     ours, theirs = build_resnet(depth, **SMALL), stock(depth)
     ours.load_state_dict(theirs.state_dict())
     actual, expected = step(ours, precision), step(theirs, precision)
@@ -157,7 +157,7 @@ def test_the_seam_gets_shortcut_and_branch(depth: int) -> None:
 
 
 @BOTH_BLOCKS
-def test_channels_may_lie_last_in_memory(depth: int) -> None:
+def test_channels_last_memory_format(depth: int) -> None:
     found = []
     for channels_last in (False, True):
         torch.manual_seed(0)
@@ -170,15 +170,15 @@ def test_channels_may_lie_last_in_memory(depth: int) -> None:
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 @pytest.mark.parametrize("width", [1 / 64, 0.25, 2])
 @BOTH_BLOCKS
-def test_width_multiplies_all_channels_and_nothing_else(depth: int, width: float, stem: str) -> None:
-    """Colours and classes are fewer than 64, channels are not."""
+def test_width_multiplies_only_channels(depth: int, width: float, stem: str) -> None:
+    """Colours and classes may be fewer than 64, channels may not."""
     with torch.device("meta"):
         actual, expected = shapes(build_resnet(depth, stem=stem, width=width)), shapes(stock(depth, stem))
     scaled = {k: torch.Size(int(n * width) if n >= 64 else n for n in s) for k, s in expected.items()}
     assert actual == scaled
 
 
-def test_a_narrow_network_is_initialised_as_torchvision_does_and_learns() -> None:
+def test_a_narrow_network_is_initialised_like_torchvision_and_learns() -> None:
     model = build_resnet(18, **SMALL, width=0.25, residual=partial(KITIResidual, 2, 0.5, system_axis=1))
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -187,8 +187,8 @@ def test_a_narrow_network_is_initialised_as_torchvision_does_and_learns() -> Non
     assert all(value.isfinite().all() for value in step(model).values())
 
 
-def test_a_head_s_layers_follow_the_pooled_features() -> None:
-    """KO's Figure 4: 1024-1024-10; every number of the head is drawn small, none of the trunk is."""
+def test_head_layers_follow_the_pooled_features() -> None:
+    """KO's Figure 4: 1024-1024-10; all head weights are initialised small, none of the trunk's are."""
     torch.manual_seed(0)
     plain = build_resnet(18)
     torch.manual_seed(0)
@@ -213,7 +213,7 @@ def test_a_head_s_layers_follow_the_pooled_features() -> None:
     assert torch.equal(model.fc(x), by_hand)
 
 
-def test_one_layer_may_be_drawn_small_too() -> None:
+def test_a_single_layer_can_be_initialised_small_too() -> None:
     assert build_resnet(18, head_gamma=3.0).fc.weight.std().item() == pytest.approx(1e-3, rel=0.05)
 
 
@@ -236,7 +236,7 @@ def test_the_shipped_configuration_builds_and_knows_its_seam(depth: int, width: 
 def test_opening_the_seam_keeps_the_mode() -> None:
     model = open_seam(stock(18).eval(), COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it may be opened again
+    assert seams(open_seam(model, Add)) == []  # and it can be opened again
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,6 @@ def test_opening_the_seam_keeps_the_mode() -> None:
         ({"head_activation": "gelu"}, "head_activation='gelu': one of 'relu', "),
     ],
 )
-def test_a_wrong_choice_is_named(wrong: dict, message: str) -> None:
+def test_an_invalid_choice_is_named(wrong: dict, message: str) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         build_resnet(**wrong)

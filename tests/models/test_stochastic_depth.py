@@ -1,4 +1,4 @@
-"""Stochastic depth in torchvision's ResNet is timm's, draw for draw."""
+"""Stochastic depth in torchvision's ResNet makes the same draws as timm."""
 
 import pytest
 import timm
@@ -19,7 +19,7 @@ def step(model: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_a_training_step_is_timms(depth: int) -> None:
+def test_a_training_step_matches_timm(depth: int) -> None:
     theirs = timm.create_model(f"resnet{depth}", num_classes=10, drop_path_rate=0.5, zero_init_last=False)
     ours = build_resnet(depth, 10, "imagenet", drop_path=0.5)
     ours.load_state_dict(theirs.state_dict(), strict=True)
@@ -39,6 +39,6 @@ def test_inference_drops_nothing() -> None:
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
-def test_a_wrong_rate_is_named(rate: float) -> None:
+def test_an_invalid_rate_is_named(rate: float) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=f"drop_path={rate}: a probability below 1 is needed"):
         drop_branches(get_model("resnet18"), rate)

@@ -1,4 +1,4 @@
-"""ρ against its sums written out, its edge cases, and the monitor that logs it."""
+"""ρ against its explicit sums, its edge cases, and the monitor that logs it."""
 
 import math
 
@@ -17,13 +17,13 @@ def cosine(a, b):
     return abs(float(a @ b / (a.norm() * b.norm())))
 
 
-def test_fully_connected_is_equation_17():
+def test_fully_connected_matches_equation_17():
     w = torch.randn(5, 7, dtype=torch.float64)
     pairs = [cosine(w[i], w[j]) for i in range(5) for j in range(5) if i != j]
     assert weight_correlation(w) == pytest.approx(sum(pairs) / len(pairs), rel=1e-12)
 
 
-def test_convolution_is_equation_18():
+def test_convolution_matches_equation_18():
     w = torch.randn(4, 3, 2, 2, dtype=torch.float64)
     pairs = [
         cosine(w[i, z].flatten(), w[j, z].flatten())
@@ -32,7 +32,7 @@ def test_convolution_is_equation_18():
     assert weight_correlation(w) == pytest.approx(sum(pairs) / len(pairs), rel=1e-12)
 
 
-def test_a_kernel_of_one_point_is_fully_connected():
+def test_a_one_point_kernel_is_fully_connected():
     w = torch.randn(6, 4)
     assert weight_correlation(w[..., None, None]) == pytest.approx(weight_correlation(w), rel=1e-12)
 
@@ -41,8 +41,8 @@ def test_a_kernel_of_one_point_is_fully_connected():
     ("rows", "expected"),
     [
         ([[1.0, 0.0], [0.0, 2.0]], 0.0),  # at right angles
-        ([[1.0, 1.0], [-3.0, -3.0]], 1.0),  # opposite is alike
-        ([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 1.0),  # a neuron that is zero has no direction
+        ([[1.0, 1.0], [-3.0, -3.0]], 1.0),  # opposite counts as aligned
+        ([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 1.0),  # a zero neuron has no direction
         ([[1.0, 0.0], [0.0, 0.0]], math.nan),
         ([[1.0, 0.0]], math.nan),
     ],
@@ -65,7 +65,7 @@ def test_spectral_filters_are_modes_by_output_and_input_channel(conv):
     torch.testing.assert_close(found[1, 2].flatten()[-expected.numel() :], expected)
 
 
-def test_random_rows_are_as_alike_as_theory_says():
+def test_random_rows_are_as_similar_as_theory_predicts():
     """E|cos| in d dimensions is Γ(d/2) / (√π Γ((d+1)/2)): .1807 for FNO's width of 20 (A15)."""
     expected = math.exp(math.lgamma(10) - math.lgamma(10.5)) / math.sqrt(math.pi)
     assert expected == pytest.approx(0.1807, abs=1e-4)
@@ -78,9 +78,9 @@ class Module(LightningModule):
         self.model = model
 
 
-@pytest.mark.parametrize(("name", "said"), [("layers.9.w", "no layer 'layers.9.w'"), ("layers", "no weight")])
-def test_a_layer_that_is_none_is_named_before_training(name, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("name", "message"), [("layers.9.w", "no layer 'layers.9.w'"), ("layers", "no weight")])
+def test_an_unknown_layer_is_named_before_training(name, message):
+    with pytest.raises(ValueError, match=message):
         CondensationMonitor([name]).setup(
             Trainer(logger=False), Module(FNO1d(width=2, modes=2, n_layers=1, hidden=2)), "fit"
         )

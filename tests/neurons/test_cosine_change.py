@@ -1,4 +1,4 @@
-"""Theorem 3.2's formula against a derivative, and the signs that its proof leaves open (A23)."""
+"""Theorem 3.2's formula against a derivative, and the signs its proof leaves open (A23)."""
 
 import pytest
 import torch
@@ -29,13 +29,13 @@ def test_the_rate_is_the_derivative():
     torch.testing.assert_close(cosine_rate(weight, step), derivative, rtol=1e-9, atol=1e-12)
 
 
-def test_the_rate_of_the_correlation_is_its_difference():
+def test_the_rate_of_the_correlation_matches_its_difference():
     weight, step, eta = normal(2, 8, 5), normal(3, 8, 5), 1e-6
     difference = (weight_correlation(weight - eta * step) - weight_correlation(weight + eta * step)) / (2 * eta)
     assert alignment_rate(weight, step).item() == pytest.approx(difference, rel=1e-5)
 
 
-def test_it_tells_gradients_and_collisions_apart():
+def test_it_distinguishes_gradients_from_collisions():
     weight, grad, change = normal(0, 5, 3), normal(1, 5, 3), normal(2, 5, 3)
     whole = cosine_rate(weight, grad + change)
     torch.testing.assert_close(whole, cosine_rate(weight, grad) + cosine_rate(weight, change))
@@ -44,7 +44,7 @@ def test_it_tells_gradients_and_collisions_apart():
 def soft_rates(gradient_along_weight: float, alike: float) -> torch.Tensor:
     """What soft collision adds to the rate of |cos| of two neurons, over trials.
 
-    Their gradients lean to the weights by the first number; the second is the sign of their cosine.
+    The first number is how far their gradients align with the weights; the second, the sign of their cosine.
     """
     rates = []
     for trial in range(TRIALS):
@@ -57,19 +57,19 @@ def soft_rates(gradient_along_weight: float, alike: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("along", "alike", "parts"), [(-1, 1, True), (1, 1, False), (-1, -1, False), (1, -1, True)])
-def test_soft_collision_parts_neurons_or_joins_them(along: float, alike: float, parts: bool) -> None:
-    """Alike neurons are parted where descent lets them grow, w·g < 0, and joined where it shrinks them. Of neurons that
-    are opposite it is the other way round: then both cosines are negative and their product is not."""
+def test_soft_collision_separates_neurons_or_brings_them_together(along: float, alike: float, parts: bool) -> None:
+    """Similar neurons separate where descent makes them grow, w·g < 0, and approach where it shrinks them. For
+    opposite neurons the reverse holds: both cosines are negative and their product is not."""
     rates = soft_rates(along, alike)
     assert (rates < 0).all() if parts else (rates > 0).all()
 
 
-def test_soft_collision_does_little_to_neurons_whose_gradient_is_unrelated():
+def test_soft_collision_hardly_affects_neurons_with_unrelated_gradients():
     assert soft_rates(0.0, 1.0).abs().mean() < 0.1 * soft_rates(1.0, 1.0).mean()
 
 
 def hard_rates(sign: float) -> torch.Tensor:
-    """What one hard collision adds to the rate of a pair's cosine, positive to begin with, over trials."""
+    """What one hard collision adds to the rate of a pair's initially positive cosine, over trials."""
     rates = []
     for trial in range(TRIALS):
         weight = 1 + 0.3 * normal(trial, 2, 6)
@@ -79,7 +79,7 @@ def hard_rates(sign: float) -> torch.Tensor:
     return torch.stack(rates)
 
 
-def test_hard_collision_parts_neurons_that_approach_and_joins_neurons_that_part():
-    """The proof needs (w_j − w_i)·(g_j − g_i) > 0, which equation 7 never asks for."""
+def test_hard_collision_separates_approaching_neurons_and_attracts_separating_ones():
+    """The proof needs (w_j − w_i)·(g_j − g_i) > 0, which equation 7 does not require."""
     assert (hard_rates(1.0) < 0).double().mean() > 0.9
     assert (hard_rates(-1.0) > 0).double().mean() > 0.9

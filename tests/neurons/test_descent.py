@@ -1,4 +1,4 @@
-"""Theorem 3.3's true parts as tests; what fails is shown by a counterexample (A24)."""
+"""Theorem 3.3's correct parts as tests, and counterexamples to the rest (A24)."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def run(collide, start=None, optimum=None, eta=ETA, steps=STEPS):
     return descend(start, optimum, quadratic(D, 0.1), eta, steps, collide)
 
 
-def test_a_step_is_one_of_gradient_descent():
+def test_a_step_matches_gradient_descent():
     start, optimum, curvature = normal(0, N, D), normal(1, N, D), quadratic(D, 0.1)
     weight = start.clone().requires_grad_()
     loss = 0.5 * torch.einsum("nd,de,ne->", weight - optimum, curvature, weight - optimum)
@@ -45,15 +45,15 @@ def test_noise_without_bias_stays_within_the_bound():
     assert noisy.gradient.mean() <= promised(noisy, ETA)
 
 
-def test_a_bounded_push_that_is_biased_never_lets_the_gradient_go():
-    """|δ| ≤ D is all the theorem asks of soft collisions; δ = D u for a fixed u stops where g = −D u, at any η."""
+def test_a_bounded_but_biased_push_keeps_the_gradient_from_vanishing():
+    """The theorem requires only |δ| ≤ D of soft collisions; δ = D u for fixed u stops where g = −D u, for any η."""
     for eta in (0.1, 0.01):
         pushed = run(lambda w, g: g + 0.3, eta=eta, steps=int(400 / eta))
         assert pushed.gradient[-1] == pytest.approx(0.3**2 * N * D, rel=1e-6)
 
 
-def test_hard_collisions_move_no_mean():
-    """E[δ] = 0 is false neuron by neuron, (g_j − g_i)/2 of a pair; only the sum over neurons is zero."""
+def test_hard_collisions_do_not_change_the_mean():
+    """E[δ] = 0 fails for single neurons, (g_j − g_i)/2 in a pair; only the sum over neurons is zero."""
     weight, grad = 0.1 * normal(3, 2, D), normal(4, 2, D)
     draw = torch.Generator().manual_seed(0)
     added = torch.stack([hard_collision(weight, grad, 1.0, generator=draw) - grad for _ in range(20000)])
@@ -61,8 +61,8 @@ def test_hard_collisions_move_no_mean():
     torch.testing.assert_close(added.mean(0)[0], (grad[1] - grad[0]) / 2, atol=0.03, rtol=0)
 
 
-def test_soft_collisions_of_alike_neurons_ascend_beyond_one_in_n():
-    """N neurons alike in weights and gradients: g' = (1 − c N) g, descent for c < 1/N, none at 1/N, ascent beyond."""
+def test_soft_collisions_of_equal_neurons_ascend_above_one_over_n():
+    """N neurons with equal weights and gradients: g' = (1 − c N) g, descent for c < 1/N, none at 1/N, ascent above."""
     one, far = normal(5, 1, D).abs() + 1, 3 * normal(5, 1, D).abs() + 5
     start, optimum = one.repeat(N, 1), far.repeat(N, 1)
     ends = []

@@ -1,4 +1,4 @@
-"""Cosines, the grouping of KO B.1 as it is described, and the numbers beside a picture."""
+"""Cosines, the grouping described in KO B.1, and the numbers beside a picture."""
 
 import math
 
@@ -23,7 +23,7 @@ from kiti.neurons.similarity import (
 
 
 def at(*degrees: float) -> torch.Tensor:
-    """Rows of the plane at these angles, of several lengths."""
+    """Vectors in the plane at these angles, with various lengths."""
     angles = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
     lengths = torch.arange(1, len(degrees) + 1, dtype=torch.float64)
     return lengths[:, None] * torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -36,7 +36,7 @@ def test_cosines():
     assert with_zero.tolist() == [[0.0, 0.0], [0.0, pytest.approx(1.0)]]
 
 
-def test_batches_are_their_members():
+def test_batches_match_their_members():
     rows = torch.randn(3, 6, 4)
     for whole, single in ((cosine_matrix(rows), cosine_matrix), (effective_rank(rows), effective_rank)):
         torch.testing.assert_close(whole, torch.stack([single(one) for one in rows]))
@@ -45,8 +45,8 @@ def test_batches_are_their_members():
         torch.testing.assert_close(statistic(cosines), torch.stack([statistic(one) for one in cosines]))
 
 
-def test_groups_are_those_of_the_text():
-    """Neuron 0 takes those within 53 degrees; the next reference is opposite to it, then whoever is left first."""
+def test_groups_match_the_paper():
+    """Neuron 0 takes those within 53 degrees; the next reference is opposite to it, then the first one left."""
     cosines = cosine_matrix(at(0, 90, 30, 185, 100, -40, 170, 270))
     assert clusters(cosines) == [[0, 2, 5], [3, 6], [1, 4], [7]]
     drawn = reordered(cosines)
@@ -54,8 +54,8 @@ def test_groups_are_those_of_the_text():
     assert all(drawn[i, j] == cosines[order[i], order[j]] for i in range(8) for j in range(8))
 
 
-def test_the_opposite_is_sought_of_the_last_reference():
-    """180 is opposite to 0 and to nobody else: next comes the first left, 60, then what is opposite to that, 240."""
+def test_the_opposite_of_the_last_reference_comes_next():
+    """Only 180 is opposite to 0: next comes the first one left, 60, then its opposite, 240."""
     assert clusters(cosine_matrix(at(0, 60, 300, 180, 120, 240))) == [[0], [3], [1], [5], [2], [4]]
     assert clusters(torch.ones(4, 4)) == [[0, 1, 2, 3]]
     assert clusters(torch.eye(3)) == [[0], [1], [2]]
@@ -85,14 +85,14 @@ def test_numbers_beside_a_picture():
     assert (found["clusters"], others["clusters"]) == (3, 1)
 
 
-def test_a_neuron_without_direction_has_no_part_in_rho():
+def test_a_zero_neuron_is_left_out_of_rho():
     rows = at(0, 5, 180, 90)
     rows[1] = 0
     assert mean_cosine(cosine_matrix(rows)).item() == pytest.approx(weight_correlation(rows), rel=1e-12)
     assert math.isnan(mean_cosine(cosine_matrix(rows * torch.tensor([[1.0], [0], [0], [0]]))).item())
 
 
-def test_a_neuron_has_its_bias_appended():
+def test_biases_are_appended_to_neurons():
     layer = nn.Linear(3, 5)
     assert torch.equal(neurons(layer)[0], torch.cat([layer.weight, layer.bias[:, None]], 1).detach())
     assert neurons(nn.Linear(3, 5, bias=False)).shape == (1, 5, 3)
@@ -104,11 +104,11 @@ def test_a_neuron_has_its_bias_appended():
         assert torch.equal(rows, torch.cat([several.weight[replica], several.bias[replica, :, None]], 1).detach())
 
 
-def test_a_picture_of_many_neurons_shows_means_of_blocks() -> None:
+def test_a_picture_of_many_neurons_shows_block_means() -> None:
     few = torch.rand(256, 256)
     assert torch.equal(thumbnail(few), few)
     many = torch.rand(600, 600)
     assert thumbnail(many).shape == (200, 200)
     assert float(thumbnail(many)[3, 7]) == pytest.approx(float(many[9:12, 21:24].mean()))
-    odd = thumbnail(torch.rand(257, 257))  # the last block holds one row alone
+    odd = thumbnail(torch.rand(257, 257))  # the last block holds a single row
     assert odd.shape == (129, 129)

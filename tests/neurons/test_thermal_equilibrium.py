@@ -1,4 +1,4 @@
-"""Appendix J's process against its equations written out, and what its lemmas say of it."""
+"""Appendix J's process against its equations and its lemmas."""
 
 import itertools
 
@@ -14,8 +14,8 @@ def draw(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_step_is_equations_30_to_32():
-    """Neuron by neuron and sample by sample, from the inputs themselves."""
+def test_a_step_matches_equations_30_to_32():
+    """Neuron by neuron and sample by sample, computed from the inputs."""
     x = torch.randn(7, 3, generator=draw(1), dtype=torch.float64)
     start = networks(1, 4, 3, ETA, generator=draw())
     start = Networks(start.outer, start.inner, start.target, (x.T @ x / 7)[None])
@@ -50,9 +50,9 @@ def test_kicks_are_correlated_at_lag_one_only():
         assert measured == pytest.approx(expected, abs=0.01)  # 5 sigma
 
 
-def test_what_the_network_computes_is_forgotten_at_once():
-    """(35) holds because both sides are 0: the signs of a are drawn anew, so that from a given θ(0) ≠ 0 the mean of
-    θ(t) is 0 from t = 1 on, and not θ(0)."""
+def test_the_network_output_is_forgotten_at_once():
+    """(35) holds because both sides are 0: the signs of a are redrawn, so from a given θ(0) ≠ 0 the mean of
+    θ(t) is 0 from t = 1 on, not θ(0)."""
     one = networks(1, 40, 2, ETA, generator=draw(5))
     many = Networks(*(part.repeat(20000, *[1] * (part.dim() - 1)) for part in vars(one).values()))
     assert one.theta.norm() > 0.5
@@ -62,10 +62,10 @@ def test_what_the_network_computes_is_forgotten_at_once():
         assert (state.theta.mean(0).abs() < 4.5 * error).all()
     everyone = networks(20000, 40, 2, ETA, generator=draw(6))
     error = everyone.theta.std(0) / 20000**0.5
-    assert (everyone.theta.mean(0).abs() < 4.5 * error).all(), "E[θ(0)] is 0 too, over the starts (33) draws"
+    assert (everyone.theta.mean(0).abs() < 4.5 * error).all(), "E[θ(0)] is 0 too, over the initial values of (33)"
 
 
-def test_at_the_start_a_neuron_has_length_one():
+def test_a_neuron_starts_with_length_one():
     state = networks(200, 100, 5, ETA, samples=50, generator=draw())
     assert state.mean_square.mean().item() == pytest.approx(1, abs=0.01)
     torch.testing.assert_close(state.target.norm(dim=1), torch.ones(200).double())

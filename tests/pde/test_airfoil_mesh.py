@@ -1,4 +1,4 @@
-"""Meshes of triangles: closed, positive, graded, irregular, the same again; and what is refused."""
+"""Triangle meshes: closed, positive, graded, irregular, reproducible; and what is refused."""
 
 import pytest
 import torch
@@ -54,14 +54,14 @@ def test_normals_point_out_of_the_left_cell_and_into_the_right(mesh):
 
 @every_mesh
 def test_divergence_theorem_for_linear_fields(mesh):
-    """Σ x · n over a cell's edges is its area, and so for y: areas, midpoints, lengths, signs are of one mesh."""
+    """Σ x · n over a cell's edges is its area, likewise for y: areas, midpoints, lengths and signs are consistent."""
     through = mesh.midpoints * mesh.normals * mesh.lengths[:, None]
     outflow = (through[mesh.edges_of_cell] * mesh.outward[..., None]).sum(1)
     torch.testing.assert_close(outflow, mesh.areas[:, None].expand(-1, 2), rtol=1e-9, atol=1e-12)
 
 
 @every_mesh
-def test_edges_come_in_order_and_are_counted(mesh):
+def test_edges_are_ordered_and_counted(mesh):
     assert (mesh.tags.diff() >= 0).all()
     assert len(mesh.right_side) == (mesh.tags == INTERIOR).sum()
     assert (mesh.tags[mesh.walls] == WALL).all()
@@ -91,7 +91,7 @@ def test_triangles_are_irregular_but_not_slivers(mesh):
 
 
 @round_bodies
-def test_surface_and_far_circle_are_the_boundary(mesh):
+def test_the_boundary_is_the_surface_and_the_far_circle(mesh):
     types = node_types(mesh)
     far = mesh.vertices[types == 2]
     surface = mesh.vertices[types == 1]
@@ -104,7 +104,7 @@ def test_surface_and_far_circle_are_the_boundary(mesh):
 
 
 @round_bodies
-def test_edges_grow_away_from_the_surface(mesh):
+def test_edges_get_longer_away_from_the_surface(mesh):
     inside = mesh.tags == INTERIOR
     surface = mesh.midpoints[mesh.tags == WALL]
     distance = torch.cdist(mesh.midpoints[inside], surface).amin(1)
@@ -113,7 +113,7 @@ def test_edges_grow_away_from_the_surface(mesh):
     assert lengths[distance > 4].median() > 8 * near
 
 
-def test_sizes_from_a_laptops_to_the_papers():
+def test_mesh_sizes_from_laptop_to_paper():
     found = [
         len(airfoil_mesh("0012", surface_size=size, growth=growth).vertices)
         for size, growth in ((0.1, 0.35), (0.06, 0.25), (0.04, 0.18))
@@ -128,7 +128,7 @@ def test_a_mesh_of_the_papers_size():
     assert angles(mesh).min() > 14
 
 
-def test_equal_arguments_give_equal_meshes_and_seeds_others():
+def test_equal_arguments_give_equal_meshes_and_seeds_different_ones():
     one, again, other = (airfoil_mesh("2412", seed=seed) for seed in (3, 3, 4))
     assert torch.equal(one.vertices, again.vertices)
     assert torch.equal(one.triangles, again.triangles)
@@ -136,7 +136,7 @@ def test_equal_arguments_give_equal_meshes_and_seeds_others():
 
 
 def test_surface_of_naca_0012_has_its_published_ordinates():
-    """Abbott and von Doenhoff, Theory of Wing Sections, in % of the chord: they differ by the closed trailing edge."""
+    """Abbott and von Doenhoff, Theory of Wing Sections, in % of the chord: ours differ by the closed trailing edge."""
     x, y = naca4_surface("0012", 0.005).unbind(1)
     for at, ordinate in ((0.05, 3.555), (0.1, 4.683), (0.3, 6.002), (0.5, 5.294), (0.8, 2.623)):
         upper, lower = (y[(x - at).abs().add((y * side < 0) * 1.0).argmin()] for side in (1, -1))
@@ -145,7 +145,7 @@ def test_surface_of_naca_0012_has_its_published_ordinates():
     assert (x[0], y[0]) == (1, 0)
 
 
-def test_camber_lifts_the_middle():
+def test_camber_raises_the_middle():
     points = naca4_surface("4412", 0.005)
     count = len(points)
     lower, upper = points[1 : count // 2], points[count // 2 + 1 :].flip(0)
@@ -187,12 +187,12 @@ SQUARE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], dtype=to
         ([[0, 1, 2], [0, 2, 3]], 7, "tagged"),
     ],
 )
-def test_what_is_no_mesh_is_refused(triangles, tag, says):
+def test_invalid_meshes_are_refused(triangles, tag, says):
     with pytest.raises(ValueError, match=says):
         triangle_mesh(SQUARE, torch.tensor(triangles), lambda midpoints: torch.full((len(midpoints),), tag))
 
 
-def test_a_square_of_two():
+def test_a_square_of_two_triangles():
     mesh = triangle_mesh(SQUARE, torch.tensor([[0, 1, 2], [0, 2, 3]]), lambda m: torch.where(m[:, 0] > 0.9, FAR, WALL))
     assert mesh.areas.tolist() == [0.5, 0.5]
     assert mesh.tags.tolist() == [INTERIOR, WALL, WALL, WALL, FAR]

@@ -46,7 +46,7 @@ def cole_hopf(u0: Tensor, viscosity: float, time: float) -> Tensor:
 
 
 @pytest.mark.parametrize("field", [INITIAL_CONDITIONS, VORTICITY], ids=["burgers", "vorticity"])
-def test_field_has_the_variance_of_the_formula_mode_by_mode(field: PeriodicGaussianField) -> None:
+def test_each_mode_has_the_variance_of_the_formula(field: PeriodicGaussianField) -> None:
     samples = 4000
     u = field.sample(8, (3,), range(samples))
     axes = tuple(range(1, field.dims + 1))
@@ -59,7 +59,7 @@ def test_field_has_the_variance_of_the_formula_mode_by_mode(field: PeriodicGauss
     # A mean of squares of n normals has deviation sqrt(2/n) at most; 5 of those over 7 or 49 modes.
     assert np.abs(ratio - 1).max() < 5 * (2 / samples) ** 0.5
     assert np.abs(coefficients[:, ~on_grid]).max() < 1e-14
-    # Cosine and sine parts are independent: E c_k² = 0 unless k = 0; so are different modes.
+    # Cosine and sine parts are independent, E c_k² = 0 unless k = 0, and so are different modes.
     pseudo = np.abs((coefficients**2).mean(0))[on_grid & (eigenvalues > 0)] / expected[on_grid & (eigenvalues > 0)]
     assert pseudo.max() < 5 * (2 / samples) ** 0.5
     one, other = coefficients[(slice(None), *[1] * field.dims)], coefficients[(slice(None), *[2] * field.dims)]
@@ -67,13 +67,13 @@ def test_field_has_the_variance_of_the_formula_mode_by_mode(field: PeriodicGauss
     assert abs(coefficients.mean(0)[on_grid] / expected[on_grid] ** 0.5).max() < 5 / samples**0.5
 
 
-def test_burgers_constants_are_those_of_the_paper() -> None:
+def test_burgers_constants_match_the_paper() -> None:
     field = INITIAL_CONDITIONS
     assert field.variances(torch.tensor([[0], [1]])).tolist() == pytest.approx([1.0, 625 / (4 * pi**2 + 25) ** 2])
 
 
 @pytest.mark.parametrize("field", [INITIAL_CONDITIONS, VORTICITY], ids=["burgers", "vorticity"])
-def test_sample_is_a_function_of_seed_and_number(field: PeriodicGaussianField) -> None:
+def test_a_sample_depends_only_on_seed_and_index(field: PeriodicGaussianField) -> None:
     five = field.sample(8, (0, 1), range(5))
     assert torch.equal(field.sample(8, (0, 1), [3, 1]), five[[3, 1]])
     assert not torch.equal(field.sample(8, (1, 0), range(5)), five)
@@ -81,7 +81,7 @@ def test_sample_is_a_function_of_seed_and_number(field: PeriodicGaussianField) -
 
 
 @pytest.mark.parametrize(("dims", "grids"), [(1, (7, 8, 64)), (2, (5, 6, 16)), (3, (3, 4, 6))])
-def test_grids_see_the_same_function(dims: int, grids: tuple[int, ...]) -> None:
+def test_grids_sample_the_same_function(dims: int, grids: tuple[int, ...]) -> None:
     field = PeriodicGaussianField(amplitude=1.0, tau_squared=9.0, alpha=2.0, dims=dims)
     axes = tuple(range(1, dims + 1))
     finest = np.fft.fftn(field.sample(grids[-1], (0,), range(3)).numpy(), axes=axes, norm="forward")
@@ -92,7 +92,7 @@ def test_grids_see_the_same_function(dims: int, grids: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_half_space_holds_one_of_each_pair(dims: int) -> None:
+def test_the_half_space_holds_one_wave_of_each_pair(dims: int) -> None:
     modes = [tuple(k) for k in half_space_modes(dims, 3).tolist()]
     assert modes[0] == (0,) * dims
     both = set(modes) | {tuple(-a for a in k) for k in modes}
@@ -104,7 +104,7 @@ def test_half_space_holds_one_of_each_pair(dims: int) -> None:
 # Time stepping
 
 
-def test_etdrk4_is_of_fourth_order_with_a_complex_stiff_part() -> None:
+def test_etdrk4_has_order_four_with_a_complex_stiff_part() -> None:
     linear = torch.tensor([-50.0 + 3.0j, 2.0j, 0.0], dtype=torch.complex128)
     start = torch.tensor([0.0, 1.0, 0.5], dtype=torch.complex128)
 
@@ -129,8 +129,8 @@ def test_etdrk4_is_of_fourth_order_with_a_complex_stiff_part() -> None:
     assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.3)
 
 
-def test_etdrk4_coefficients_near_zero_are_those_of_rk4() -> None:
-    # h L → 0: weights 1/6, 1/3, 1/3, 1/6 and half a step; the plain formulas lose every digit at 1e-9.
+def test_etdrk4_coefficients_near_zero_match_rk4() -> None:
+    # h L → 0: weights 1/6, 1/3, 1/3, 1/6 and half a step; the plain formulas lose all precision at 1e-9.
     advance = ETDRK4(torch.tensor([-1e-9, 0.0], dtype=torch.float64), 1.0)
     for weight, limit in [
         (advance.half_weight, 1 / 2),
@@ -151,7 +151,7 @@ def test_solver_agrees_with_cole_hopf(grid: int, samples: int) -> None:
     assert relative_error(u, cole_hopf(u0, 0.1, 1.0)).max() < 1e-8
 
 
-def test_solver_converges_with_fourth_order_in_the_step() -> None:
+def test_solver_has_order_four_in_time() -> None:
     u0 = INITIAL_CONDITIONS.sample(128, (11,), range(8))
     reference = solve_burgers(u0, viscosity=0.1, time=1.0, steps=400)
     errors = [(solve_burgers(u0, 0.1, 1.0, steps) - reference).norm() for steps in (20, 40, 80)]
@@ -160,7 +160,7 @@ def test_solver_converges_with_fourth_order_in_the_step() -> None:
 
 
 def test_a_moving_mean_against_an_independent_solver() -> None:
-    """scipy on the equation as it stands, no moving frame: the direction of the shift cannot be wrong in both."""
+    """scipy on the original equation without moving frame: the shift cannot have the wrong sign in both."""
     grid, viscosity, time = 48, 0.05, 0.5
     x = np.arange(grid) / grid
     u0 = 1.3 + np.sin(2 * pi * x) + 0.5 * np.cos(4 * pi * x)
@@ -172,7 +172,7 @@ def test_a_moving_mean_against_an_independent_solver() -> None:
 
     exact = solve_ivp(right_hand_side, (0, time), u0, method="DOP853", rtol=1e-11, atol=1e-12).y[:, -1]
     u = solve_burgers(torch.from_numpy(u0)[None], viscosity, time)
-    assert relative_error(u, torch.from_numpy(exact)[None]).max() < 1e-6  # 16 modes resolve it to that
+    assert relative_error(u, torch.from_numpy(exact)[None]).max() < 1e-6  # 16 modes resolve it to that accuracy
     shift_ignored = solve_burgers(torch.from_numpy(u0)[None] - 1.3, viscosity, time) + 1.3
     assert relative_error(shift_ignored, torch.from_numpy(exact)[None]).max() > 0.1
 
@@ -187,7 +187,7 @@ def test_mean_is_conserved_and_energy_decays() -> None:
     assert all((later < earlier).all() for earlier, later in pairwise(energies))
 
 
-def test_a_constant_stays_and_a_sine_under_strong_viscosity_decays() -> None:
+def test_a_constant_is_preserved_and_a_sine_decays_under_strong_viscosity() -> None:
     x = torch.arange(32, dtype=torch.float64) / 32
     u0 = torch.stack([torch.full_like(x, 2.5), 1e-6 * torch.sin(2 * pi * x)])
     u = solve_burgers(u0, 0.1, 1.0, steps=20)
@@ -196,7 +196,7 @@ def test_a_constant_stays_and_a_sine_under_strong_viscosity_decays() -> None:
 
 
 def test_a_single_mode_that_steepens() -> None:
-    """The number of live modes first grows: the solver must follow it up as well as down."""
+    """The number of active modes first grows: the solver must follow it up as well as down."""
     x = torch.arange(1024, dtype=torch.float64) / 1024
     u0 = torch.stack([torch.sin(2 * pi * x), 0.5 + torch.cos(2 * pi * x) + torch.sin(6 * pi * x)])
     for time in (0.15, 1.0):
@@ -214,15 +214,15 @@ def test_grid_refinement() -> None:
     fine, coarse = (
         solve_burgers(INITIAL_CONDITIONS.sample(grid, (2,), range(2)), 0.1, 1.0, steps=50) for grid in (8192, 1024)
     )
-    # The same functions; what the coarse grid lacks of them, modes above 341, viscosity leaves nothing of.
+    # The same functions; viscosity removes the modes above 341, which the coarse grid lacks.
     assert relative_error(coarse, fine[:, ::8]).max() < 1e-8
 
 
-def test_a_sample_does_not_depend_on_its_batch_and_progress_is_told() -> None:
-    u0 = INITIAL_CONDITIONS.sample(2048, (2,), range(70))  # more than one chunk
-    told: list[tuple[int, int]] = []
-    u = solve_burgers(u0, 0.1, 1.0, steps=5, progress=lambda done, total: told.append((done, total)))
-    assert told == [(n, 5) for n in range(1, 6)]
+def test_a_sample_does_not_depend_on_its_batch_and_progress_is_reported() -> None:
+    u0 = INITIAL_CONDITIONS.sample(2048, (2,), range(70))  # several chunks
+    progress_calls: list[tuple[int, int]] = []
+    u = solve_burgers(u0, 0.1, 1.0, steps=5, progress=lambda done, total: progress_calls.append((done, total)))
+    assert progress_calls == [(n, 5) for n in range(1, 6)]
     for part in (slice(0, 1), slice(60, 70)):
         torch.testing.assert_close(solve_burgers(u0[part], 0.1, 1.0, steps=5), u[part], rtol=1e-12, atol=1e-13)
     assert solve_burgers(u0[:0], 0.1, 1.0, steps=5).shape == (0, 2048)
@@ -236,7 +236,7 @@ def burgers(data_dir: Path, **kwargs: object) -> BurgersData:
     return BurgersData(data_dir, **{**settings, **kwargs})
 
 
-def test_batches_are_pairs_of_the_equation(tmp_path: Path) -> None:
+def test_batches_hold_initial_and_final_states(tmp_path: Path) -> None:
     data = burgers(tmp_path, steps=DEFAULT_STEPS)
     data.prepare_data()
     data.setup("fit")
@@ -254,27 +254,27 @@ def test_batches_are_pairs_of_the_equation(tmp_path: Path) -> None:
     assert data.stand_in is None
 
 
-def test_prefixes_and_a_test_set_of_its_own(tmp_path: Path) -> None:
+def test_training_prefixes_and_a_separate_test_set(tmp_path: Path) -> None:
     many, few = burgers(tmp_path), burgers(tmp_path, n_train=2, n_test=3)
     [(many_train, many_u)], [(few_train, few_u)] = many.train_eval_dataloader(), few.train_eval_dataloader()
     [(many_test, _)], [(few_test, _)] = many.test_dataloader(), few.test_dataloader()
     assert torch.equal(few_train, many_train[:2])
-    torch.testing.assert_close(few_u, many_u[:2], rtol=2e-7, atol=0)  # one rounding to float32 apart at most
+    torch.testing.assert_close(few_u, many_u[:2], rtol=2e-7, atol=0)  # at most one float32 rounding apart
     assert torch.equal(few_test, many_test[:3])
     assert not (many_train[:4] == many_test).any()
     [(other, _)] = burgers(tmp_path, data_seed=1).train_eval_dataloader()
     assert not (other == many_train).any()
 
 
-def test_a_second_session_reads_what_the_first_made(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    first = burgers(tmp_path, progress=lambda done, total: told.append((done, total)))
+def test_a_second_session_reads_what_the_first_wrote(tmp_path: Path) -> None:
+    progress_calls: list[tuple[int, int]] = []
+    first = burgers(tmp_path, progress=lambda done, total: progress_calls.append((done, total)))
     first.prepare_data()
-    assert told[-1] == (20, 20)
-    told.clear()
-    again = burgers(tmp_path, seed=5, batch_size=3, progress=lambda done, total: told.append((done, total)))
+    assert progress_calls[-1] == (20, 20)
+    progress_calls.clear()
+    again = burgers(tmp_path, seed=5, batch_size=3, progress=lambda done, total: progress_calls.append((done, total)))
     again.prepare_data()
-    assert told == []
+    assert progress_calls == []
     assert again.fingerprint == first.fingerprint
     assert first.fingerprint["split"] == {"train": 6, "test": 4}
     assert len(first.fingerprint["content"]) == 64
@@ -285,7 +285,7 @@ def test_a_second_session_reads_what_the_first_made(tmp_path: Path) -> None:
     assert len(contents) == 6
 
 
-def test_another_test_resolution_sees_the_same_functions(tmp_path: Path) -> None:
+def test_another_test_resolution_samples_the_same_functions(tmp_path: Path) -> None:
     coarse, fine = burgers(tmp_path), burgers(tmp_path, test_resolution=128)
     [(u0, u)], [(fine_u0, fine_u)] = coarse.test_dataloader(), fine.test_dataloader()
     assert fine_u0.shape == (4, 128)
@@ -324,7 +324,7 @@ def test_published_file(mat: Path) -> None:
     assert BurgersMat(mat, n_train=3, n_test=2, resolution=16).fingerprint["content"] != content
 
 
-def test_what_is_wrong_with_a_file_is_named(mat: Path) -> None:
+def test_errors_name_the_problem_in_a_file(mat: Path) -> None:
     with pytest.raises(DataError, match=r"data.n_train=9 and data.n_test=2: .* has only 10 rows"):
         BurgersMat(mat, n_train=9, n_test=2, resolution=16).setup()
     with pytest.raises(ValueError, match="grid 64 is not a multiple of resolution 48"):

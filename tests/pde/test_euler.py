@@ -1,4 +1,4 @@
-"""The Euler solver: what it conserves and keeps, strong starts, bad input."""
+"""The Euler solver: what it conserves and preserves, strong initial states, bad input."""
 
 from math import pi
 
@@ -15,7 +15,7 @@ from kiti.pde.triangles import FAR, WALL, triangle_mesh
 
 
 def stirred_gas(mesh, samples=2, seed=0):
-    """Smooth and strong: waves of density, velocity and pressure, then jumps by a factor of two in some cells."""
+    """Large smooth waves of density, velocity and pressure, then jumps by a factor of two in some cells."""
     random = torch.Generator().manual_seed(seed)
     phase = 2 * pi * torch.rand(samples, 1, 4, generator=random, dtype=torch.float64)
     x, y = mesh.centroids[None, :, :1], mesh.centroids[None, :, 1:]
@@ -26,8 +26,8 @@ def stirred_gas(mesh, samples=2, seed=0):
 
 
 @pytest.mark.parametrize("degrees", [0.0, 7.0])
-def test_a_free_stream_stays_as_it_is(degrees):
-    """On the irregular mesh round an airfoil whose surface lets the gas through; and through the frames at vertices."""
+def test_a_free_stream_is_preserved(degrees):
+    """On the irregular mesh around an airfoil with an open surface; also in the frames at vertices."""
     mesh = airfoil_mesh("2412", surface_size=0.1, growth=0.35)
     open_mesh = triangle_mesh(mesh.vertices, mesh.triangles, lambda m: torch.full((len(m),), FAR))
     stream = streams([0.8, 0.3], [degrees, -degrees])
@@ -50,11 +50,11 @@ def test_a_closed_box_conserves_mass_and_energy():
     frames = solve_euler(mesh, start, [0.1, 0.5])
     for frame in frames.unbind(1):
         torch.testing.assert_close(content(mesh, frame)[:, [0, 3]], content(mesh, start)[:, [0, 3]], rtol=1e-13, atol=0)
-    assert (frames[:, 1] - start).abs().max() > 0.3  # it did move
+    assert (frames[:, 1] - start).abs().max() > 0.3  # it moved
 
 
-def test_momentum_in_a_closed_box_changes_by_what_the_walls_do_and_nothing_else():
-    """Each of Heun's stages gives the walls its pressure for half of the step."""
+def test_only_the_walls_change_momentum_in_a_closed_box():
+    """In Heun's method each stage's pressure acts on the walls for half of the step."""
     mesh = box_mesh(1.0, 1.0, 12, 12)
     scheme = EulerScheme(mesh)
     state = within(stirred_gas(mesh))
@@ -70,7 +70,7 @@ def test_momentum_in_a_closed_box_changes_by_what_the_walls_do_and_nothing_else(
 
 
 def test_walls_feel_the_pressure_of_a_gas_at_rest():
-    """Its force on a closed surface is none; on a box with a far side, the pressure times that side."""
+    """No net force on a closed surface; on a box with a far side, the pressure times that side."""
     box = box_mesh(2.0, 1.0, 6, 5)
     mesh = triangle_mesh(box.vertices, box.triangles, lambda m: torch.where(m[:, 0] > 1.99, FAR, WALL))
     stream = torch.tensor([[1.0, 0.0, 0.0, 0.7]], dtype=torch.float64)
@@ -78,7 +78,7 @@ def test_walls_feel_the_pressure_of_a_gas_at_rest():
     torch.testing.assert_close(force[:, 0], torch.tensor([-0.7, 0.0], dtype=torch.float64), rtol=0, atol=1e-14)
 
 
-def test_gas_in_the_open_takes_on_the_free_stream():
+def test_gas_in_open_space_adopts_the_free_stream():
     mesh = box_mesh(1.0, 1.0, 6, 6, boundary=FAR)
     gas, stream = torch.tensor([[1.2, 0.0, 0.0, 1.3]]).double(), torch.tensor([[1.0, 0.1, 0.0, 1.0]]).double()
     last = to_primitive(solve_euler(mesh, from_stream(mesh, gas), [3.0], stream)[:, 0])
@@ -89,7 +89,7 @@ def test_a_strong_start_stays_positive():
     flows = airfoil_flows("0012", [0.85, 0.85], [8.0, -8.0], [0.05, 0.3, 1.0], surface_size=0.1, growth=0.35)
     assert flows.frames.isfinite().all()
     assert (flows.frames[..., 2:] > 0.05).all()
-    assert flows.frames[..., 3].amax() > 1.1  # of the shock that the nose sends out
+    assert flows.frames[..., 3].amax() > 1.1  # of the shock from the nose
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_extreme_tubes_stay_positive(left, right, time):
     torch.testing.assert_close(content(mesh, found)[:, [0, 3]], content(mesh, start)[:, [0, 3]], rtol=1e-12, atol=0)
 
 
-def test_where_second_order_fails_a_step_of_first_order_is_taken():
+def test_a_first_order_step_is_taken_where_second_order_fails():
     """Densities and pressures over four decades and Mach numbers about 4, at random from cell to cell."""
     mesh = box_mesh(1.0, 1.0, 10, 10)
     random = torch.Generator().manual_seed(0)
@@ -130,8 +130,8 @@ def test_where_second_order_fails_a_step_of_first_order_is_taken():
     torch.testing.assert_close(mass_after, mass, rtol=1e-13, atol=0)
 
 
-def test_samples_are_solved_together_as_they_are_alone():
-    """Each takes its own steps, so companions change nothing but rounding."""
+def test_samples_are_solved_together_as_alone():
+    """Each takes its own steps, so the others change only rounding."""
     mesh = airfoil_mesh("4412", surface_size=0.1, growth=0.35)
     stream = streams([0.3, 0.8, 0.6], [0.0, 5.0, -3.0])
     times = [0.0, 0.11, 0.3]
@@ -142,14 +142,14 @@ def test_samples_are_solved_together_as_they_are_alone():
     assert (together[0] - together[1]).abs().max() > 0.1
 
 
-def test_the_same_again_is_the_same_to_the_bit():
+def test_repeating_a_run_gives_the_same_bits():
     calls = [airfoil_flows("2412", [0.5], [2.0], [0.2, 0.4], surface_size=0.1, growth=0.35, seed=1) for _ in range(2)]
     assert torch.equal(calls[0].frames, calls[1].frames)
     assert calls[0].frames.shape == (1, 2, len(calls[0].vertices), 4)
     assert calls[0].node_type.unique().tolist() == [0, 1, 2]
 
 
-def test_steps_of_half_the_length_change_little():
+def test_halving_the_step_changes_little():
     mesh = airfoil_mesh("0012", surface_size=0.1, growth=0.35)
     stream = streams([0.6], [4.0])
     whole, half = (
@@ -192,7 +192,7 @@ def test_bad_input_is_named(call, says):
         call()
 
 
-def test_too_long_a_step_is_named():
+def test_too_large_a_step_is_named():
     mesh = airfoil_mesh("0012", surface_size=0.1, growth=0.35)
     stream = streams([0.85], [8.0])
     with pytest.raises(FloatingPointError, match="courant"):

@@ -1,4 +1,4 @@
-"""The Euler solver against exact and analytic solutions, and its order."""
+"""The Euler solver against exact and analytic solutions, and its order of accuracy."""
 
 from math import pi
 
@@ -41,8 +41,8 @@ def sod_error(columns):
 
 
 @pytest.mark.slow
-def test_sods_tube_nears_the_exact_solution():
-    """Jumps allow order 1 at most, the contact rather less. First order in space has errors over 2 times these."""
+def test_sods_tube_converges_to_the_exact_solution():
+    """Jumps limit the order to 1, the contact to less. First order in space has more than twice these errors."""
     errors = torch.tensor([sod_error(columns) for columns in (50, 100, 200)])
     assert (errors < torch.tensor([0.009, 0.0048, 0.0026])).all()
     assert ((errors[:-1] / errors[1:]).log2() > 0.8).all()
@@ -53,7 +53,7 @@ def vortex_errors(cells):
     mesh = box_mesh(10.0, 10.0, cells, cells, boundary=FAR)
 
     def averages(centre):
-        """Of the exact solution: the mean at the midpoints of three edges is of third order."""
+        """Cell averages of the exact solution: the mean over three edge midpoints has third order."""
         away = (mesh.midpoints[mesh.edges_of_cell] - torch.tensor(centre, dtype=torch.float64)) / 0.8
         turn = 5 / (2 * pi) * torch.exp((1 - away.square().sum(-1)) / 2)
         heat = 1 - (GAMMA - 1) / (2 * GAMMA) * turn**2
@@ -77,12 +77,12 @@ def test_second_order_on_an_isentropic_vortex():
 
 
 @pytest.mark.slow
-def test_pressure_on_a_cylinder_at_mach_0_2_is_that_of_potential_flow():
+def test_pressure_on_a_cylinder_at_mach_0_2_matches_potential_flow():
     """cp from the surface speed q / U = 2 sin θ + M² (2/3 sin θ − 1/2 sin 3θ) of Rayleigh and Janzen.
 
-    Once the waves of the start have left, at t = 8, and as good as unchanged at t = 10: from the front to 120° within
-    0.05 root mean square and 0.13 at most, where cp goes from 1 down to −3.07. Further back total pressure that is
-    lost along the polygon's corners shows.
+    After the initial waves have left, at t = 8, and nearly unchanged at t = 10: from the front to 120° within
+    0.05 root mean square and 0.13 at most, while cp falls from 1 to −3.07. Further back, the loss of total
+    pressure at the polygon's corners shows.
     """
     mach, mesh = 0.2, cylinder_mesh(48)
     stream = streams([mach], [0.0])
@@ -109,8 +109,8 @@ def mirrored(mesh):
     )
 
 
-def test_upside_down_the_flow_is_upside_down():
-    """Hence a symmetric airfoil's lift at no angle, averaged over a mesh and its mirror image, is 0 to rounding."""
+def test_flipping_the_mesh_flips_the_flow():
+    """So a symmetric airfoil's lift at zero angle, averaged over a mesh and its mirror image, is 0 to rounding."""
     mesh = airfoil_mesh("0012", surface_size=0.1, growth=0.35)
     up, down = streams([0.5, 0.5], [0.0, 3.0]), streams([0.5, 0.5], [0.0, -3.0])
     flow = solve_euler(mesh, from_stream(mesh, up), [0.5], up)[:, 0]
@@ -121,8 +121,8 @@ def test_upside_down_the_flow_is_upside_down():
 
 
 @pytest.mark.slow
-def test_a_symmetric_airfoil_has_no_lift_at_no_angle():
-    """On an irregular mesh: within 0.02, where 4 degrees have over 0.25, and −4 degrees the opposite within 0.04."""
+def test_a_symmetric_airfoil_has_no_lift_at_zero_angle():
+    """On an irregular mesh: within 0.02, while 4 degrees give over 0.25, and −4 degrees the opposite within 0.04."""
     mesh = airfoil_mesh("0012")
     machs, degrees = [0.4, 0.4, 0.4], [0.0, 4.0, -4.0]
     stream = streams(machs, degrees)

@@ -1,4 +1,4 @@
-"""The Navier-Stokes solver against exact solutions, its budgets, its order, and the field that it starts from."""
+"""The Navier-Stokes solver: exact solutions, budgets, order, and its initial field."""
 
 from math import pi
 
@@ -29,22 +29,22 @@ def test_taylor_green_vortices_only_decay(wave):
         torch.testing.assert_close(frame, decay * w0, rtol=0, atol=1e-13)
 
 
-def test_a_shear_flow_carries_a_small_disturbance():
-    """Linearised about u = (sin 2π x2, 0): which way things turn is in no test of decay."""
+def test_a_shear_flow_advects_a_small_disturbance():
+    """Linearised about u = (sin 2π x2, 0): tests of decay do not show the direction of rotation."""
     x1, x2 = grids(64)
     shear = -2 * pi * (2 * pi * x2).cos()  # −∂2 u1
     small = 1e-6 * (2 * pi * x1).cos()
     with_it, without = solve_navier_stokes(torch.stack([shear + small, shear]), 1e-3, [0.01])[:, 0]
     carried = with_it - without
-    # After a moment −u1 ∂1 w + small terms from the disturbance's own velocity, u2' = sin(2π x1) / 2π · 1e-6:
+    # Shortly after: −u1 ∂1 w + small terms from the disturbance's own velocity, u2' = sin(2π x1) / 2π · 1e-6:
     velocity2 = 1e-6 * (2 * pi * x1).sin() / (2 * pi)
     rate = -(2 * pi * x2).sin() * -2 * pi * 1e-6 * (2 * pi * x1).sin() - velocity2 * (2 * pi) ** 2 * (2 * pi * x2).sin()
     rate = rate - 1e-3 * (2 * pi) ** 2 * small
     torch.testing.assert_close((carried - small) / 0.01, rate, rtol=0, atol=0.05 * float(rate.abs().max()))
 
 
-def test_forced_from_rest_along_one_wave_is_exact():
-    """f depends on x1 + x2 alone, so does w, and u·∇w = 0: each mode relaxes to f / (ν k²)."""
+def test_forcing_along_one_wave_from_rest_is_exact():
+    """f depends only on x1 + x2, so does w, and u·∇w = 0: each mode relaxes to f / (ν k²)."""
     viscosity, time = 1e-3, 7.0
     forcing = paper_forcing(16)
     rate = viscosity * 2 * (2 * pi) ** 2
@@ -53,7 +53,7 @@ def test_forced_from_rest_along_one_wave_is_exact():
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_energy_and_enstrophy_change_as_viscosity_and_forcing_say():
+def test_energy_and_enstrophy_budgets():
     """d/dt ½⟨w²⟩ = −ν⟨|∇w|²⟩ + ⟨w f⟩ and d/dt ½⟨|u|²⟩ = −ν⟨w²⟩ + ⟨ψ f⟩, by central differences of fourth order."""
     viscosity, points, h = 1e-3, 64, 1e-3
     forcing = paper_forcing(points)
@@ -77,11 +77,11 @@ def test_energy_and_enstrophy_change_as_viscosity_and_forcing_say():
     torch.testing.assert_close(change(energy), expected, rtol=1e-7, atol=1e-10)
 
 
-def test_without_viscosity_and_forcing_both_are_conserved():
+def test_both_are_conserved_without_viscosity_and_forcing():
     w0 = random_vorticity(48)
     first, last = solve_navier_stokes(w0, 0.0, [0.0, 0.5], courant=0.25).unbind(1)
     torch.testing.assert_close(last.square().mean((1, 2)), first.square().mean((1, 2)), rtol=1e-6, atol=0)
-    assert (last - first).abs().max() > 0.05 * first.abs().max()  # it did move
+    assert (last - first).abs().max() > 0.05 * first.abs().max()  # it moved
 
 
 def test_fourth_order_in_time():
@@ -96,12 +96,12 @@ def test_fourth_order_in_time():
     assert errors[1] / errors[2] == pytest.approx(16, rel=0.3)
 
 
-def test_steps_chosen_by_the_flow_are_fine_enough():
+def test_adaptive_steps_are_fine_enough():
     w0, forcing = random_vorticity(32, scale=1.0), paper_forcing(32)
     assert halving_difference(w0, 1e-3, 20.0, forcing).max() < 1e-5
 
 
-def test_grid_is_fine_enough_for_what_is_kept():
+def test_grid_is_fine_enough_for_the_saved_frames():
     """The same initial functions on twice the grid: the paper's flow is resolved by 64 points to four digits."""
     seeds = ((3,), range(2))
     coarse, fine = (
@@ -112,7 +112,7 @@ def test_grid_is_fine_enough_for_what_is_kept():
     assert (coarse - fine).norm() / fine.norm() < 1e-2
 
 
-def test_a_batch_is_solved_as_its_samples_are():
+def test_a_batch_is_solved_like_its_samples():
     w0 = random_vorticity(64, samples=6, scale=1.0)
     together = solve_navier_stokes(w0, 1e-3, [1.0, 2.0], paper_forcing(64), every=2)
     alone = torch.cat([solve_navier_stokes(w[None], 1e-3, [1.0, 2.0], paper_forcing(64), every=2) for w in w0])
@@ -120,12 +120,12 @@ def test_a_batch_is_solved_as_its_samples_are():
     assert together.shape == (6, 2, 32, 32)
 
 
-def test_too_coarse_a_step_is_named():
+def test_too_large_a_step_is_named():
     with pytest.raises(FloatingPointError, match="courant"):
         solve_navier_stokes(random_vorticity(32, scale=1e5), 1e-6, [1.0], courant=50.0, longest_step=1.0)
 
 
-def test_times_must_rise():
+def test_times_must_increase():
     with pytest.raises(ValueError, match="increase"):
         solve_navier_stokes(torch.zeros(1, 8, 8, dtype=torch.float64), 1e-3, [1.0, 0.5])
 

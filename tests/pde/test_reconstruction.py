@@ -1,4 +1,4 @@
-"""Linear reconstruction on triangles: exact where it can be, bounded and positive everywhere."""
+"""Linear reconstruction on triangles: exact where possible, bounded and positive everywhere."""
 
 import torch
 from mesh_cases import box_mesh
@@ -23,7 +23,7 @@ def test_linear_fields_are_reconstructed_exactly_up_to_the_boundary():
     torch.testing.assert_close(reconstruction.at_vertices(cells)[..., 0], linear(mesh.vertices), rtol=0, atol=1e-12)
 
 
-def test_reconstruction_makes_no_new_extrema_and_keeps_density_and_pressure_positive():
+def test_reconstruction_creates_no_extrema_and_keeps_density_and_pressure_positive():
     mesh = box_mesh(1.0, 1.0, 12, 12)
     random = torch.Generator().manual_seed(0)
     q = 10 ** (6 * torch.rand(4, len(mesh.triangles), 3, generator=random, dtype=torch.float64) - 4)

@@ -1,4 +1,4 @@
-"""The exact Riemann solution against published values and the conservation laws; HLLC against what it must keep."""
+"""The exact Riemann solution against published values and the conservation laws; HLLC against what it must preserve."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def flux(q, normal):
 
 
 @pytest.mark.parametrize(("left", "right", "p", "u", "rho_left", "rho_right"), TORO)
-def test_star_states_of_toros_tests(left, right, p, u, rho_left, rho_right):
+def test_star_states_match_toros_tests(left, right, p, u, rho_left, rho_right):
     found_p, found_u = star_state(left, right)
     assert found_p == pytest.approx(p, rel=1e-5, abs=6e-6)
     assert found_u == pytest.approx(u, rel=1e-5, abs=6e-6)
@@ -49,7 +49,7 @@ def test_star_states_of_toros_tests(left, right, p, u, rho_left, rho_right):
 
 
 @pytest.mark.parametrize(("left", "right"), [test[:2] for test in TORO])
-def test_what_is_in_the_waves_is_what_flowed_in(left, right):
+def test_the_waves_contain_what_flowed_in(left, right):
     """At t = 1 the content of (−L, L) is the initial one plus F(left) − F(right)."""
     half = 60.0
     n = 400_000
@@ -74,7 +74,7 @@ def test_a_vacuum_and_negative_pressure_are_refused():
         star_state((1.0, 0.0, -1.0), (1.0, 0.0, 1.0))
 
 
-def test_variables_and_back():
+def test_variables_round_trip():
     q = random_states(50, 0)
     torch.testing.assert_close(to_primitive(to_conserved(q)), q, rtol=1e-13, atol=1e-13)
 
@@ -90,12 +90,12 @@ def test_hllc_of_equal_states_is_the_flux():
     torch.testing.assert_close(hllc(q, q, normal), flux(q, normal), rtol=1e-13, atol=1e-13)
 
 
-def test_hllc_from_the_other_side_is_the_opposite():
+def test_hllc_changes_sign_from_the_other_side():
     left, right, normal = random_states(200, 2), random_states(200, 3), unit_normals(200)
     torch.testing.assert_close(hllc(left, right, normal), -hllc(right, left, -normal), rtol=1e-12, atol=1e-12)
 
 
-def test_hllc_turns_with_its_normal():
+def test_hllc_rotates_with_its_normal():
     left, right, normal = random_states(200, 4), random_states(200, 5), unit_normals(200)
     nx, ny = normal.unbind(-1)
 
@@ -119,7 +119,7 @@ def test_contacts_and_shears_at_rest_have_no_flux_but_pressure():
     torch.testing.assert_close(hllc(slip(1.0, 0.3), slip(9.0, -2.0), normal), expected, rtol=0, atol=1e-14)
 
 
-def test_a_moving_contact_is_taken_from_upwind():
+def test_a_moving_contact_is_upwinded():
     x = torch.tensor([1.0, 0.0], dtype=torch.float64)
     left = torch.tensor([1.0, 0.3, 0.5, 0.7], dtype=torch.float64)
     right = torch.tensor([9.0, 0.3, -2.0, 0.7], dtype=torch.float64)
@@ -128,10 +128,10 @@ def test_a_moving_contact_is_taken_from_upwind():
 
 @pytest.mark.parametrize("mach", [1.5, 3.0])
 @pytest.mark.parametrize("moving", [-0.4, 0.0, 0.4])
-def test_a_single_shock_is_kept(mach, moving):
-    """Roe's average makes it one wave, whose flux at rest is that of the side that lies at x = 0.
+def test_a_single_shock_is_preserved(mach, moving):
+    """Roe's average makes it a single wave, whose flux at rest is that of the side at x = 0.
 
-    Rankine and Hugoniot, for a shock that moves at `moving` into gas of speed `mach` relative to it.
+    Rankine-Hugoniot, for a shock moving at `moving` into gas of speed `mach` relative to it.
     """
     density = (GAMMA + 1) * mach**2 / ((GAMMA - 1) * mach**2 + 2)
     pressure = 1 + 2 * GAMMA / (GAMMA + 1) * (mach**2 - 1)
@@ -144,7 +144,7 @@ def test_a_single_shock_is_kept(mach, moving):
     torch.testing.assert_close(hllc(right * mirror, left * mirror, x), flux(here * mirror, x), rtol=1e-13, atol=1e-13)
 
 
-def test_supersonic_flux_is_that_of_upwind():
+def test_supersonic_flux_is_the_upwind_flux():
     x = torch.tensor([1.0, 0.0], dtype=torch.float64)
     left = torch.tensor([1.0, 3.0, 0.2, 0.8], dtype=torch.float64)
     right = torch.tensor([0.8, 3.2, -0.1, 0.9], dtype=torch.float64)
@@ -154,7 +154,7 @@ def test_supersonic_flux_is_that_of_upwind():
 
 
 @pytest.mark.parametrize("into_wall", [-1.5, -0.2, 0.0, 0.2, 2.0])
-def test_wall_pressure_is_the_exact_one_of_the_mirrored_state(into_wall):
+def test_wall_pressure_is_exact_for_the_mirrored_state(into_wall):
     rho, p = 0.9, 0.6
     expected, at_rest = star_state((rho, into_wall, p), (rho, -into_wall, p))
     assert at_rest == pytest.approx(0, abs=1e-12)
@@ -162,6 +162,6 @@ def test_wall_pressure_is_the_exact_one_of_the_mirrored_state(into_wall):
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_wall_pressure_of_a_vacuum_is_none():
+def test_wall_pressure_of_a_vacuum_is_zero():
     found = wall_pressure(*(torch.tensor(value, dtype=torch.float64) for value in (1.0, -20.0, 1.0)))
     assert found.item() == 0

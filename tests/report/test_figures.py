@@ -1,4 +1,4 @@
-"""A sweep, drawn, and the table of its points."""
+"""The plot of a sweep and the table of its points."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_a_figure_and_its_numbers(runs_dir, experiments):
     assert "published" not in contents["md"].decode().split("\n- ")[0]
 
 
-def test_a_figure_draws_whatever_there_is(runs_dir, experiments):
+def test_a_figure_shows_the_available_runs(runs_dir, experiments):
     sheet = sheets.load("paper/f", experiments)
     assert publishing.outputs(sheet, build("paper/f", experiments))["png"].startswith(b"\x89PNG")
     save(recorded(KITI, 0, 0.1), runs_dir)

@@ -1,4 +1,4 @@
-"""How a table is written: as CSV, as LaTeX, on a terminal, and its numbers to the digits they have."""
+"""How a table is written: CSV, LaTeX, terminal, and significant digits."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def test_latex_is_escaped(runs_dir, experiments):
     assert {line.replace(r"\&", "").count("&") for line in body if line.endswith(r"\\")} == {len(columns) - 1}
 
 
-def test_a_terminal_says_constant_columns_once(runs_dir, experiments):
+def test_a_terminal_prints_constant_columns_once(runs_dir, experiments):
     save(recorded(VANILLA, 0, 0.1), runs_dir)
     console = Console(record=True, width=200, file=io.StringIO())
     formats.show(tables.grid(build("paper/t", experiments)), console)
@@ -76,5 +76,5 @@ def test_a_terminal_says_constant_columns_once(runs_dir, experiments):
         (formats.p_value(math.nan), "–"),
     ],
 )
-def test_numbers_are_written_to_the_digits_they_have(written, expected):
+def test_numbers_are_written_to_their_significant_digits(written, expected):
     assert written == expected

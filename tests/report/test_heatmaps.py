@@ -1,4 +1,4 @@
-"""Pictures of cosines: drawn from runs, published with their matrices, drawn again without the runs."""
+"""Heat maps of cosines: drawn from runs, published with their matrices, redrawn without the runs."""
 
 import shutil
 
@@ -45,7 +45,7 @@ def outputs(experiments):
     return publishing.outputs(sheets.load("paper/m", experiments), build("paper/m", experiments))
 
 
-def test_maps_and_the_table_behind_them(runs_dir, experiments):
+def test_maps_and_their_table(runs_dir, experiments):
     fill(runs_dir)
     contents = outputs(experiments)
     assert sorted(contents) == ["csv", "md", "png", "svg"]
@@ -58,19 +58,19 @@ def test_maps_and_the_table_behind_them(runs_dir, experiments):
     assert outputs(experiments)["svg"] != contents["svg"], "it shows the cosines"
 
 
-def test_no_picture_while_a_run_is_missing(runs_dir, experiments):
+def test_no_figure_while_a_run_is_missing(runs_dir, experiments):
     path = save(recorded(VANILLA, 0, 0.1), runs_dir)
     examples.write({"layers.0@1": np.eye(6)}, path.with_name(examples.FILE_NAME))
     assert sorted(outputs(experiments)) == ["csv", "md"]
 
 
-def test_a_moment_that_was_not_kept_is_named(runs_dir, experiments):
+def test_a_missing_snapshot_is_named(runs_dir, experiments):
     fill(runs_dir, epochs=(1,))
     with pytest.raises(RecordError, match=r"no 'layers.0@2'; it has: layers.0@1"):
         outputs(experiments)
 
 
-def test_published_maps_are_drawn_without_the_runs(runs_dir, experiments, command):
+def test_published_maps_are_redrawn_without_the_runs(runs_dir, experiments, command):
     fill(runs_dir)
     drawn = outputs(experiments)["svg"]
     assert command("paper/m", "--scale", "smoke", "--publish")[0] == 0
@@ -79,14 +79,14 @@ def test_published_maps_are_drawn_without_the_runs(runs_dir, experiments, comman
     assert (experiments / "paper" / "outputs" / "m.smoke.svg").read_bytes() == drawn
 
 
-def test_seeds_may_be_given_as_how_many(experiments):
+def test_seeds_may_be_given_as_a_count(experiments):
     assert sheets.load("paper/m", experiments).scales["smoke"].seeds == [0, 1]
     (experiments / "paper" / "m.yaml").write_text(yaml.safe_dump(MAPS | {"scales": {"smoke": {"seeds": 0}}}))
     with pytest.raises(SheetError, match="seeds"):
         sheets.load("paper/m", experiments)
 
 
-def test_a_sheet_without_laptop_is_shown_at_the_papers_scale(experiments):
+def test_a_sheet_without_laptop_scale_uses_the_papers_scale(experiments):
     assert sheets.default_scale(sheets.load("paper/m", experiments)) == "paper"
     both = {"laptop": {"seeds": [0]}, "paper": {"seeds": [0]}}
     (experiments / "paper" / "m.yaml").write_text(yaml.safe_dump(MAPS | {"scales": both}))

@@ -1,4 +1,4 @@
-"""Quantities through the training: drawn from runs that keep them under names of their own."""
+"""Quantities over training: drawn from runs that store them under their own names."""
 
 import pytest
 from table_cases import KITI, VANILLA, build, folder_of, recorded, save
@@ -42,7 +42,7 @@ def outputs(experiments):
     return publishing.outputs(sheets.load("paper/h", experiments), build("paper/h", experiments))
 
 
-def test_curves_and_the_table_behind_them(runs_dir, experiments):
+def test_curves_and_their_table(runs_dir, experiments):
     fill(runs_dir)
     contents = outputs(experiments)
     assert sorted(contents) == ["csv", "md", "png", "svg"]
@@ -51,10 +51,10 @@ def test_curves_and_the_table_behind_them(runs_dir, experiments):
     assert lines["KITI", "Kn, epoch 2"].summary.mean == pytest.approx(1.01)
     assert "knudsen/layers.7@2" in contents["csv"].decode()
     fill(runs_dir, top=0.8)
-    assert outputs(experiments)["svg"] != contents["svg"], "it shows what was kept"
+    assert outputs(experiments)["svg"] != contents["svg"], "it shows the recorded values"
 
 
-def test_a_panel_a_group_and_epochs_by_scale(runs_dir, tmp_path):
+def test_one_panel_per_group_and_epochs_by_scale(runs_dir, tmp_path):
     sheet = {**HISTORY, "by_group": True, "log_x": False, "epochs": {"smoke": [1, 2]}}
     sheet["panels"] = [{"what": "rho", "of": "layers.0", "label": "rho"}]
     sheet["rows"] = [*HISTORY["rows"][:1], {**HISTORY["rows"][0], "group": "other"}]
@@ -66,11 +66,11 @@ def test_a_panel_a_group_and_epochs_by_scale(runs_dir, tmp_path):
         sheets.load("paper/h", folder_of(tmp_path / "other", h={**sheet, "epochs": {"paper": [1]}}))
 
 
-def test_curves_of_runs_that_are_not_there_are_left_out(runs_dir, experiments):
+def test_curves_of_missing_runs_are_left_out(runs_dir, experiments):
     assert sorted(outputs(experiments)) == ["csv", "md", "png", "svg"]
 
 
-def test_a_quantity_that_was_not_kept_is_named(runs_dir, experiments):
+def test_a_quantity_that_was_not_recorded_is_named(runs_dir, experiments):
     save(recorded(VANILLA, 0, 0.1), runs_dir)
     with pytest.raises(RecordError, match=r"no metric 'rho/layers\.0@1'"):
         outputs(experiments)

@@ -1,4 +1,4 @@
-"""Pictures of what networks told: drawn from runs, published with their examples, drawn again without the runs."""
+"""Pictures of predictions: drawn from runs, published with their examples, redrawn without the runs."""
 
 import os
 
@@ -32,9 +32,9 @@ def experiments(tmp_path):
     return folder_of(tmp_path, p=PICTURE)
 
 
-def fill(runs_dir, told=0.1, truth=TRUTH):
+def fill(runs_dir, prediction=0.1, truth=TRUTH):
     for seed in (0, 1):
-        for overrides, error in ((VANILLA, told), (KITI, told / 2)):
+        for overrides, error in ((VANILLA, prediction), (KITI, prediction / 2)):
             path = save(recorded(overrides, seed, error), runs_dir)
             examples.write({"prediction": truth + error, "target": truth}, path.with_name(examples.FILE_NAME))
 
@@ -43,24 +43,24 @@ def outputs(experiments):
     return publishing.outputs(sheets.load("paper/p", experiments), build("paper/p", experiments))
 
 
-def test_a_picture_and_the_table_behind_it(runs_dir, experiments):
+def test_a_picture_and_its_table(runs_dir, experiments):
     fill(runs_dir)
     contents = outputs(experiments)
     assert sorted(contents) == ["csv", "md", "png", "svg"]
     assert contents["png"].startswith(b"\x89PNG")
     assert "| KITI-FNO | relative L2" in contents["md"].decode()
     assert outputs(experiments) == contents
-    fill(runs_dir, told=0.3)
-    assert outputs(experiments)["svg"] != contents["svg"], "it shows what was told"
+    fill(runs_dir, prediction=0.3)
+    assert outputs(experiments)["svg"] != contents["svg"], "it shows the prediction"
 
 
-def test_no_picture_of_runs_that_are_not_there(runs_dir, experiments):
+def test_no_picture_of_missing_runs(runs_dir, experiments):
     path = save(recorded(VANILLA, 1, 0.1), runs_dir)
     examples.write({"prediction": TRUTH, "target": TRUTH}, path.with_name(examples.FILE_NAME))
     assert sorted(outputs(experiments)) == ["csv", "md"]
 
 
-def test_runs_that_saw_different_samples_are_not_shown_together(runs_dir, experiments):
+def test_runs_with_different_samples_are_not_shown_together(runs_dir, experiments):
     fill(runs_dir)
     path = save(recorded(KITI, 1, 0.1), runs_dir)
     examples.write({"prediction": TRUTH, "target": TRUTH + 1}, path.with_name(examples.FILE_NAME))
@@ -68,7 +68,7 @@ def test_runs_that_saw_different_samples_are_not_shown_together(runs_dir, experi
         outputs(experiments)
 
 
-def test_an_example_that_is_missing_or_damaged_is_named(runs_dir, experiments):
+def test_a_missing_or_damaged_example_is_named(runs_dir, experiments):
     fill(runs_dir)
     path = save(recorded(KITI, 1, 0.1), runs_dir).with_name(examples.FILE_NAME)
     path.write_bytes(path.read_bytes()[:-5])
@@ -80,11 +80,11 @@ def test_an_example_that_is_missing_or_damaged_is_named(runs_dir, experiments):
         outputs(experiments)
 
 
-def test_it_is_drawn_again_from_what_was_published(runs_dir, experiments, tmp_path, command):
+def test_it_is_redrawn_from_published_files(runs_dir, experiments, tmp_path, command):
     fill(runs_dir)
     assert command("paper/p", "--scale", "smoke", "--publish")[0] == 0
     kept = examples.read(experiments / "paper" / "records" / "examples-smoke.safetensors")
-    assert len(kept) == 4, "prediction and target of the two runs that are shown, the other seed's not"
+    assert len(kept) == 4, "prediction and target of the two runs shown, not of the other seed"
     os.rename(runs_dir, runs_dir.with_name("gone"))
     assert command("--rebuild", "--into", str(tmp_path / "again"))[0] == 0
     for path in (tmp_path / "again" / "paper" / "outputs").iterdir():
@@ -104,7 +104,7 @@ def test_a_roll_out_keeps_the_last_frame_of_the_first_test_sample():
     given, target = torch.zeros(2, 3, 4, 4), torch.randn(2, 5, 4, 4)
     task.test_step((given, target), 1, 0)
     task.test_step((given, target), 0, 1)
-    assert not task.example, "neither another batch nor the training set"
+    assert not task.example, "not another batch or the training set"
     task.test_step((given, target), 0, 0)
     assert torch.equal(task.example["prediction"], torch.full((4, 4), 5.0))
     assert torch.equal(task.example["target"], target[0, -1])

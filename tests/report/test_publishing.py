@@ -1,4 +1,4 @@
-"""Records and outputs that are committed: put there, refreshed, and made again to the byte from records alone."""
+"""Committed records and outputs: published, updated, and rebuilt byte for byte from records alone."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
         *("t.smoke.csv", "t.smoke.md", "t.smoke.tex"),
     ]
     lines = (experiments / "paper" / "records" / "burgers-smoke.jsonl").read_text().splitlines()
-    # collision_heads=8 is the table's KITI-FNO too: 3 configurations of 3 seeds.
+    # collision_heads=8 is also the table's KITI-FNO: 3 configurations of 3 seeds.
     assert len({(json.loads(line)["config_hash"], json.loads(line)["seed"]) for line in lines}) == len(lines) == 9
     assert "Runs: 6 (0 local, 6 committed)" in (experiments / "paper" / "outputs" / "t.smoke.md").read_text()
 
@@ -35,7 +35,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
         assert path.read_bytes() == (experiments / "paper" / "outputs" / path.name).read_bytes()
 
 
-def test_publishing_refreshes_what_shares_the_records(runs_dir, experiments, command):
+def test_publishing_updates_outputs_that_share_records(runs_dir, experiments, command):
     fill_figure(runs_dir)
     for name in ("paper/f", "paper/t"):
         assert command(name, "--scale", "smoke", "--publish")[0] == 0
@@ -58,19 +58,19 @@ def test_several_tables_at_once(runs_dir, experiments, command):
     assert len((experiments / "paper" / "records" / "burgers-smoke.jsonl").read_text().splitlines()) == 3
     assert {path.name for path in (experiments / "paper" / "outputs").glob("*.md")} == {"t.smoke.md", "u.smoke.md"}
     shutil.rmtree(runs_dir)
-    status, _, said = command("paper/t", "paper/u", "--scale", "smoke", "--publish")
-    assert (status, said.count("\n")) == (2, 1)
-    assert "paper/t at scale smoke, paper/u at scale smoke: all records are committed already" in said
+    status, _, stderr = command("paper/t", "paper/u", "--scale", "smoke", "--publish")
+    assert (status, stderr.count("\n")) == (2, 1)
+    assert "paper/t at scale smoke, paper/u at scale smoke: all records are committed already" in stderr
 
 
-def test_there_must_be_something_to_publish(runs_dir, experiments, command):
-    status, _, said = command("paper/t", "--scale", "smoke", "--publish")
+def test_publishing_nothing_is_an_error(runs_dir, experiments, command):
+    status, _, stderr = command("paper/t", "--scale", "smoke", "--publish")
     assert status == 2
-    assert "no records on this machine; create them with --run" in said
+    assert "no records on this machine; create them with --run" in stderr
 
 
 def test_committed_outputs_rebuild_identically(tmp_path):
-    """`make tables` changes nothing: what is committed is what its records say, under today's code and config."""
+    """`make tables` changes nothing: committed outputs match their records under the current code and config."""
     publishing.rebuild(sheets.EXPERIMENTS, tmp_path)
     committed = sheets.committed(sheets.EXPERIMENTS)
     assert bool(committed) == any(sheets.EXPERIMENTS.glob("*/records/*.jsonl"))
@@ -90,7 +90,7 @@ def test_committed_outputs_rebuild_identically(tmp_path):
                 assert path.read_bytes() == original, f"{beside.parent / file}: run `make tables` and look at the diff"
 
 
-def test_every_committed_record_is_behind_a_committed_output():
+def test_every_committed_record_is_used_by_a_committed_output():
     used = set()
     for name, scale in sheets.committed(sheets.EXPERIMENTS):
         spec = sheets.load(name, sheets.EXPERIMENTS).table(scale)

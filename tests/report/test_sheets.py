@@ -1,4 +1,4 @@
-"""What a YAML may say, what it may not, and that every one of the repository composes."""
+"""What a YAML may and may not contain, and that every one in the repository composes."""
 
 import pytest
 import yaml
@@ -30,7 +30,7 @@ from kiti.report.table_runs import plan
         ({"kind": "plot"}, "kind"),
     ],
 )
-def test_a_mistake_in_the_yaml_is_one_line(experiments, change, message):
+def test_a_mistake_in_the_yaml_is_reported_in_one_line(experiments, change, message):
     (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | change))
     with pytest.raises(SheetError) as error:
         sheets.load("paper/t", experiments)

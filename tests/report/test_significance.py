@@ -11,7 +11,7 @@ from kiti.report.significance import BETTER, HIGHER, LOWER, NO_DIFFERENCE, NOT_R
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])
 @pytest.mark.parametrize("shift", [0.0, 0.3, -2.0])
-def test_paired_is_scipys(n, shift):
+def test_paired_test_matches_scipy(n, shift):
     generator = np.random.default_rng(n)
     baseline = generator.normal(size=n)
     ours = baseline + shift + 0.2 * generator.normal(size=n)
@@ -61,7 +61,7 @@ def test_too_few_seeds_for_a_verdict():
 
 
 @pytest.mark.parametrize("lost", [math.nan, math.inf])
-def test_a_diverged_seed_is_named_and_withholds_the_verdict(lost):
+def test_a_diverged_seed_is_named_and_prevents_a_verdict(lost):
     result = paired({0: 1.0, 1: lost, 2: 1.0}, {0: 2.0, 1: 2.0, 2: 2.1}, higher_is_better=False)
     assert result.diverged == (1,)
     assert result.verdict == "diverged (seed 1): no verdict"

@@ -1,4 +1,4 @@
-"""From records to published | ours | verdict: what a table says, and what it refuses."""
+"""From records to published | ours | verdict: what a table shows and what it refuses."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def test_a_table_compares_by_seed(runs_dir, experiments):
     assert "commit cccccccccc; on Some CPU; torch 2.11.0" in text
 
 
-def test_what_was_not_run_is_said(runs_dir, experiments):
+def test_missing_runs_are_reported(runs_dir, experiments):
     save(recorded(VANILLA, 1, 0.1), runs_dir)
     lines = lines_of(build("paper/t", experiments))
     assert lines["FNO", "test/mse", ""].summary.n == 1
@@ -67,7 +67,7 @@ def test_a_diverged_seed_is_shown(runs_dir, experiments):
     assert "diverged (seed 1): no verdict" in text
 
 
-def test_this_machines_record_wins_over_the_committed_one(runs_dir, experiments):
+def test_a_local_record_takes_precedence_over_the_committed_one(runs_dir, experiments):
     committed = [recorded(VANILLA, seed, 0.5) for seed in (0, 1)]
     records.publish(committed, experiments / "paper" / "records" / "burgers-smoke.jsonl")
     save(recorded(VANILLA, 1, 0.1), runs_dir)
@@ -111,14 +111,14 @@ def test_records_of_different_data_are_not_compared(runs_dir, experiments, what)
         build("paper/t", experiments)
 
 
-def test_data_of_one_recipe_compare_where_a_processor_rounds_otherwise(runs_dir, experiments):
+def test_data_of_one_recipe_compare_across_processors(runs_dir, experiments):
     base, ours = recorded(VANILLA, 0, 0.1), recorded(KITI, 0, 0.1)
     save(replace(base, data=replace(base.data, recipe="a")), runs_dir)
     save(replace(ours, data=replace(ours.data, recipe="a", content="another")), runs_dir)
     build("paper/t", experiments)
 
 
-def test_a_metric_that_is_not_there_is_named(runs_dir):
+def test_a_missing_metric_is_named(runs_dir):
     with pytest.raises(RecordError, match=r"no metric 'test/accuracy'; it has: test/relative_l2"):
         aggregate([recorded(VANILLA, 0, 0.1)], "test/accuracy")
 
@@ -146,7 +146,7 @@ def test_several_printed_metrics_and_one_that_is_neither_good_nor_bad(runs_dir, 
     }
 
 
-def test_a_change_that_is_printed_without_values(runs_dir, experiments):
+def test_a_change_is_printed_without_values(runs_dir, experiments):
     plain = {key: value for key, value in TABLE["rows"][0].items() if key != "published"}
     kiti = {key: value for key, value in TABLE["rows"][1].items() if key != "published"}
     rows = [plain, kiti | {"published_relative": -0.068, "against": ["FNO", "other"]}, plain | {"label": "other"}]
@@ -163,7 +163,7 @@ def test_a_change_that_is_printed_without_values(runs_dir, experiments):
     assert any("not comparable" in note for note in table.notes)
 
 
-def test_a_row_that_shows_something_else_of_a_run(runs_dir, experiments):
+def test_a_row_may_show_another_metric_of_a_run(runs_dir, experiments):
     trivial = {"group": "Burgers", "label": "trivial", "run": VANILLA, "keys": {"test/mse": "train/relative_l2"}}
     rows = [trivial, TABLE["rows"][0] | {"against": "trivial"}]
     (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
@@ -176,7 +176,7 @@ def test_a_row_that_shows_something_else_of_a_run(runs_dir, experiments):
     assert ("trivial", "train/relative_l2") in found
 
 
-def test_problems_that_are_measured_differently_and_runs_that_differ_by_scale(runs_dir, experiments):
+def test_problems_with_different_metrics_and_runs_that_differ_by_scale(runs_dir, experiments):
     rows = [
         TABLE["rows"][0],
         {"group": "Other", "label": "FNO", "run": {"smoke": KITI}, "published": "16.4"},
@@ -201,8 +201,8 @@ def test_a_row_that_does_not_compose_is_named(experiments):
         build("paper/t", experiments)
 
 
-def test_records_of_other_code_get_a_footnote(runs_dir, experiments):
-    """Of one revision they are averaged; a reader sees that their sources differ."""
+def test_records_of_different_code_get_a_footnote(runs_dir, experiments):
+    """With the same revision they are averaged; a footnote says that their sources differ."""
     for seed, fingerprint in enumerate(({"data": "a1", "model": "m1"}, {"data": "b2", "model": "m1"}, None)):
         save(recorded(VANILLA, seed, 0.1 + 0.01 * seed, fingerprint=fingerprint), runs_dir)
     table = build("paper/t", experiments)
@@ -213,7 +213,7 @@ def test_records_of_other_code_get_a_footnote(runs_dir, experiments):
     ]
 
 
-def test_records_of_one_code_get_none(runs_dir, experiments):
+def test_records_of_the_same_code_get_no_footnote(runs_dir, experiments):
     for fingerprint, overrides in ((None, VANILLA), ({"data": "a1"}, VANILLA)):
         for seed in range(3):
             save(recorded(overrides, seed, 0.1 + 0.01 * seed, fingerprint=fingerprint), runs_dir)

@@ -1,4 +1,4 @@
-"""The airfoil set arrives whole and verified, whatever the network or the file on its far side does."""
+"""The airfoil set arrives complete and verified, whatever the network or the remote file does."""
 
 import importlib.util
 import json
@@ -27,15 +27,15 @@ def script() -> ModuleType:
 
 
 class Bucket(ThreadingHTTPServer):
-    """Serves `files`, logs (name, Range) in `asked`; `parts`: sends ranges; `breaks_after`: so many bytes of a file.
+    """Serves `files`, logs (name, Range) in `asked`; `parts`: sends ranges; `breaks_after`: bytes before it breaks off.
 
-    `wrong_by`: ranges begin so many bytes off; `says_length`: in its header.
+    `wrong_by`: byte offset error of ranges; `says_length`: sends the length header.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.requested: list[tuple[str, str | None]] = []
         self.parts = True
         self.breaks_after: int | None = None
         self.wrong_by = 0
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name, wanted = self.path.removeprefix("/airfoil/"), self.headers.get("Range")
-        self.server.asked.append((name, wanted))
+        self.server.requested.append((name, wanted))
         if name not in self.server.files:
             self.send_error(404)
             return
@@ -117,31 +117,31 @@ def check(bucket: Bucket, folder: Path) -> None:
 def test_all_three_files_arrive(script, bucket: Bucket, folder: Path, capsys) -> None:
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
-    assert bucket.asked == [("meta.json", None), ("train.tfrecord", None), ("test.tfrecord", None)]
+    assert bucket.requested == [("meta.json", None), ("train.tfrecord", None), ("test.tfrecord", None)]
     script.main([str(folder), "--url", bucket.url])
-    assert len(bucket.asked) == 3  # what is there is not asked for
+    assert len(bucket.requested) == 3  # existing files are not requested
     assert capsys.readouterr().out.count("is there already") == 3
 
 
-def test_some_files_only(script, bucket: Bucket, folder: Path) -> None:
+def test_selected_files_only(script, bucket: Bucket, folder: Path) -> None:
     script.main([str(folder), "--url", bucket.url, "--files", "test.tfrecord"])
     assert [path.name for path in folder.iterdir()] == ["test.tfrecord"]
 
 
-def test_goes_on_where_it_was(script, bucket: Bucket, folder: Path) -> None:
+def test_resumes_where_it_stopped(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     line = fails(script, bucket, folder)
-    whole = len(bucket.files["train.tfrecord"])
-    assert f"/train.tfrecord: the connection broke (after 2,500 of {whole:,} bytes)" in line
+    total = len(bucket.files["train.tfrecord"])
+    assert f"/train.tfrecord: the connection broke (after 2,500 of {total:,} bytes)" in line
     assert (folder / "train.tfrecord.part").read_bytes() == bucket.files["train.tfrecord"][:2500]
     assert not (folder / "train.tfrecord").exists()
-    bucket.breaks_after, bucket.asked = None, []
+    bucket.breaks_after, bucket.requested = None, []
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
-    assert bucket.asked == [("train.tfrecord", "bytes=2500-"), ("test.tfrecord", None)]
+    assert bucket.requested == [("train.tfrecord", "bytes=2500-"), ("test.tfrecord", None)]
 
 
-def test_starts_anew_where_parts_are_not_sent(script, bucket: Bucket, folder: Path) -> None:
+def test_starts_over_when_ranges_are_not_supported(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     fails(script, bucket, folder)
     bucket.breaks_after, bucket.parts = None, False
@@ -149,7 +149,7 @@ def test_starts_anew_where_parts_are_not_sent(script, bucket: Bucket, folder: Pa
     check(bucket, folder)
 
 
-def test_other_bytes_than_asked_for_are_refused(script, bucket: Bucket, folder: Path) -> None:
+def test_wrong_byte_ranges_are_refused(script, bucket: Bucket, folder: Path) -> None:
     bucket.breaks_after = 2500
     fails(script, bucket, folder)
     bucket.breaks_after, bucket.wrong_by = None, 1
@@ -162,7 +162,7 @@ def test_an_unknown_length_is_refused(script, bucket: Bucket, folder: Path) -> N
     assert "does not say how long the file is" in fails(script, bucket, folder)
 
 
-def test_complete_but_not_verified_yet(script, bucket: Bucket, folder: Path) -> None:
+def test_complete_but_not_yet_verified(script, bucket: Bucket, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "train.tfrecord.part").write_bytes(bucket.files["train.tfrecord"])
     script.main([str(folder), "--url", bucket.url])
@@ -177,7 +177,7 @@ def test_longer_than_the_source(script, bucket: Bucket, folder: Path) -> None:
     check(bucket, folder)
 
 
-def test_a_damaged_file_is_not_taken_and_its_sound_part_is_kept(script, bucket: Bucket, folder: Path) -> None:
+def test_a_damaged_file_is_rejected_and_its_valid_part_is_kept(script, bucket: Bucket, folder: Path) -> None:
     sound = bucket.files["train.tfrecord"]
     record = len(sound) // 5
     damaged = bytearray(sound)
@@ -187,30 +187,30 @@ def test_a_damaged_file_is_not_taken_and_its_sound_part_is_kept(script, bucket: 
     assert f"train.tfrecord.part: record 3 at byte {3 * record}: its " in line
     assert not (folder / "train.tfrecord").exists()
     assert (folder / "train.tfrecord.part").read_bytes() == sound[: 3 * record]
-    bucket.files["train.tfrecord"], bucket.asked = sound, []
+    bucket.files["train.tfrecord"], bucket.requested = sound, []
     script.main([str(folder), "--url", bucket.url])
     check(bucket, folder)
-    assert bucket.asked[0] == ("train.tfrecord", f"bytes={3 * record}-")
+    assert bucket.requested[0] == ("train.tfrecord", f"bytes={3 * record}-")
 
 
-def test_a_meta_of_another_format_is_not_taken(script, bucket: Bucket, folder: Path) -> None:
+def test_a_meta_file_of_another_format_is_rejected(script, bucket: Bucket, folder: Path) -> None:
     bucket.files["meta.json"] = b"<html>sign in</html>"
     assert "is not a meta.json of MeshGraphNets" in fails(script, bucket, folder)
     assert list(folder.iterdir()) == []
 
 
-def test_out_of_reach_names_the_stand_in(script, bucket: Bucket, folder: Path) -> None:
+def test_an_unreachable_server_error_names_the_substitute(script, bucket: Bucket, folder: Path) -> None:
     del bucket.files["meta.json"]
     line = fails(script, bucket, folder)
     assert "/meta.json: HTTP 404" in line
     assert "data=airfoil_euler" in line
-    with socket.socket() as taken:  # bound, and nobody listens
+    with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(SystemExit, match=r"meta.json is out of reach .*data=airfoil_euler"):
             script.main([str(folder), "--url", f"http://127.0.0.1:{taken.getsockname()[1]}/airfoil"])
 
 
-def test_no_answer_in_time_is_out_of_reach(script, folder: Path) -> None:
+def test_a_timeout_counts_as_unreachable(script, folder: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -218,7 +218,7 @@ def test_no_answer_in_time_is_out_of_reach(script, folder: Path) -> None:
             script.main([str(folder), "--url", f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.2"])
 
 
-def test_a_full_disk_is_seen_before(script, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_detected_first(script, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr(script.shutil, "disk_usage", lambda path: usage)
     assert "meta.json.part needs" in fails(script, bucket, folder)

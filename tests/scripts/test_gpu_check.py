@@ -1,4 +1,4 @@
-"""scripts/gpu_check.sh without a GPU: what it leaves, and what it says of a part that fails or takes too long."""
+"""scripts/gpu_check.sh without a GPU: what it writes, and how it reports a part that fails or takes too long."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import torch
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_check.sh"
 PARTS = ["environment", "kernels", "collision", "step-fno1d", "step-resnet50", "step-gpt2", "step-bert-base"]
-MOST_FILES = 8  # that some machines give back
+MOST_FILES = 8  # that some machines return
 
 
 def check(*arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
@@ -20,14 +20,14 @@ def check(*arguments: str, python: str = sys.executable) -> subprocess.Completed
 
 
 def states(out: Path) -> dict[str, str]:
-    """What the summary says of each part, without its seconds."""
+    """What the summary says about each part, without the times."""
     lines = [line.split() for line in (out / "summary.txt").read_text().splitlines()]
     assert all(line[-1] == "s" and line[-2].isdecimal() for line in lines)
     return {line[0]: " ".join(line[1:-2]) for line in lines}
 
 
 @pytest.mark.slow
-def test_the_dry_run_leaves_every_part_s_result(tmp_path: Path) -> None:
+def test_the_dry_run_writes_the_result_of_every_part(tmp_path: Path) -> None:
     done = check("--dry-run", "--seconds", "2000", str(tmp_path))
     log = (tmp_path / "log.txt").read_text()
     assert done.returncode == 0, done.stderr + log
@@ -57,7 +57,7 @@ def test_a_part_that_fails_or_takes_too_long_does_not_stop_the_others(tmp_path: 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
+def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     done = check(str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("gpu_check.sh: no CUDA GPU")
@@ -65,15 +65,15 @@ def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "OUT, a folder"),
         (["--fast", "out"], "no option --fast"),
         (["--seconds", "x", "out"], "'x': a whole number"),
     ],
 )
-def test_a_wrong_call_is_told_in_a_line(arguments: list[str], told: str) -> None:
+def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], message: str) -> None:
     done = check(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A record of schema 1 becomes one of schema 2 with the hash of today's configuration, and nothing measured changes."""
+"""A schema 1 record becomes schema 2 with the hash of the current configuration; measured values do not change."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ RUN = ["experiment=condensation_ko", "scale=paper", "collision=soft"]
 
 
 def old_record(seed: int) -> dict:
-    """As kiti wrote it before units had names: import paths of that time, fewer keys, other names of two."""
+    """As kiti wrote it before units had names: old import paths, fewer keys, two with other names."""
     composed = compose([*RUN, f"seed={seed}"])
     config = json.loads(json.dumps(composed.config))
     for group, old in {
@@ -101,7 +101,7 @@ def test_a_local_run_moves_to_its_new_hash(tmp_path: Path) -> None:
     assert not old.exists()
 
 
-def test_a_run_that_is_not_understood_stays(tmp_path: Path, capsys) -> None:
+def test_an_unrecognised_run_is_left_alone(tmp_path: Path, capsys) -> None:
     path = tmp_path / "condensation_ko" / "27d14ffe2b44" / "seed-0" / "record.json"
     path.parent.mkdir(parents=True)
     broken = old_record(0)

@@ -1,4 +1,4 @@
-"""The theory's simulations on little, and the script that tells them, from simulation to tables and pictures."""
+"""Small versions of the theory's simulations, and the script that turns them into tables and pictures."""
 
 import json
 from pathlib import Path
@@ -23,13 +23,13 @@ def test_equilibrium():
     assert middles[-1] < 0.1**0.5
 
 
-def test_too_many_neurons_for_the_step_are_said_to_diverge():
+def test_too_many_neurons_for_the_step_are_reported_as_diverging():
     found = studies.equilibrium(0.1, 400, 20)
     assert found["gain"] > 2
     assert found["diverged"]
 
 
-def test_the_script_tells_what_its_record_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_writes_what_its_record_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script("theory_lab")
     monkeypatch.setattr(module, "EQUILIBRIA", [(0.2, 10, 20), (0.1, 400, 5)])
     monkeypatch.setattr(studies, "PAIR_TRIALS", 4)
@@ -44,12 +44,12 @@ def test_the_script_tells_what_its_record_holds(tmp_path: Path, monkeypatch: pyt
     assert len(json.loads(before["lab.json"])["descent"]) == 7
 
 
-def test_nothing_to_rebuild_is_one_line(tmp_path: Path) -> None:
+def test_nothing_to_rebuild_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"lab.json: .*; without --rebuild it is made"):
         script("theory_lab").main(["--into", str(tmp_path), "--rebuild"])
 
 
-def test_what_is_committed_is_what_its_record_says(tmp_path: Path) -> None:
+def test_committed_outputs_match_their_record(tmp_path: Path) -> None:
     committed = Path(__file__).parents[2] / "experiments" / "theory"
     (tmp_path / "lab.json").write_bytes((committed / "lab.json").read_bytes())
     module = script("theory_lab")

@@ -1,4 +1,4 @@
-"""A record is written whole or not at all, read strictly, and committed without what belongs to one machine."""
+"""A record is written completely or not at all, read strictly, and committed without machine-specific fields."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def test_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
-def test_a_diverged_metric_is_valid_json_and_comes_back_as_nan(tmp_path, lost):
+def test_a_diverged_metric_is_valid_json_and_reads_back_as_nan(tmp_path, lost):
     record = make_record(metrics={"test/mse": lost}, collisions={"m": {"energy_ratio": lost}}, peak_memory_mib=None)
     path = records.write(record, tmp_path)
     stored = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -34,7 +34,7 @@ def test_a_diverged_metric_is_valid_json_and_comes_back_as_nan(tmp_path, lost):
     json.loads(records.compact(record), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
-def test_a_writer_killed_before_the_rename_leaves_no_record(tmp_path):
+def test_a_writer_killed_before_the_rename_creates_no_record(tmp_path):
     killed = textwrap.dedent(
         f"""
         import os, signal
@@ -50,7 +50,7 @@ def test_a_writer_killed_before_the_rename_leaves_no_record(tmp_path):
     assert len(list(tmp_path.rglob(records.FILE_NAME))) == 1
 
 
-def test_a_writer_that_fails_keeps_the_record_there_was(tmp_path, monkeypatch):
+def test_a_failing_writer_keeps_the_old_record(tmp_path, monkeypatch):
     path = records.write(make_record(), tmp_path)
     before = path.read_bytes()
 
@@ -70,7 +70,7 @@ def change(content, **changes):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda content: content[: len(content) // 2], "Invalid JSON"),
         (lambda content: "", "Invalid JSON"),
@@ -82,13 +82,13 @@ def change(content, **changes):
         (lambda content: change(content, extra=1), "extra"),
     ],
 )
-def test_a_record_that_is_not_one_is_named_in_one_line(tmp_path, damage, said):
+def test_an_invalid_record_is_named_in_one_line(tmp_path, damage, message):
     path = records.write(make_record(), tmp_path)
     path.write_text(damage(path.read_text()))
     with pytest.raises(RecordError) as error:
         records.read(path)
     assert str(path) in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -97,7 +97,7 @@ def test_a_missing_record_is_named(tmp_path):
         records.read(tmp_path / "gone" / "record.json")
 
 
-def test_compact_hashes_the_diff_and_leaves_out_what_one_machine_needs():
+def test_compact_hashes_the_diff_and_drops_local_fields():
     record = make_record(
         places=["data_dir=/home/me/data"],
         git=GitState(commit="c" * 40, dirty=True, diff="--- /home/me/x"),
@@ -115,7 +115,7 @@ def test_compact_hashes_the_diff_and_leaves_out_what_one_machine_needs():
     assert plain["curves"]["train/loss"]["values"] == [0.5, None]
 
 
-def test_a_repetition_of_a_run_is_kept_beside_it(tmp_path):
+def test_a_repeated_run_is_kept_beside_the_first(tmp_path):
     path = tmp_path / "burgers-smoke.jsonl"
     records.publish([make_record(), make_record(replicate="other machine")], path)
     assert [record.replicate for record in records.read_lines(path)] == [None, "other machine"]
@@ -139,7 +139,7 @@ def test_publishing_merges_by_configuration_and_seed(tmp_path):
     assert path.read_bytes() == content
 
 
-def test_what_is_published_is_read_back_and_the_newer_wins(tmp_path):
+def test_published_records_are_read_back_and_newer_ones_win(tmp_path):
     path = tmp_path / "records" / "synthetic-paper.jsonl"
     together = [
         make_record(seed=seed, replicas=3, metrics={"test/mse": 0.1 * seed, "rho": math.nan, "same": 2.0})
@@ -178,7 +178,7 @@ def test_git_state(tmp_path):
     clean = records.git_state(tmp_path)
     assert (len(clean.commit), clean.dirty, clean.diff) == (40, False, "")
     (tmp_path / "unpacked").mkdir()
-    assert records.git_state(tmp_path / "unpacked").commit == "unknown", "somebody else's repository"
+    assert records.git_state(tmp_path / "unpacked").commit == "unknown", "another repository"
     (tmp_path / "a.txt").write_text("two\n")
     (tmp_path / "b.txt").write_text("new\n")
     changed = records.git_state(tmp_path)
@@ -193,14 +193,14 @@ def test_package_versions():
     assert list(versions) == ["pydantic"]
 
 
-def test_fields_can_be_changed_but_not_in_place():
+def test_fields_can_be_replaced_but_not_modified_in_place():
     record = make_record()
     with pytest.raises(AttributeError):
         record.seed = 3
     assert replace(record, seed=3).seed == 3
 
 
-def test_the_lock_is_told_by_its_content(tmp_path):
+def test_the_lock_is_identified_by_its_content(tmp_path):
     assert records.LOCK.is_file()
     path = tmp_path / "requirements.lock"
     assert records.lock_digest(path) is None

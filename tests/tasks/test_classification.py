@@ -1,4 +1,4 @@
-"""Classification: exact accuracies, a curve of every epoch, and a run that was stopped has the same."""
+"""Classification: exact accuracies and a curve over epochs, the same after resuming."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ from kiti.data.fashion_mnist import FashionMNISTData
 from kiti.tasks.classification import Accuracy, Classification
 
 
-def test_accuracies_are_those_of_all_samples_together() -> None:
+def test_accuracies_are_computed_over_all_samples() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 12), torch.randint(12, (50,))
     measured = Accuracy()
@@ -43,7 +43,7 @@ def trainer(epochs: int, **other: object) -> pl.Trainer:
     return pl.Trainer(accelerator="cpu", max_epochs=epochs, num_sanity_val_steps=0, **(quiet | other))
 
 
-def test_every_epochs_accuracy_is_kept_the_best_and_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_epochs_accuracy_is_recorded_with_best_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_fashion_mnist(tmp_path, monkeypatch)
     data = FashionMNISTData(10, N_TRAIN, N_TEST, 8, augment=True, data_dir=str(tmp_path), seed=0)
     task, fitting = learner(), trainer(6)
@@ -61,7 +61,7 @@ def test_every_epochs_accuracy_is_kept_the_best_and_the_last(tmp_path: Path, mon
     assert {"train/accuracy", "test/top5", "test/cross_entropy"} <= set(fitting.logged_metrics)
 
 
-def test_the_curve_goes_through_a_checkpoint() -> None:
+def test_the_curve_survives_a_checkpoint() -> None:
     first, second = learner(), learner()
     first.accuracy_by_epoch = [10.0, 12.5]
     checkpoint: dict[str, object] = {}
@@ -70,7 +70,7 @@ def test_the_curve_goes_through_a_checkpoint() -> None:
     assert second.accuracy_by_epoch == [10.0, 12.5]
 
 
-def test_smoothed_labels_are_those_of_torch() -> None:
+def test_label_smoothing_matches_torch() -> None:
     images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
     for smoothing in (0.0, 0.3):
         task = learner(label_smoothing=smoothing)

@@ -1,4 +1,4 @@
-"""Learning flows on irregular points: the authors' loss, curriculum and clipping; errors over all points alike."""
+"""Learning flows on irregular points: the authors' loss, curriculum and clipping; errors weigh all points equally."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ def task(model: nn.Module | None = None, **options) -> FlowRollout:
 
 
 class Flows(MeshFrames):
-    """Five flows of 4 to 8 points, two frames in, three to tell."""
+    """Five flows of 4 to 8 points, two input frames, three to predict."""
 
     def load(self):
         draw = torch.Generator().manual_seed(0)
@@ -50,7 +50,7 @@ def trainer(**options):
     return pl.Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, **quiet, **options)
 
 
-def test_batches_hold_frames_places_and_mask():
+def test_batches_hold_frames_positions_and_mask():
     data = flows()
     given, target, positions, kind, mask = next(iter(data.test_dataloader()))
     assert (given.shape, target.shape) == ((2, 2, 8, 4), (2, 3, 8, 4))
@@ -58,19 +58,19 @@ def test_batches_hold_frames_places_and_mask():
     assert mask.sum(1).tolist() == [7, 5]
 
 
-def test_the_box_is_the_authors():
+def test_the_box_matches_the_authors():
     edge = torch.tensor([[[-0.1, 0.0], [-0.09, 1.19], [1.39, -1.19], [1.41, 0.0], [0.5, 1.21]]])
     assert in_box(edge).tolist() == [[False, True, True, False, False]]
     assert BOX == ((-0.1, 1.4), (-1.2, 1.2))
 
 
-def test_loss_is_the_authors_on_the_points_that_are_there():
-    """Squares summed over fields, averaged over frames and points, and twice the momentum's in the box."""
+def test_loss_on_unmasked_points_matches_the_authors():
+    """Squares summed over fields, averaged over frames and points, plus twice the momentum's in the box."""
     torch.manual_seed(0)
     learner = task()
     given, target, positions, kind, mask = next(iter(flows().test_dataloader()))
     learner.model.scaling.fit(target, positions, mask)
-    learner.eval()  # so that the decoder drops nothing
+    learner.eval()  # so that the decoder applies no dropout
     loss = learner.training_step((given, target, positions, kind, mask), 0)
     predicted = learner.model(given, positions, kind, mask, 3)
     scale = learner.model.scaling.normalised
@@ -90,7 +90,7 @@ def test_loss_is_the_authors_on_the_points_that_are_there():
     ("step", "predicted"), [(0, 8), (1000, 8), (1001, 8), (1400, 12), (1999, 20), (2000, 21), (9000, 21)]
 )
 def test_curriculum(step, predicted):
-    """Of 10,000 steps and 21 frames, 8 and a share of a fifth: 8 up to step 1,000, 8 + 2 floor(6.5 (step/1000 − 1))."""
+    """10,000 steps, 21 frames, curriculum 8 and 0.2: 8 up to step 1,000, then 8 + 2 floor(6.5 (step/1000 − 1))."""
     learner = task(curriculum_frames=8, curriculum_share=0.2)
     clock = SimpleNamespace(estimated_stepping_batches=10_000, global_step=step)
     learner._trainer = clock
@@ -99,7 +99,7 @@ def test_curriculum(step, predicted):
     assert learner.frames_predicted(6) == 6
 
 
-def test_the_encoder_s_gradient_alone_is_clipped():
+def test_only_the_encoders_gradient_is_clipped():
     learner = task()
     for p in learner.model.parameters():
         p.grad = torch.ones_like(p)
@@ -112,7 +112,7 @@ def test_the_encoder_s_gradient_alone_is_clipped():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_errors_are_of_all_points_together(batch_size):
+def test_errors_are_computed_over_all_points(batch_size):
     """Root mean square over flows, frames, points and components, whatever the batches."""
     torch.manual_seed(0)
     learner, data = task(), flows(batch_size)
@@ -131,7 +131,7 @@ def test_errors_are_of_all_points_together(batch_size):
             torch.testing.assert_close(run.logged_metrics[f"test/{who}_rmse{where}"], expected)
 
 
-def test_training_takes_its_units_from_the_training_set():
+def test_normalisation_comes_from_the_training_set():
     torch.manual_seed(0)
     learner, data = task(), flows()
     trainer(gradient_clip_val=2.0).fit(learner, data)
@@ -140,7 +140,7 @@ def test_training_takes_its_units_from_the_training_set():
     torch.testing.assert_close(learner.model.scaling.corner, positions[mask].amin(0))
 
 
-def test_no_evaluation_collides():
+def test_evaluation_never_collides():
     learner, data = task(OFormer(**SMALL, propagator_seam=True, residual=partial(KITIResidual, 2, 1.0))), flows()
     calls = []
     for module in learner.model.modules():

@@ -1,4 +1,4 @@
-"""Some parameters may learn faster than the rest, by the same factor at every time of the schedule."""
+"""Some parameters may learn faster than the rest, by the same factor throughout the schedule."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ def a_step(task: Regression, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def test_a_parameter_learns_at_the_factor_whose_pattern_its_name_matches():
+def test_a_parameter_gets_the_factor_of_its_matching_pattern():
     task = learner({"layers.0.*": 10.0, "layers.[12].bias": 0.5})
     optimizer = task.configure_optimizers()
     assert rates(task, optimizer) == pytest.approx(
@@ -59,7 +59,7 @@ def test_a_parameter_learns_at_the_factor_whose_pattern_its_name_matches():
         torch.testing.assert_close(parameter.detach(), expected, msg=name)
 
 
-def test_vectors_may_go_without_weight_decay_at_any_learning_rate():
+def test_vectors_can_skip_weight_decay_at_any_learning_rate():
     task = learner({"layers.1.*": 10.0}, optimizer=partial(SGD, lr=0.1, weight_decay=0.2), decay_vectors=False)
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
     groups = task.configure_optimizers().param_groups
@@ -78,7 +78,7 @@ def test_without_patterns_there_is_one_group(multipliers: dict | None):
     assert [id(p) for p in group["params"]] == [id(p) for p in task.model.parameters()]
 
 
-def test_patterns_may_name_every_parameter():
+def test_patterns_can_match_every_parameter():
     task = learner({"*": 2.0})
     assert set(rates(task, task.configure_optimizers()).values()) == {0.2}
 
@@ -107,14 +107,14 @@ def test_a_schedule_keeps_the_factor(scheduler: partial, steps: int):
         return found
 
     plain, faster = rates_over_time({}), rates_over_time({"layers.1.*": 10.0})
-    assert len({at["layers.0.weight"] for at in plain}) > 2, "the schedule moves"
+    assert len({at["layers.0.weight"] for at in plain}) > 2, "the schedule changes the rate"
     for one, ten in zip(plain, faster, strict=True):
         for name, rate in one.items():
             assert ten[name] == pytest.approx(rate * (10 if name.startswith("layers.1.") else 1)), name
 
 
 @pytest.mark.parametrize("mode", ["soft", "hard"])
-def test_gradients_of_any_group_collide(mode: str):
+def test_gradients_of_every_group_collide(mode: str):
     task = learner(
         {"layers.1.*": 10.0},
         collision=partial(KO, mode=mode, coll_coef=0.9 if mode == "hard" else 0.1),
@@ -126,18 +126,18 @@ def test_gradients_of_any_group_collide(mode: str):
 
 
 @pytest.mark.parametrize(
-    ("multipliers", "said"),
+    ("multipliers", "message"),
     [
         ({"layers.0.wieght": 2.0}, "pattern 'layers.0.wieght' matches no parameter; .* close: layers.0.weight"),
         ({"layers.0.*": 2.0, "*.bias": 3.0}, r"pattern '\*.bias' matches layers.0.bias, which another pattern matches"),
     ],
 )
-def test_a_pattern_that_names_nothing_or_another_s_is_named(multipliers: dict[str, float], said: str):
-    with pytest.raises(ValueError, match=said):
+def test_a_pattern_with_no_match_or_an_overlap_is_named(multipliers: dict[str, float], message: str):
+    with pytest.raises(ValueError, match=message):
         learner(multipliers)
 
 
-def test_the_command_line_gives_patterns_and_complains_in_one_line():
+def test_the_command_line_takes_patterns_and_reports_errors_in_one_line():
     base = compose(OVERRIDES)
     assert compose([*OVERRIDES, "task.lr_multipliers=null"]).hash == base.hash
     given = compose([*OVERRIDES, "task.lr_multipliers={layers.0.*: 10, *.1.bias: 0.5}"])
@@ -148,6 +148,6 @@ def test_the_command_line_gives_patterns_and_complains_in_one_line():
     overrides = [*OVERRIDES, "task.lr_multipliers={layer.0: 10}"]
     with pytest.raises(InstantiationException) as error:
         building.task(compose(overrides))
-    said = line(error.value, list)
-    assert said.startswith("task: pattern 'layer.0' matches no parameter; names that come close: ")
-    assert "\n" not in said
+    message = line(error.value, list)
+    assert message.startswith("task: pattern 'layer.0' matches no parameter; names that come close: ")
+    assert "\n" not in message

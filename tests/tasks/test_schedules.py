@@ -1,4 +1,4 @@
-"""The warmup and the cosine are those of the published codes, and go on after a stop."""
+"""Warmup and cosine match the published codes, and resume."""
 
 import math
 from functools import partial
@@ -31,7 +31,7 @@ def rates(steps: int, of: torch.optim.Optimizer, **options: Any) -> list[float]:
     return found
 
 
-def test_by_epochs_it_is_timms() -> None:
+def test_epoch_schedule_matches_timm() -> None:
     timms = CosineLRScheduler(
         optimizer(), t_initial=30, lr_min=1e-6, warmup_t=5, warmup_lr_init=1e-4, warmup_prefix=False
     )
@@ -39,8 +39,8 @@ def test_by_epochs_it_is_timms() -> None:
     assert rates(120, optimizer(), under_warmup=True, each="epoch", **A2) == pytest.approx(expected)
 
 
-def test_by_steps_after_the_warmup_it_is_convnexts() -> None:
-    """Its code ends the line at lr a step before the cosine, which begins at lr again; here the line ends there."""
+def test_step_schedule_matches_convnext_after_the_warmup() -> None:
+    """ConvNeXt's warmup reaches lr one step before the cosine, which starts at lr again; here it ends at that start."""
     warmup, rest = 5 * 4, 25 * 4
     line = np.linspace(1e-4, 5e-3, warmup + 1)[:-1]
     cosine = [1e-6 + 0.5 * (5e-3 - 1e-6) * (1 + math.cos(math.pi * i / rest)) for i in range(rest)]
@@ -48,13 +48,13 @@ def test_by_steps_after_the_warmup_it_is_convnexts() -> None:
     assert found == pytest.approx([*line, *cosine])
 
 
-def test_groups_keep_their_proportion() -> None:
+def test_groups_keep_their_ratio() -> None:
     of = optimizer()
     rates(70, of, under_warmup=True, each="step", **A2)
     assert of.param_groups[1]["lr"] == pytest.approx(of.param_groups[0]["lr"] / 10)
 
 
-def test_it_goes_on_after_a_stop() -> None:
+def test_it_resumes() -> None:
     make = partial(WarmupCosine, total_steps=120, under_warmup=True, each="step", **A2)
     first, second = optimizer(), optimizer()
     one, other = make(first), make(second)
@@ -70,5 +70,5 @@ def test_it_goes_on_after_a_stop() -> None:
         assert first.param_groups[0]["lr"] == second.param_groups[0]["lr"]
 
 
-def test_a_task_tells_it_the_number_of_steps() -> None:
+def test_a_task_gives_it_the_number_of_steps() -> None:
     assert WarmupCosine in BY_STEPS

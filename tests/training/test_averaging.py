@@ -1,4 +1,4 @@
-"""The exponential average is that of the weights after each step, and is what is validated and left at the end."""
+"""The exponential average is over the weights after each step; it is validated, and kept at the end."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ DECAY = 0.8
 
 
 class Walk(LightningModule):
-    """One weight that takes steps of different lengths; what it is in each validation."""
+    """One weight with steps of different lengths; records its value in each validation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def averages(after: list[float]) -> list[float]:
     return found
 
 
-def test_what_is_validated_and_left_is_the_average_of_the_weights(tmp_path: Path) -> None:
+def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path) -> None:
     walk = Walk()
     fit(walk, 2, tmp_path)
     after = [-float(sum((1, 4, 2, 1, 4, 2)[: i + 1])) for i in range(6)]

@@ -1,4 +1,4 @@
-"""The monitor's figures are those of the collisions, and it warns once."""
+"""The monitor's numbers match the collisions, and it warns once."""
 
 import warnings
 from typing import Any
@@ -17,7 +17,7 @@ TRAINER = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=
 
 
 class Logged(LightningModule):
-    """Keeps what is logged; it is in no loop, where Lightning would refuse `log`."""
+    """Stores what is logged: outside a loop Lightning would refuse `log`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def step(monitor: CollisionMonitor, module: Logged, partners: float, ratio: floa
     monitor.on_train_batch_end(TRAINER, module, None, None, 0)
 
 
-def test_logs_epoch_means_and_sums_the_training() -> None:
+def test_logs_epoch_means_and_training_totals() -> None:
     monitor, module = CollisionMonitor(10), Logged()
     step(monitor, module, 1.0, 2.0)
     step(monitor, module, 2.0, 4.0)
@@ -45,7 +45,7 @@ def test_logs_epoch_means_and_sums_the_training() -> None:
     assert monitor.collisions() == {"first": {"partners": 3.0, "energy_ratio": 2.0}}
 
 
-def test_its_sums_go_through_a_checkpoint() -> None:
+def test_totals_survive_a_checkpoint() -> None:
     monitor, module = CollisionMonitor(10), Logged()
     step(monitor, module, 1.0, 2.0)
     resumed = CollisionMonitor(10)
@@ -56,7 +56,7 @@ def test_its_sums_go_through_a_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("ratio", [11.0, float("nan")])
-def test_warns_once_when_the_ratio_passes_the_mark(ratio: float) -> None:
+def test_warns_once_when_the_ratio_exceeds_the_limit(ratio: float) -> None:
     monitor, module = CollisionMonitor(10), Logged()
     step(monitor, module, 5.0, ratio)
     with pytest.warns(UserWarning, match="first: collisions multiply the kinetic energy by"):
@@ -67,7 +67,7 @@ def test_warns_once_when_the_ratio_passes_the_mark(ratio: float) -> None:
         monitor.on_train_epoch_end(TRAINER, module)
 
 
-def test_says_nothing_where_nothing_collides() -> None:
+def test_logs_nothing_when_nothing_collides() -> None:
     monitor, module = CollisionMonitor(10), Logged()
     monitor.on_train_batch_end(TRAINER, module, None, None, 0)
     monitor.on_train_epoch_end(TRAINER, module)
@@ -76,7 +76,7 @@ def test_says_nothing_where_nothing_collides() -> None:
     assert monitor.ko() is None
 
 
-def test_sums_the_change_of_gradients_that_collide() -> None:
+def test_sums_the_change_of_colliding_gradients() -> None:
     monitor, module = CollisionMonitor(10), Logged()
     module.weight = nn.Parameter(torch.randn(4, 3))
     module.ko = KO(torch.optim.SGD([module.weight]), {"weight": module.weight}, "soft", 0.1, attach=False)

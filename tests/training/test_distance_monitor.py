@@ -1,4 +1,4 @@
-"""Distances between particles: which pairs, of which features, when."""
+"""Distances between particles: which pairs, which features, and when."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from kiti.tasks.regression import Regression
 from kiti.training.callbacks.distance_monitor import DistanceMonitor, quantiles
 
 
-def test_quantiles_are_of_pairs_within_a_system():
+def test_quantiles_use_pairs_within_a_system():
     systems = torch.tensor([[[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]], [[100.0, 0.0]] * 3])
     distances = sorted([5.0, 1.0, (9 + 9) ** 0.5, 0.0, 0.0, 0.0])
     expected = torch.quantile(torch.tensor(distances), torch.tensor([0.1, 0.5, 0.9]))
@@ -41,8 +41,8 @@ def run(replicas: int = 2) -> tuple[DistanceMonitor, Regression, list[torch.Tens
     return monitor, learner, seen, trainer
 
 
-def test_what_is_looked_at():
-    """Of each replica the first batch of the asked epochs: three epochs of two batches."""
+def test_which_batches_are_observed():
+    """For each replica, the first batch of the requested epochs: three epochs of two batches."""
     _, learner, seen, _ = run()
     for replica in range(2):
         metrics = learner.of_replica[replica]
@@ -59,7 +59,7 @@ def test_what_is_looked_at():
     assert learner.of_replica[1]["distance_q90/layers.0.weight@1"] == pytest.approx(quantiles(start[1:])[2].item())
 
 
-def test_what_was_seen_goes_through_a_checkpoint():
+def test_observations_survive_a_checkpoint():
     monitor, learner, _, trainer = run()
     again = DistanceMonitor([1, 3])
     again.load_state_dict(monitor.state_dict())

@@ -1,13 +1,13 @@
-"""Numbers do not move while no revision does: every experiment at scale=smoke against values that were committed.
+"""Numbers change only with a revision: every experiment at scale=smoke against committed values.
 
-A run is followed unit by unit in the order in which they act, so that the first value that differs says where to look.
-It is made in float64, so that another processor's rounding stays far below the tolerance.
+A run is recorded unit by unit in execution order, so that the first value that differs shows where to look.
+It uses float64, so that another processor's rounding stays far below the tolerance.
 
-After a change that is meant to move numbers, count up the `revision` of the unit that the test names, then rewrite:
+After an intended change of numbers, increment the `revision` of the unit that the test names, then rewrite:
 
     KITI_WRITE_GOLDEN=1 python -m pytest tests/training/test_golden.py
 
-Values that moved under unchanged revisions are not written.
+Values that changed under unchanged revisions are not written.
 """
 
 import json
@@ -36,7 +36,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SWITCHES = {"kiti-soft": ["residual=kiti", "collision=soft"], "add-hard": ["residual=add", "collision=hard"]}
 TOLERANCE = 1e-4
-# Where a value comes from, in the order in which they act, and what counts its changes.
+# Where each value comes from, in execution order, and which revision counts its changes.
 UNITS = {
     "batch": "the data set (data)",
     "weights at the start": "the model's initialisation (model)",
@@ -50,8 +50,8 @@ UNITS = {
 }
 
 
-class Followed(Callback):
-    """What the first step sees, by unit; nothing of the run is disturbed."""
+class ValueRecorder(Callback):
+    """Records what the first step sees, by unit, without affecting the run."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
@@ -95,29 +95,29 @@ def norm(tensors: Any) -> float:
 
 
 def differing(found: dict[str, float], golden: dict[str, float]) -> list[str]:
-    """One line for each value that moved, in the order of UNITS."""
+    """One line for each value that changed, in the order of UNITS."""
     names = [*golden, *(name for name in found if name not in golden)]
-    moved = []
+    changed = []
     for name in names:
         ours, theirs = found.get(name), golden.get(name)
         if ours is None or theirs is None or ours != pytest.approx(theirs, rel=TOLERANCE, abs=1e-9, nan_ok=True):
             unit = "metric" if name.startswith("metric ") else name
-            moved.append(f"{name}: {ours}, was {theirs}; look at {UNITS[unit]}")
-    return moved
+            changed.append(f"{name}: {ours}, was {theirs}; look at {UNITS[unit]}")
+    return changed
 
 
-def judged(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
-    """What is wrong: values that moved under unchanged revisions, or committed values of other revisions."""
+def problems(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
+    """The problems: values that changed under unchanged revisions, or committed values of other revisions."""
     if found["revisions"] != golden["revisions"]:
         names = found["revisions"].keys() | golden["revisions"].keys()
         counted = sorted(n for n in names if found["revisions"].get(n) != golden["revisions"].get(n))
         return [f"the revision of {', '.join(counted)} changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
-    moved = differing(found["values"], golden["values"])
-    return [*moved, "count up that unit's revision, then KITI_WRITE_GOLDEN=1"] if moved else []
+    changed = differing(found["values"], golden["values"])
+    return [*changed, "increment that unit's revision, then KITI_WRITE_GOLDEN=1"] if changed else []
 
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Make the files that the experiment reads, if it computes none itself; the overrides that name them."""
+    """Write the files that the experiment reads, if any; returns the overrides that name them."""
     if experiment.startswith("imagenet"):
         return [f"data.path={image_sets.write_folder(folder / 'images')}"]
     if experiment == "airfoil":
@@ -141,7 +141,7 @@ def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("switches", SWITCHES)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_no_number_of_an_experiment_moves(
+def test_no_number_of_an_experiment_changes(
     experiment: str, switches: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = [f"experiment={experiment}", "scale=smoke", "trainer.precision=64-true", *SWITCHES[switches]]
@@ -149,7 +149,7 @@ def test_no_number_of_an_experiment_moves(
     if switches == "kiti-soft" and compose(run).config["model"].get("seams") == 0:
         run += ["model.depth=1", "model.seams=1"]  # condensation_ko has no seam of its own
     composed = compose([*run, f"runs_dir={tmp_path / 'runs'}", f"data_dir={tmp_path / 'data'}"])
-    followed = Followed()
+    followed = ValueRecorder()
     add_callback(monkeypatch, followed)
     train(composed)
     record = records.read(composed.run_dir / records.FILE_NAME)
@@ -161,21 +161,21 @@ def test_no_number_of_an_experiment_moves(
         records.write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
         golden = found
     assert golden is not None, "no committed values: KITI_WRITE_GOLDEN=1 writes them"
-    complaints = judged(found, golden)
+    complaints = problems(found, golden)
     assert not complaints, "\n".join(complaints)
 
 
-def test_a_moved_number_needs_a_revision() -> None:
+def test_a_changed_number_needs_a_new_revision() -> None:
     golden = {"revisions": {"data": 1, "task": 1}, "values": {"batch": 1.0}}
-    assert judged(golden, golden) == []
-    moved = judged(golden | {"values": {"batch": 1.1}}, golden)
-    assert moved[0] == "batch: 1.1, was 1.0; look at the data set (data)"
-    assert moved[1] == "count up that unit's revision, then KITI_WRITE_GOLDEN=1"
-    counted = judged({"revisions": {"data": 2, "task": 1}, "values": {"batch": 1.1}}, golden)
+    assert problems(golden, golden) == []
+    changed = problems(golden | {"values": {"batch": 1.1}}, golden)
+    assert changed[0] == "batch: 1.1, was 1.0; look at the data set (data)"
+    assert changed[1] == "increment that unit's revision, then KITI_WRITE_GOLDEN=1"
+    counted = problems({"revisions": {"data": 2, "task": 1}, "values": {"batch": 1.1}}, golden)
     assert counted == ["the revision of data changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
 
 
-def test_the_first_value_that_moved_is_named_with_its_unit() -> None:
+def test_the_first_changed_value_is_named_with_its_unit() -> None:
     golden = {"batch": 1.0, "loss": 2.0, "metric test/mse": 3.0}
     assert differing(golden, golden) == []
     [loss, metric] = differing({"batch": 1.0, "loss": 2.1, "metric test/mse": 3.1}, golden)

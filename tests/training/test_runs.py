@@ -1,4 +1,4 @@
-"""A run can be stopped at any moment and goes on as if it had not been; no two runs share a directory."""
+"""A run can be stopped at any moment and resumes as if uninterrupted; no two runs share a directory."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from kiti.storage import records
 from kiti.storage import run_dirs as runs
 from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
 
-# 5 steps an epoch, 3 epochs; KO's directions and KITI's are both random, dropout is not needed.
+# 5 steps an epoch, 3 epochs; KO's and KITI's directions are both random, so dropout is not needed.
 RUN = ["experiment=burgers", "scale=smoke", "data.n_train=100", "trainer.max_epochs=3"]
 NEVER = "callbacks.checkpointing.every_seconds=1e9"
 STEPS = 15
@@ -35,9 +35,9 @@ SWITCHES = [
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
-    """The run directory of each combination of switches, trained without a stop."""
-    place = tmp_path_factory.mktemp("undisturbed")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
+    """The run directory of each combination of switches, trained without interruption."""
+    place = tmp_path_factory.mktemp("uninterrupted")
     directories = {}
     for switches in SWITCHES:
         composed = configured(place, *switches)
@@ -46,12 +46,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...
     return directories
 
 
-# Before the first step, within an epoch, at its end, at the next one's start, at the last step; saved then or earlier.
+# Before the first step, within an epoch, at its end, at the start of the next, at the last step; saved then or earlier.
 @pytest.mark.parametrize(
     ("save", "kill"), [(None, 3), (0, 0), (2, 2), (3, 4), (4, 5), (5, 5), (5, 8), (7, 11), (10, 14), (14, 14)]
 )
 def test_killed_and_resumed_is_bit_identical(
-    save: int | None, kill: int, undisturbed: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    save: int | None, kill: int, uninterrupted: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     switches = SWITCHES[0]
     composed = configured(tmp_path, *switches)
@@ -61,12 +61,12 @@ def test_killed_and_resumed_is_bit_identical(
             train(composed)
     assert not runs.finished(composed.run_dir)
     train(composed)
-    same_result(composed.run_dir, undisturbed[switches])
+    same_result(composed.run_dir, uninterrupted[switches])
 
 
 @pytest.mark.parametrize("switches", SWITCHES[1:])
 def test_killed_twice_and_resumed_is_bit_identical(
-    switches: tuple[str, ...], undisturbed: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    switches: tuple[str, ...], uninterrupted: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed = configured(tmp_path, *switches)
     for save, kill in [(3, 6), (8, 9)]:
@@ -75,16 +75,16 @@ def test_killed_twice_and_resumed_is_bit_identical(
             with pytest.raises(Killed):
                 train(composed)
     train(composed)
-    same_result(composed.run_dir, undisturbed[switches])
+    same_result(composed.run_dir, uninterrupted[switches])
 
 
-def test_killed_before_its_record_it_only_tests_again(undisturbed: dict, tmp_path: Path) -> None:
+def test_killed_before_its_record_is_written_it_only_tests_again(uninterrupted: dict, tmp_path: Path) -> None:
     composed = configured(tmp_path, *SWITCHES[0])
     train(composed)
     (composed.run_dir / "record.json").unlink()
     (composed.run_dir / "weights.safetensors").unlink()
     train(composed)
-    same_result(composed.run_dir, undisturbed[SWITCHES[0]])
+    same_result(composed.run_dir, uninterrupted[SWITCHES[0]])
 
 
 class AskToStop(Callback):
@@ -100,7 +100,7 @@ class AskToStop(Callback):
 
 
 def test_sigterm_saves_and_exits_with_0(
-    undisturbed: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uninterrupted: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     composed = configured(tmp_path, *SWITCHES[0])
     with monkeypatch.context() as patch:
@@ -110,21 +110,21 @@ def test_sigterm_saves_and_exits_with_0(
     assert end.value.code == 0
     assert "stopped at step 7 and saved" in capsys.readouterr().err
     train(composed)
-    same_result(composed.run_dir, undisturbed[SWITCHES[0]])
+    same_result(composed.run_dir, uninterrupted[SWITCHES[0]])
 
 
-def test_checkpoints_hold_tensors_and_plain_values_only(undisturbed: dict) -> None:
-    for run_dir in undisturbed.values():
+def test_checkpoints_hold_tensors_and_plain_values_only(uninterrupted: dict) -> None:
+    for run_dir in uninterrupted.values():
         loaded = torch.load(run_dir / "last.ckpt", weights_only=True)
         assert loaded["global_step"] == STEPS
 
 
-def test_a_half_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while saving, the checkpoint before it stands."""
+def test_a_partly_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If killed while saving, the previous checkpoint remains."""
     composed = configured(tmp_path)
     real_save = torch.save
 
-    def torn(checkpoint: Any, file: Any) -> None:
+    def fail_midway(checkpoint: Any, file: Any) -> None:
         if checkpoint["global_step"] == 6:
             file.write(b"half")
             raise Killed
@@ -140,7 +140,7 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: py
     )
     assert saving_always.hash == composed.hash
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", torn)
+        patch.setattr(torch, "save", fail_midway)
         with pytest.raises(Killed):
             train(saving_always)
     assert torch.load(composed.run_dir / "last.ckpt", weights_only=True)["global_step"] == 5
@@ -148,8 +148,8 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path: Path, monkeypatch: py
     assert runs.finished(composed.run_dir)
 
 
-def test_the_record_says_what_ran(undisturbed: dict) -> None:
-    record = records.read(undisturbed[SWITCHES[0]] / "record.json")
+def test_the_record_describes_the_run(uninterrupted: dict) -> None:
+    record = records.read(uninterrupted[SWITCHES[0]] / "record.json")
     assert record.experiment == "burgers"
     assert record.scale == "smoke"
     assert record.config["residual"]["collision_heads"] == 8
@@ -169,7 +169,7 @@ def test_the_record_says_what_ran(undisturbed: dict) -> None:
     assert record.world_size == 1
 
 
-def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_directory_is_locked_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import subprocess
     import sys
 
@@ -183,7 +183,7 @@ def test_a_run_is_held_by_one_process(tmp_path: Path, capsys: pytest.CaptureFixt
         pass
 
 
-def test_nothing_finished_is_lost(tmp_path: Path) -> None:
+def test_no_finished_run_is_lost(tmp_path: Path) -> None:
     run_dir = tmp_path / "seed-0"
     assert runs.set_aside(run_dir) is None
     for attempt in range(3):
@@ -210,22 +210,22 @@ def test_every_combination_of_the_two_switches_runs(residual: str, collision: st
     assert (record.collisions is None) == (residual in {"add", "dropout"})
 
 
-def test_a_finished_run_says_which_code_changed(undisturbed: dict, tmp_path: Path) -> None:
-    composed = configured(undisturbed[SWITCHES[0]].parents[3], *SWITCHES[0])
+def test_a_finished_run_reports_changed_code(uninterrupted: dict, tmp_path: Path) -> None:
+    composed = configured(uninterrupted[SWITCHES[0]].parents[3], *SWITCHES[0])
     path = composed.run_dir / "record.json"
     assert finished_already(path, composed) == f"finished already: {path}"
     record = records.read(path)
     assert record.sources is not None
     changed = tmp_path / "record.json"
     records.write(replace(record, sources=record.sources | {"kiti.models.fno": "0" * 12}), tmp_path)
-    said = f"finished already: {changed}; its code has changed since (kiti.models.fno): --again runs it anew"
-    assert finished_already(changed, composed) == said
+    expected = f"finished already: {changed}; its code has changed since (kiti.models.fno): --again runs it anew"
+    assert finished_already(changed, composed) == expected
     records.write(replace(record, sources=None), tmp_path)
     assert finished_already(changed, composed) == f"finished already: {changed}"
 
 
-def test_the_record_names_code_lock_and_weights(undisturbed: dict) -> None:
-    run_dir = undisturbed[SWITCHES[0]]
+def test_the_record_names_code_lock_and_weights(uninterrupted: dict) -> None:
+    run_dir = uninterrupted[SWITCHES[0]]
     record = records.read(run_dir / "record.json")
     counted = "collision data model optimizer residual residual.collide scheduler task task.evaluation trainer"
     assert record.revisions == dict.fromkeys(counted.split(), 1)

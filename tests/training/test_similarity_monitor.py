@@ -1,4 +1,4 @@
-"""Neurons followed while they learn: which are kept, what is logged, and that a stopped run has them too."""
+"""Neurons monitored during training: which are stored, what is logged, and that a resumed run has them too."""
 
 import pytest
 import pytorch_lightning as pl
@@ -24,7 +24,7 @@ class Copies(pl.Callback):
 
 
 class Logged(DummyLogger):
-    """What was logged by the monitor, with the step."""
+    """What the monitor logged, with the step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def run(monitor: SimilarityMonitor, epochs: int = 3) -> tuple[Regression, Copies
     return learner, copies, trainer
 
 
-def test_snapshots_are_of_their_epochs():
+def test_snapshots_belong_to_their_epochs():
     monitor = SimilarityMonitor(["layers.0"], snapshots=[3, 1], each_epoch=False)
     learner, copies, _ = run(monitor)
     for replica in range(2):
@@ -78,7 +78,7 @@ def test_curves_are_kept_and_logged_each_epoch():
     assert "most_alike/layers.0@1" not in learner.of_replica[0]
 
 
-def test_what_was_kept_goes_through_a_checkpoint():
+def test_stored_data_survive_a_checkpoint():
     monitor = SimilarityMonitor(["layers.0"], snapshots=[1], each_epoch=True)
     run(monitor)
     again = SimilarityMonitor(["layers.0"], snapshots=[1], each_epoch=True)
@@ -89,7 +89,7 @@ def test_what_was_kept_goes_through_a_checkpoint():
     assert torch.equal(again.heatmaps(1)["layers.0@1"], monitor.heatmaps(1)["layers.0@1"])
 
 
-def test_a_layer_that_is_none_is_named():
+def test_an_unknown_layer_is_named():
     with pytest.raises(ValueError, match=r"callbacks.similarity.layers: the model has no layer 'layers.9'"):
         run(SimilarityMonitor(["layers.9"], snapshots=[1], each_epoch=False))
     with pytest.raises(ValueError, match="has no weight"):

@@ -1,4 +1,4 @@
-"""Every option in conf/ is declared, without torch; what is not declared is refused in one line."""
+"""Every option in conf/ is declared, without torch; undeclared options are refused in one line."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_declarations_need_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("os.system", "belongs to no enabled plug-in; --plugin"),
         ("mine.Net", "belongs to no enabled plug-in; --plugin"),
@@ -59,8 +59,8 @@ def test_declarations_need_no_torch() -> None:
         ("kiti.nowhere.Net", "is not registered: no class of keys has builds"),
     ],
 )
-def test_what_is_not_declared_is_refused(target: str, said: str) -> None:
-    with pytest.raises(UndeclaredError, match=said):
+def test_undeclared_options_are_refused(target: str, message: str) -> None:
+    with pytest.raises(UndeclaredError, match=message):
         keys_of(target)
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", f"model._target_={target}"])
@@ -91,7 +91,7 @@ def test_a_plug_in_without_a_declaration_is_named(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("broken_plugin", "import no_such_module_here\n", "ModuleNotFoundError: No module named 'no_such_module_here'"),
         ("json", "", "has the same name 'json'; rename the plug-in"),
@@ -108,20 +108,20 @@ def test_a_plug_in_without_a_declaration_is_named(tmp_path: Path, monkeypatch: p
         ),
     ],
 )
-def test_a_plug_in_that_cannot_be_used_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, said: str
+def test_an_unusable_plug_in_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
 ) -> None:
     path = plugin_file(tmp_path, name, text)
     monkeypatch.setenv(plugins.VARIABLE, str(path))
     with pytest.raises(ConfigError) as error:
         compose(["experiment=burgers", f"model._target_={name}.Net"])
     assert f"plug-in {path}" in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("command", ["train", "table", "calibrate"])
-def test_a_plug_in_that_does_not_exist_is_one_line(command: str) -> None:
+def test_a_missing_plug_in_is_reported_in_one_line(command: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != plugins.VARIABLE}
     given = [
         sys.executable,
@@ -140,7 +140,7 @@ def test_a_plug_in_that_does_not_exist_is_one_line(command: str) -> None:
 
 
 def test_a_configuration_does_not_enable_a_plug_in(tmp_path: Path) -> None:
-    """The file stands where it would be found, and nothing of it runs."""
+    """The file is where it would be found, but none of it runs."""
     marker = tmp_path / "ran"
     plugin_file(tmp_path, "sneaky_plugin", f"open({str(marker)!r}, 'w')\n")
     code = (
@@ -153,7 +153,7 @@ def test_a_configuration_does_not_enable_a_plug_in(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_two_plug_ins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_plug_ins_with_the_same_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         plugin_file(tmp_path / folder, "mine", "")

@@ -1,4 +1,4 @@
-"""What a fingerprint sees: code, and neither comments nor layout nor the version of Python."""
+"""What a fingerprint covers: code, but not comments, layout or the Python version."""
 
 from pathlib import Path
 
@@ -38,16 +38,16 @@ def test_comments_docstrings_and_layout_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [('"a": 1', '"a": 2'), ("!r", "!s"), ("None", "0"), ("x: float", "x: int")]
 )
-def test_any_change_of_the_code_does(before: str, after: str) -> None:
+def test_any_code_change_counts(before: str, after: str) -> None:
     assert source_digest(SOURCE.replace(before, after)) != source_digest(SOURCE)
 
 
-def test_the_digest_is_that_of_every_python() -> None:
+def test_the_digest_is_the_same_on_every_python_version() -> None:
     """Python 3.11 to 3.13 parse f-strings, type parameters and defaults differently; the digest must not move."""
     assert source_digest(SOURCE) == "68236a6e03d2"
 
 
-def test_the_files_behind_a_unit_are_those_it_imports() -> None:
+def test_the_files_of_a_unit_are_those_it_imports() -> None:
     data = files_of("kiti.data.burgers.BurgersData")
     assert {"kiti.data.burgers", "kiti.pde.burgers_solver", "kiti.pde.gaussian_field"} <= set(data)
     assert not any(name.startswith(("kiti.configuration", "kiti.storage", "kiti.units")) for name in data)
@@ -59,7 +59,7 @@ def test_the_files_behind_a_unit_are_those_it_imports() -> None:
     assert files_of("torch.optim.Adam") == {}
 
 
-def test_a_plug_ins_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_of_a_plug_in_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "mine"
     package.mkdir()
     (package / "__init__.py").write_text("from .net import Net\n")
