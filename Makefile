@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/python -m $(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: ## resolve requirements.lock anew: the newest versions that pyproject.toml admits
+lock: ## refresh requirements.lock: the newest versions that pyproject.toml admits
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python -m $(INSTALL) packaging
 	.venv-lock/bin/python scripts/lock.py > .venv-lock/requirements.lock
@@ -49,13 +49,13 @@ vision: fashion ## ResNets of both papers at scale=laptop, on stand-ins: 132 run
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
 	$(BIN)/python scripts/fetch_fashion_mnist.py $(or $(KITI_DATA_DIR),data)
 
-# The times are told by a trap: also those of a part that failed.
+# A trap prints the times, also those of a part that failed.
 test: setup ## lint, types, then every test, the quick ones first; at the end, how long each part took
-	@set -e; told=; trap 'printf "%b" "$$told"' EXIT; \
+	@set -e; times=; trap 'printf "%b" "$$times"' EXIT; \
 	timed() { \
 		name=$$1 start=$$(date +%s) status=0; shift; \
 		"$$@" || status=$$?; \
-		told="$$told$$name: $$(($$(date +%s) - start)) s\n"; \
+		times="$$times$$name: $$(($$(date +%s) - start)) s\n"; \
 		return $$status; \
 	}; \
 	timed "lint and types" $(MAKE) --no-print-directory check; \

@@ -182,7 +182,7 @@ def run(
     measure: Callable[[argparse.Namespace], dict[str, Any]],
     grid: Callable[[dict[str, Any]], Grid],
 ) -> None:
-    """Measure, or read what was measured, and report it; what cannot be is told in one line, with status 2."""
+    """Measure, or read what was measured, and report it; an error is one line, with status 2."""
     try:
         if args.from_json:
             record = read(args.from_json, benchmark)

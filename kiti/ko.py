@@ -25,7 +25,7 @@ from kiti.collision.rules import check_choice, check_coll_coef
 from kiti.collision.velocities import collide_velocities
 
 MODES = ("soft", "hard")
-# Cosines held at once by a soft collision.
+# Cosines in memory at once in a soft collision.
 _ENTRIES = 1 << 22
 NamedParameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -204,7 +204,7 @@ class KO:
         self._hooks.clear()
 
     def state_dict(self) -> dict[str, int | str]:
-        """What a run needs to go on as if it had never stopped: plain values."""
+        """What a run needs to continue as if it had never stopped: plain values."""
         return {"seed": self.seed, "step": self.step_count, "mode": self.mode}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

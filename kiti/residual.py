@@ -136,7 +136,7 @@ class KITIResidual(Colliding):
 class MatchedNoise(Colliding):
     """Control: x + dt v + s z, z standard normal, s² the mean square over a system of what collisions would have added.
 
-    It tells whether a collision helps by its direction, or by its size alone. Arguments as for `KITIResidual`.
+    It shows whether a collision helps by its direction, or by its size alone. Arguments as for `KITIResidual`.
     """
 
     @names_settings

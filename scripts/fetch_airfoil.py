@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (FetchError, OSError) as error:
         sys.exit(f"fetch_airfoil: {error}")
     except KeyboardInterrupt:
-        sys.exit("fetch_airfoil: interrupted, goes on from here when run again")
+        sys.exit("fetch_airfoil: interrupted; run it again to resume")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,13 +76,13 @@ def download(url: str, part: Path, timeout: float) -> None:
             return
         if refused.code == 416:
             part.unlink()
-            raise FetchError(f"{part} is longer than {url}: removed, run again to fetch it anew") from refused
+            raise FetchError(f"{part} is longer than {url}: removed; run again to download it") from refused
         raise FetchError(f"{url}: HTTP {refused.code} {refused.reason}; {STAND_IN}") from refused
     except urllib.error.URLError as unreachable:
         raise FetchError(f"{url} is out of reach ({unreachable.reason}); {STAND_IN}") from unreachable
     except (TimeoutError, ConnectionError, http.client.HTTPException) as broken:
         reason = str(broken) or type(broken).__name__
-        raise FetchError(f"{url}: the connection broke ({reason}), run again to go on from there") from broken
+        raise FetchError(f"{url}: the connection broke ({reason}), run again to resume") from broken
 
 
 def extent(response: http.client.HTTPResponse, there: int) -> tuple[int, int]:
@@ -119,7 +119,7 @@ def verify(url: str, part: Path) -> None:
             read_meta(part)
         except ValueError as malformed:
             part.unlink()
-            raise FetchError(f"{malformed}; removed, run again to fetch it anew") from malformed
+            raise FetchError(f"{malformed}; removed; run again to download it") from malformed
         return
     size = part.stat().st_size
     try:

@@ -114,7 +114,7 @@ if [[ -n $dry ]]; then
 else
   measured=(--device cuda --repeats 5)
   tests+=(-n 8 tests/collision/test_triton{,_draws,_compiled}.py) # they compile side by side
-  # Every kind of shape once: each costs some ten seconds of compiling. 128 particles at most are held by one program.
+  # Each kind of shape once: compiling takes some ten seconds. One program handles at most 128 particles.
   collision=(--literal-seconds 0.25
     --only '^(resnet50 cifar-stem heads=[48]|gpt2|gpt2-xl|bert-base|fno1d heads=(1|8|64|256)) ')
 fi

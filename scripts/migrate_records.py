@@ -2,7 +2,7 @@
 
     python scripts/migrate_records.py experiments runs
 
-A record's configuration is named by its units instead of their import paths, and hashed anew; its metrics and
+A record's configuration is named by its units instead of their import paths, and hashed again; its metrics and
 everything else that was measured stay as they are. It counts as revision 1 of every unit, with an unknown fingerprint.
 A local run moves to the directory of its new hash. A record of schema 2 is left alone, so that this may be repeated.
 """
@@ -110,7 +110,7 @@ def migrated(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def configuration(recorded: dict[str, Any]) -> dict[str, Any]:
-    """What was recorded as a whole configuration of today: today's import paths, and what a record leaves out."""
+    """The recorded configuration completed: today's import paths, and what a record leaves out."""
     config = dict(recorded)
     config["collision_defaults"] = {"system_axis": -1} | config.pop("gas")
     config["callbacks"] = DEFAULTS | config["callbacks"]

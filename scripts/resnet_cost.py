@@ -2,7 +2,7 @@
 
     python scripts/resnet_cost.py --into experiments/kitinet        # writes cost.md; nothing is trained
 
-The printed numbers stand in experiments/kitinet/printed/mflops.yaml.
+The printed numbers are in experiments/kitinet/printed/mflops.yaml.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python scripts/theory_lab.py --into experiments/theory              # simulate, then write record, tables, pictures
     python scripts/theory_lab.py --into experiments/theory --rebuild    # tables and pictures again, from the record
 
-What the statements say, and which hold, stands in docs/findings.md.
+What the statements say, and which hold, is in docs/findings.md.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Train one model and write its record.
 
 kiti-train experiment=burgers residual=kiti collision=soft seed=1 scale=laptop
-kiti-train experiment=burgers --again               set a finished run aside and train anew
+kiti-train experiment=burgers --again               set a finished run aside and train again
 kiti-train -m experiment=burgers residual=add,kiti seed=range(3) hydra/launcher=joblib
 torchrun --nproc-per-node 2 -m kiti.train experiment=burgers
 """
@@ -53,7 +53,7 @@ def finished_already(path: Path, composed: Composed) -> str:
     if not changed:
         return said
     named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-    return f"{said}; its code has changed since ({named}): --again runs it anew"
+    return f"{said}; its code has changed since ({named}): --again trains it again"
 
 
 def train(composed: Composed) -> None:

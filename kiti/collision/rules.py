@@ -1,6 +1,6 @@
-"""`Rules`: every setting of a collision, with its choices, default and range. Imports no torch, as YAML is held to it.
+"""`Rules`: every setting of a collision, with its choices, default and range. Imports no torch, so that YAML can be checked at once.
 
-A setting is named and defaulted here; what it means stands in `kiti.collide`.
+Names and defaults are here; what a setting means is documented at `kiti.collide`.
 """
 
 import ast

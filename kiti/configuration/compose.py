@@ -1,7 +1,7 @@
 """From overrides to one checked configuration: compose with Hydra, validate against the schema, hash.
 
-Nothing here imports torch but `build_model`: what is wrong with a key or a value is said in one line within a second.
-Only whether collision_heads divides D the model itself says, which takes as long as torch takes to import.
+Only `build_model` imports torch: errors in keys and values are reported in one line within a second. Whether
+collision_heads divides D is known to the model alone, and takes as long to find out as torch takes to import.
 """
 
 import inspect
@@ -36,7 +36,7 @@ OmegaConf.register_new_resolver(
 
 
 def _quotient(whole: Any, part: int, times: int = 1) -> int:
-    """times whole // part, at least 1; of what is no whole number the schema complains, under its own key."""
+    """times whole // part, at least 1. Values of other types are left to the schema, which names their key."""
     return max(1, times * whole // part) if isinstance(whole, int) else 1
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-# The build copies conf/ into the package, and a checkout has none there: that tells one from the other, whatever
+# The build copies conf/ into the package, and a checkout has none there: that distinguishes the two, whatever
 # else lies beside either.
 CHECKOUT: Path | None = None if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
 

@@ -31,7 +31,7 @@ class Forked:
     """
 
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
-        # Not daemonic: what runs here goes on to its end, or until it has saved, if this process is killed.
+        # Not daemonic: if this process is killed, the run still finishes, or stops once it has saved.
         self._process: BaseProcess = _fork.Process(target=_become, args=(command, dict(environment), log), daemon=False)
         self._process.start()
 

@@ -59,7 +59,7 @@ def open_seam(
         residuals: "both", that around the "attention", or that around the "ffn".
 
     Raises:
-        ValueError: `residuals` is none of these, or collision_heads does not divide D.
+        ValueError: `residuals` is unknown, or collision_heads does not divide D.
     """
     check_choice("residuals", residuals, RESIDUALS)
     layer: Any = model.bert.encoder.layer[-1]
@@ -86,7 +86,7 @@ def build_bert(
         config: what to change in `transformers.BertConfig`, as `hidden_dropout_prob` or `num_hidden_layers`.
 
     Raises:
-        ValueError: `name` or `residuals` is none of these.
+        ValueError: `name` or `residuals` is unknown.
     """
     check_choice("name", name, tuple(NAMES))
     bert = BertConfig(**NAMES[name] | {"num_labels": num_labels} | config)

@@ -29,7 +29,7 @@ Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "xtanh", "x2tanh",
 
 
 class Dense(nn.Module):
-    """W x + b for each replica; weight (R, out, in), bias (R, out), set by whoever makes it."""
+    """W x + b for each replica; weight (R, out, in), bias (R, out), set by the caller."""
 
     def __init__(self, replicas: int, d_in: int, d_out: int) -> None:
         super().__init__()

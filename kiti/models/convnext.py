@@ -78,7 +78,7 @@ def build_convnext(
         blocks, residual: see `open_seam`.
 
     Raises:
-        ValueError: `size` or `blocks` is none of those named.
+        ValueError: `size` or `blocks` is unknown.
     """
     check_choice("size", size, SIZES)
     stages: dict[str, Any] = {name: tuple(each) for name, each in (("depths", depths), ("dims", dims)) if each}

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _ENTRIES = 1 << 24
-"""Of A_o z held at once, unless those of a single output are more."""
+"""Entries of A_o z in memory at once, unless a single output has more."""
 
 
 class QuadraticNeurons(nn.Module):

@@ -89,7 +89,7 @@ def build_gpt2(
         config: what to change in `transformers.GPT2Config`, as `resid_pdrop` or `n_layer`.
 
     Raises:
-        ValueError: `size` is none of these.
+        ValueError: `size` is unknown.
         IndexError: a layer that the model does not have.
     """
     check_choice("size", size, tuple(SIZES))

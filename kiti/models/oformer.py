@@ -195,12 +195,12 @@ class Decoder(nn.Module):
         z = z + self.feed_forward(z)
         z = z + self.mix(z, at, z, at, mask)
         z = self.expand(z)  # (B, P, 2 W)
-        told, there = [], indices(mask)
+        predicted, there = [], indices(mask)
         for _ in range(steps):
             rate = self.propagator(torch.cat([self.propagator_norm(z), kinds, at], dim=-1))
             z = _joined(self.residual, z, rate, there)
-            told.append(self.out(torch.cat([self.norm(z), kinds], dim=-1)))
-        return torch.stack(told, dim=1)
+            predicted.append(self.out(torch.cat([self.norm(z), kinds], dim=-1)))
+        return torch.stack(predicted, dim=1)
 
 
 class OFormer(nn.Module):

@@ -18,5 +18,5 @@ class OFormerKeys(ModelKeys):
     @model_validator(mode="after")
     def _width_makes_angles(self) -> "OFormerKeys":
         if self.width % 4:
-            raise ValueError(f"width={self.width} is no multiple of 4: two axes, a sine and a cosine each")
+            raise ValueError(f"width={self.width} is not a multiple of 4: two axes, a sine and a cosine each")
         return self

@@ -98,7 +98,7 @@ def open_seam(model: ResNet, residual: ResidualFactory, blocks: str = "all") -> 
         blocks: "all" blocks of the last stage, its "last" one, or those whose shortcut is the "identity".
 
     Raises:
-        ValueError: `blocks` is none of these, or collision_heads does not divide D.
+        ValueError: `blocks` is unknown, or collision_heads does not divide D.
     """
     check_choice("blocks", blocks, BLOCKS)
     for block in model.layer4[-1:] if blocks == "last" else model.layer4:

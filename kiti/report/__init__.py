@@ -1,4 +1,4 @@
 """Tables and figures, built from records.
 
-May import `storage` and `configuration`, which builds a model where only that tells whether a run can be.
+May import `storage` and `configuration`, which builds a model where only that shows whether a run is possible.
 """

@@ -234,7 +234,7 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def lock_digest(path: Path = LOCK) -> str | None:
-    """Which lock file `make setup` installs from: 12 digits of its sha256; None where there is none at hand."""
+    """Which lock file `make setup` installs from: 12 digits of its sha256; None without a lock file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     except OSError:

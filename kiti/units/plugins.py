@@ -74,7 +74,7 @@ def take(arguments: list[str]) -> list[str]:
 
 
 def enabled() -> tuple[Plugin, ...]:
-    """Every enabled plug-in. PluginError where there is none by a given path or name. Imports none of them."""
+    """Every enabled plug-in, not imported. PluginError if a path or name does not exist."""
     return _located(os.environ.get(VARIABLE, ""))
 
 

@@ -19,7 +19,7 @@ class UndeclaredError(ValueError):
 
 
 def keys_of(target: str) -> type[UnitKeys]:
-    """The declaration that builds `target`. UndeclaredError, saying what would do, where there is none."""
+    """The declaration that builds `target`. UndeclaredError, with a remedy, if there is none."""
     import_declarations()
     if target not in DECLARED:
         _import_home(target)

@@ -104,7 +104,7 @@ def test_fewer_flows_are_a_prefix_of_more(flows: AirfoilEulerData, tmp_path: Pat
         ("data.mach=[0.8,0.3]", "mach=[0.8, 0.3]: the minimum comes first"),
         ("data.mach=[0,0.3]", "the Mach number must be positive"),
         ("data.surface_size=0.5", "surface_size=0.5: input should be less than or equal to 0.2"),
-        ("model.width=30", "width=30 is no multiple of 4"),
+        ("model.width=30", "width=30 is not a multiple of 4"),
         ("model.t_in=3", "model.t_in=3 is not data.frames_in=4"),
     ],
 )

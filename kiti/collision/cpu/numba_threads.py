@@ -24,7 +24,7 @@ def each(function: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> Non
     Raises what the first call to fail raised, once no other is running; calls not begun by then are not made.
     """
     calls = list(calls)
-    left = iter(calls)  # whoever is free takes the next: a thread that comes late delays nobody
+    left = iter(calls)  # a free thread takes the next call, so a late one delays none
     failed: list[BaseException] = []
 
     def work(_: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Random unit vectors n_ij by counter: whoever asks for a pair's gets the same, in any order, on any device.
+"""Random unit vectors n_ij by counter: a pair always gets the same one, in any order, on any device.
 
 Philox4x32-10 (Salmon et al., 2011) turns a counter and a key into four random words:
 

@@ -22,7 +22,7 @@ from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 
-# Systems up to this size are held by one program, which finds max(V_r) itself.
+# One program handles systems up to this size, and finds max(V_r) itself.
 _WHOLE = 128
 # Products and sums in one instruction, whatever Triton's default; it differs between versions.
 _OPTIONS = {"enable_fp_fusion": True}

@@ -2,13 +2,13 @@
 
 A program takes ROWS particles of a system at a time and tries them against tiles of COLS particles. What may collide is
 a word of COLS bits a row and tile. While any row has a bit left, each row takes its lowest: one list of at most ROWS
-pairs i, j, ascending in j, computed exactly and added to sums that stay in registers. So N x N is nowhere held, random
+pairs i, j, ascending in j, computed exactly and added to sums that stay in registers. So N x N is never stored, random
 numbers are drawn a pair and not a tile, and sums always run in the same order.
 
     x, v, grad   (S, D) with D = N·HEADS features; `system` is the row
     C            components at a time. Where HEADS > C, a program sums C of them and goes over all of them for norms
     BLOCKS       times a program takes ROWS
-    GROUP        tiles whose words are held together
+    GROUP        tiles whose words are loaded together
     K            components at a time of the products in `gpu_search.py`
     grid         (systems, programs over rows, programs over components)
 """
@@ -180,7 +180,7 @@ def backward(
     BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     OFF: tl.constexpr,
 ):  # fmt: skip
-    """grad_x and grad_v of what `forward` computed, the pairs searched anew among particles with k > 0."""
+    """grad_x and grad_v of what `forward` computed, the pairs searched again among particles with k > 0."""
     system = tl.program_id(0)
     first = tl.program_id(2) * C if HEADS > C else 0
     base = system.to(tl.int64) * N * HEADS

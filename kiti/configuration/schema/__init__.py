@@ -144,7 +144,7 @@ def _declared(group: str, node: Any) -> type[Strict]:
     if node == {} and group in OPTIONAL:
         return Absent
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise GroupError(f"{group}: no _target_; choose one with {group}=<option>, options stand in conf/{group}/")
+        raise GroupError(f"{group}: no _target_; choose one with {group}=<option>; the options are in conf/{group}/")
     try:
         keys = keys_of(node["_target_"])
     except ValueError as error:

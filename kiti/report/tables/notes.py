@@ -89,7 +89,7 @@ def _outdated_notes(records: Sequence[Record]) -> list[str]:
     if not records:
         return []
     of = sorted({f"{group} {revision}" for record in records for group, revision in record.revisions.items()})
-    return [f"Not used: {len(records)} records of other revisions ({', '.join(of)}); --run makes these runs anew."]
+    return [f"Not used: {len(records)} records of other revisions ({', '.join(of)}); --run repeats these runs."]
 
 
 def _records_note(found: Sequence[StoredRecord]) -> str:
