@@ -98,7 +98,7 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 
 
 def _root(name: str, options: argparse.Namespace) -> Path:
-    """The folder of the sheet `name`. SheetError, before anything is run, if it does not exist or its outputs may not be written."""
+    """The folder of the sheet `name`. SheetError, before any run, if there is none or it must not be written."""
     from kiti.configuration.locations import CHECKOUT
     from kiti.report import sheets
 

@@ -1,6 +1,6 @@
-"""`Rules`: every setting of a collision, with its choices, default and range. Imports no torch, so that YAML can be checked at once.
+"""`Rules`: every setting of a collision, with its choices, default and range.
 
-Names and defaults are here; what a setting means is documented at `kiti.collide`.
+Imports no torch, so that YAML can be checked at once. `kiti.collide` documents what each setting means.
 """
 
 import ast

@@ -79,7 +79,7 @@ def _data(file: BinaryIO, place: Place, header: bytes, size: int) -> bytes:
         raise place.error(f"the file ends after {len(header)} of the {_HEADER_BYTES} bytes of its header")
     length, checksum = struct.unpack("<QI", header)
     if masked_crc32c(header[:8]) != checksum:
-        raise place.error("the checksum of its length is wrong")
+        raise place.error("its length has a wrong checksum")
     rest, there = length + _FOOTER_BYTES, size - file.tell()
     if there < rest:  # checked before reading, which would allocate memory for any length
         raise place.error(f"the file ends after {there} of the {rest} bytes that follow its header")

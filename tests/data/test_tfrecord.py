@@ -226,20 +226,25 @@ def values_of(feature: example_pb2.Feature) -> bytes:
     values = getattr(feature, kind).value if kind else []
     if kind in (None, "bytes_list"):
         return repr([bytes(value) for value in values]).encode()
-    return np.array(values, np.float32 if kind == "float_list" else np.int64).tobytes()
+    return plain_nans(np.array(values, np.float32 if kind == "float_list" else np.int64)).tobytes()
+
+
+def plain_nans(values: np.ndarray) -> np.ndarray:
+    """Every NaN as the same one: protobuf 6 changes the bits of some."""
+    return np.where(np.isnan(values), np.array(np.nan, values.dtype), values) if values.dtype == np.float32 else values
 
 
 def values_of_ours(values: object) -> bytes:
     if isinstance(values, list):
         return repr([bytes(value) for value in values]).encode()
     assert isinstance(values, np.ndarray)
-    return values.tobytes()
+    return plain_nans(values).tobytes()
 
 
 def test_of_duplicate_names_the_last_wins_and_both_are_parsed() -> None:
     twice = delimited(1, delimited(1, delimited(1, b"y") + delimited(1, b"x") + delimited(2, b"")))
     assert list(parse_example(record(twice))) == list(by_protobuf(twice)) == ["x"]
-    with pytest.raises(DecodeError, match="UTF-8"):
+    with pytest.raises(DecodeError):
         by_protobuf(TWO_NAMES)
 
 
