@@ -91,10 +91,10 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
     assert outcomes == {
         "fail-0": ("failed", "ValueError: no such luck"),
         "finish-1": ("finished", ""),
-        "silent-2": ("failed", "exit status 4, nothing said"),
+        "silent-2": ("failed", "exit status 4, no output"),
         "killed-3": ("failed", "killed by SIGKILL; last line: none"),
         "busy-4": ("running elsewhere", "another process has this run"),
-        "stop-5": ("stopped", "resumes where it saved when called again"),
+        "stop-5": ("stopped", "resumes from its checkpoint when started again"),
         "finish-6": ("finished", ""),
     }
     assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
@@ -109,7 +109,7 @@ def test_the_log_is_kept_and_a_second_try_is_read_alone(runs, tmp_path, console)
     launch([Run(run.name, (str(tmp_path / "exit.py"),), run.run_dirs, run.log)], 1, console)
     log = run.log.read_text()
     assert log.index("working") < log.index("ValueError") < log.index("exit.py")
-    assert "exit status 5, nothing said" in said(console)
+    assert "exit status 5, no output" in said(console)
 
 
 def test_cores_are_shared_between_jobs(runs, monkeypatch, console):
