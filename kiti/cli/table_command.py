@@ -98,7 +98,7 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 
 
 def _root(name: str, options: argparse.Namespace) -> Path:
-    """The folder of the sheet `name`. Raises SheetError, before any run, if there is none or output may not go there."""
+    """The folder of the sheet `name`. Raises SheetError, before any run, if it is missing or must not be written to."""
     from kiti.configuration.locations import CHECKOUT
     from kiti.report import sheets
 
