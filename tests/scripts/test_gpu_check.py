@@ -67,9 +67,9 @@ def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "OUT, a folder"),
-        (["--fast", "out"], "no option --fast"),
-        (["--seconds", "x", "out"], "'x': a whole number"),
+        ([], "give OUT, a folder"),
+        (["--fast", "out"], "unknown option --fast"),
+        (["--seconds", "x", "out"], "'x': must be a positive integer"),
     ],
 )
 def test_a_wrong_call_is_told_in_a_line(arguments: list[str], told: str) -> None:
