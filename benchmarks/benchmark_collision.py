@@ -89,7 +89,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16", "float16"))
     parser.add_argument("--memory-mib", type=float, help="most memory of the literal form (1024; 16384 on a GPU)")
-    parser.add_argument("--literal-seconds", type=float, default=1.0, help="approximate time of one call of the literal form")
+    parser.add_argument("--literal-seconds", type=float, default=1.0, help="approximate time of a literal call")
     parser.add_argument("--case-seconds", type=float, default=1.5, help="start no new round after this time")
     args = parser.parse_args(arguments)
     args.memory_mib = args.memory_mib or (16384 if args.device.type == "cuda" else 1024)

@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     parser.set_defaults(repeats=25)  # resolves differences of a few percent
     parser.add_argument("--coll-coef", type=float, help="of the seam; default: the one for one pair per system")
     parser.add_argument("--heads", type=int, nargs="+", help="measure only these collision_heads of a model's own")
-    parser.add_argument("--case-seconds", type=float, default=150.0, help="per model: start no new round after this time")
+    parser.add_argument("--case-seconds", type=float, default=150.0, help="per model: no new round after this time")
     parser.add_argument("--loops", action="store_true", help="compare kiti's loop with a bare one and timm's instead")
     return parser.parse_args(arguments)
 

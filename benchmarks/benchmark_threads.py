@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.set_defaults(repeats=25)
-    parser.add_argument("--case-seconds", type=float, default=45.0, help="per model: start no new round after this time")
+    parser.add_argument("--case-seconds", type=float, default=45.0, help="per model: no new round after this time")
     return parser.parse_args(arguments)
 
 
