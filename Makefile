@@ -17,16 +17,16 @@ VISION := $(addprefix kitinet/,table3 section5_7_conv1) $(addprefix ko/,table1 f
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-setup: $(VENV)/.installed ## make .venv and install, if anything changed since
+setup: $(VENV)/.installed ## create .venv and install, if anything has changed
 
-# kiti is built by what the lock names, so that nothing is fetched that it does not.
+# kiti is built with the locked packages, so that nothing else is downloaded.
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m $(INSTALL) -r requirements.lock
 	$(BIN)/python -m $(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: ## refresh requirements.lock: the newest versions that pyproject.toml admits
+lock: ## update requirements.lock to the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python -m $(INSTALL) packaging
 	.venv-lock/bin/python scripts/lock.py > .venv-lock/requirements.lock
@@ -36,21 +36,21 @@ lock: ## refresh requirements.lock: the newest versions that pyproject.toml admi
 reproduce: setup ## Table 4 on Burgers at scale=laptop: train FNO, KITI-FNO and controls over seeds, print the table
 	$(BIN)/kiti-table kitinet/table4 --scale laptop --only Burgers --run --jobs $(JOBS)
 
-pde: setup ## every table and figure of the papers' PDEs at scale=laptop: 181 runs, 90 minutes
+pde: setup ## all PDE tables and figures of the papers at scale=laptop: 181 runs, 90 minutes
 	$(BIN)/kiti-table $(PDE) --scale laptop --run --jobs $(JOBS)
 
-condensation: fashion ## every study of condensation and the theory; at laptop scale KO's Figure 4 and FNO's distances; 11 to 20 minutes
+condensation: fashion ## all condensation studies and the theory (KO's Figure 4 and FNO's distances at laptop scale); 11 to 20 minutes
 	$(BIN)/kiti-table $(CONDENSATION) --run --jobs $(JOBS)
 	$(BIN)/python scripts/theory_lab.py --into runs/theory
 
-vision: fashion ## ResNets of both papers at scale=laptop, on stand-ins: 132 runs, 50 to 90 minutes
+vision: fashion ## both papers' ResNets at scale=laptop, on stand-in data: 132 runs, 50 to 90 minutes
 	$(BIN)/kiti-table $(VISION) --scale laptop --run --jobs $(JOBS)
 
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
 	$(BIN)/python scripts/fetch_fashion_mnist.py $(or $(KITI_DATA_DIR),data)
 
-# A trap prints the times, also those of a part that failed.
-test: setup ## lint, types, then every test, the quick ones first; at the end, how long each part took
+# A trap prints the times, so that a failed part is included.
+test: setup ## lint, types, quick tests, slow tests; then the time that each part took
 	@set -e; times=; trap 'printf "%b" "$$times"' EXIT; \
 	timed() { \
 		name=$$1 start=$$(date +%s) status=0; shift; \
@@ -62,12 +62,12 @@ test: setup ## lint, types, then every test, the quick ones first; at the end, h
 	timed "quick tests" $(BIN)/python -m $(QUICK); \
 	timed "slow tests" $(BIN)/python -m pytest -q -n 2 -m slow
 
-test-newest: ## the quick tests with the newest versions that pyproject.toml admits, in .venv-newest
+test-newest: ## quick tests with the newest versions that pyproject.toml allows, in .venv-newest
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m $(INSTALL) -e '.[test]'
 	.venv-newest/bin/python -m $(QUICK)
 
-test-lowest: ## the same with the lowest, in .venv-lowest
+test-lowest: ## quick tests with the lowest versions, in .venv-lowest
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m $(INSTALL) packaging
 	.venv-lowest/bin/python scripts/lowest_requirements.py test > .venv-lowest/lowest.txt
@@ -79,13 +79,13 @@ check: setup ## lint, format and types only
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-check-configs: setup ## every YAML composes and builds, every experiment takes a step at scale=smoke
+check-configs: setup ## check that every YAML composes and builds, and every experiment takes a step at scale=smoke
 	$(BIN)/python -m pytest -q -n 2 tests/configuration/test_config.py tests/configuration/test_experiments.py
 
-tables: setup ## rebuild every committed table and figure from the committed records
+tables: setup ## rebuild all committed tables and figures from the committed records
 	$(BIN)/kiti-table --rebuild
 	$(BIN)/python scripts/theory_lab.py --into experiments/theory --rebuild
 	$(BIN)/python scripts/resnet_cost.py --into experiments/kitinet/outputs
 
-clean: ## remove the environment and caches; runs and data stay
+clean: ## remove environments and caches; keep runs and data
 	rm -rf $(VENV) .venv-lock .venv-newest .venv-lowest .pytest_cache .ruff_cache .mypy_cache *.egg-info

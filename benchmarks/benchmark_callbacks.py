@@ -1,10 +1,10 @@
-"""What following the neurons of a network costs: seconds of the callback an epoch, against those of the epoch's steps.
+"""The cost of tracking a network's neurons: seconds of the callback per epoch, against those of the epoch's steps.
 
     python -m benchmarks.benchmark_callbacks --json experiments/benchmarks/callbacks.cpu.json \\
         --markdown experiments/benchmarks/callbacks.cpu.md
 
-ρ and max |cos| of every layer named, after every epoch, in trainings that kiti's commands start just so.
-Lightning's profiler times both.
+ρ and max |cos| of every named layer, after every epoch, in trainings set up as by kiti's commands. Lightning's profiler
+times both.
 """
 
 import statistics
@@ -80,7 +80,7 @@ def measure_case(name: str, args: Namespace, scale: str) -> dict[str, Any]:
         if SimilarityMonitor.__name__ in action and action.endswith("on_train_epoch_end")
     ]
     steps = len(batches) // EPOCHS
-    # The first epoch warms up both.
+    # The first epoch is a warm-up.
     epochs = [sum(batches[i * steps : (i + 1) * steps]) for i in range(1, EPOCHS)]
     return {
         "case": name,

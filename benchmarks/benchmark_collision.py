@@ -6,7 +6,7 @@
     python -m benchmarks.benchmark_collision --from-json RECORD --markdown TABLE      # rebuilds the table
 
 Cases: the seams of the papers' models x coll_coef x feature scale. The literal form needs pairs x heads memory, so a
-case has as many of the model's systems as it can hold, all implementations the same ones.
+case has only as many of the model's systems as it can hold, the same ones for all implementations.
 """
 
 import time
@@ -24,16 +24,16 @@ from benchmarks.benchmarking import Mark
 from kiti.collision.dispatch import IMPLEMENTATIONS, collide_with_statistics, pick
 
 COLL_COEFS = (0.1, 0.5, 0.9)
-SCALES = (0.1, 1.0)  # of the features; acceptance does not see v's, but x's (A7)
+SCALES = (0.1, 1.0)  # of the features; acceptance depends on x's, not on v's (A7)
 DEVICE_OF = {"numba": "cpu", "triton": "cuda"}  # `literal` runs anywhere; Triton's interpreter is for tests
 
-LITERAL_TENSORS = 10  # of each kind that the literal form holds at its peak, about
-COMPARED_ENTRIES = 2**22  # on which results are compared, directions given
+LITERAL_TENSORS = 10  # number of each kind that the literal form holds at its peak, approximately
+COMPARED_ENTRIES = 2**22  # on which results are compared, with given directions
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The seam of a model: N = dim / heads particles in each of `systems`, a training step's own number."""
+    """The seam of a model: N = dim / heads particles in each of `systems`, as many as in a training step."""
 
     model: str
     dim: int
@@ -46,7 +46,7 @@ class Shape:
 
     @property
     def entries(self) -> int:
-        """What the literal form computes and holds of a system, matrices of N x N and of N x N x heads."""
+        """Entries that the literal form computes and holds per system, in N x N and N x N x heads matrices."""
         return self.particles**2 * (self.heads + 1)
 
 
@@ -62,11 +62,11 @@ class Case:
 
 
 def shapes() -> list[Shape]:
-    # A ResNet's heads are not given; its printed FLOPs fit 2 (one block) or 4 (two blocks), reading A13. 8 is the last
-    # at which unit-normal features collide at all for coll_coef 0.9 (A7).
+    # A ResNet's heads are not given; its printed FLOPs fit 2 (one block) or 4 (two blocks), reading A13. 8 is the
+    # largest at which unit-normal features collide at all for coll_coef 0.9 (A7).
     resnets = [
         Shape(f"{model} {stem}-stem", dim, heads, 128 * positions)
-        for model, dim in (("resnet34", 512), ("resnet50", 2048))  # 18 is as 34; 101 and 152 are as 50
+        for model, dim in (("resnet34", 512), ("resnet50", 2048))  # 18 is like 34; 101 and 152 are like 50
         for stem, positions in (("imagenet", 1), ("cifar", 16))
         for heads in (2, 4, 8)
     ]
@@ -88,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16", "float16"))
-    parser.add_argument("--memory-mib", type=float, help="of the literal form at most (1024; 16384 on a GPU)")
-    parser.add_argument("--literal-seconds", type=float, default=1.0, help="of one call of the literal form, about")
-    parser.add_argument("--case-seconds", type=float, default=1.5, help="no new round after so many")
+    parser.add_argument("--memory-mib", type=float, help="most memory of the literal form (1024; 16384 on a GPU)")
+    parser.add_argument("--literal-seconds", type=float, default=1.0, help="approximate time of a literal call")
+    parser.add_argument("--case-seconds", type=float, default=1.5, help="start no new round after this time")
     args = parser.parse_args(arguments)
     args.memory_mib = args.memory_mib or (16384 if args.device.type == "cuda" else 1024)
     return args
@@ -115,11 +115,11 @@ def measure(args: Namespace) -> dict[str, Any]:
 
 
 def measured(cases: Sequence[Case], args: Namespace, rate: float) -> Iterator[dict[str, Any]]:
-    """A row for each case, as soon as it is there."""
+    """A row for each case, as soon as it is measured."""
     done: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
     for case in benchmarking.progress(cases, "collision"):
         systems = systems_used(case.shape, args, rate)
-        # Models that differ only in how many systems they have may be cut down to the same case.
+        # Models that differ only in their number of systems may be reduced to the same case.
         same = (case.shape.dim, case.shape.heads, systems, case.coll_coef, case.scale)
         if same not in done:
             done[same] = (case.name, measure_case(case, systems, args))
@@ -147,7 +147,7 @@ def describe(case: Case, systems: int) -> dict[str, Any]:
 
 
 def systems_used(shape: Shape, args: Namespace, rate: float) -> int:
-    """As many of the model's systems as the literal form holds in --memory-mib and visits in --literal-seconds."""
+    """As many of the model's systems as the literal form can hold in --memory-mib and process in --literal-seconds."""
     held = args.memory_mib * 2**20 / (LITERAL_TENSORS * itemsize(args) * shape.entries)
     visited = args.literal_seconds * rate / shape.entries
     fitting = max(1, int(min(held, visited)))
@@ -175,7 +175,7 @@ def features(case: Case, systems: int, args: Namespace) -> tuple[Tensor, Tensor,
 
 
 def forward_backward(name: str, case: Case, tensors: tuple[Tensor, Tensor, Tensor], directions: Tensor | None = None):
-    """A call that gives x', the gradients of x and v, and partners a particle."""
+    """A call that returns x', the gradients of x and v, and partners per particle."""
     x, v, grad = tensors
 
     def call() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -193,7 +193,7 @@ def forward_backward(name: str, case: Case, tensors: tuple[Tensor, Tensor, Tenso
 
 
 def implementations(device: torch.device) -> list[str]:
-    """Those that run on the device, `literal` first."""
+    """The implementations for the device, `literal` first."""
     able = [name for name in IMPLEMENTATIONS if DEVICE_OF.get(name, device.type) == device.type]
     return sorted(able, key=lambda name: name != "literal")
 
@@ -231,7 +231,7 @@ def measure_case(case: Case, systems: int, args: Namespace) -> dict[str, Any]:
 
 
 def returned_bytes(results: Sequence[Tensor], given: Sequence[Tensor]) -> int:
-    """What results take in memory beyond what was given: a gradient may be the very one that came in."""
+    """Memory of the results beyond that of the inputs: a gradient may be the incoming one itself."""
     storages = {result.data_ptr(): result.untyped_storage().nbytes() for result in results}
     return sum(size for at, size in storages.items() if at not in {tensor.data_ptr() for tensor in given})
 
@@ -239,8 +239,8 @@ def returned_bytes(results: Sequence[Tensor], given: Sequence[Tensor]) -> int:
 def compare(case: Case, systems: int, names: Sequence[str], args: Namespace) -> dict[str, dict[str, float | None]]:
     """Largest differences from `literal` on the same given directions, in units of literal's largest entry.
 
-    A pair whose score lies within a rounding of 1 - coll_coef may be accepted by one and not by the other, and then
-    the results differ by a collision: `pairs_apart` says how many more (or fewer) pairs were accepted.
+    If a pair's score is within rounding of 1 - coll_coef, only one implementation may accept it, and the results then
+    differ by a collision: `pairs_apart` says how many more (or fewer) pairs were accepted.
     """
     some = max(1, min(systems, COMPARED_ENTRIES // case.shape.entries))
     tensors = features(case, some, args)
@@ -273,11 +273,11 @@ def directions(shape: Shape, systems: int, like: Tensor) -> Tensor:
 
 
 def measure_operator(case: Case, numbers: dict[str, Any], args: Namespace) -> dict[str, float] | None:
-    """Time on the GPU of the forward over all the model's systems, and of x + v read and written once."""
+    """GPU time of the forward pass over all the model's systems, and of reading x and v and writing x + v once."""
     little = numbers["implementations"]["literal"]["partners"] <= 1
     if args.device.type != "cuda" or not (1 < case.shape.particles <= OPERATOR_PARTICLES and little):
         return None
-    from triton.testing import do_bench  # flushes the cache before every run, and counts the GPU's own time
+    from triton.testing import do_bench  # flushes the cache before every run, and measures GPU time
 
     x, v, _ = features(case, case.shape.systems, args)
     out = torch.empty_like(x, requires_grad=False)

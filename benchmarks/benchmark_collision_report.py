@@ -1,4 +1,4 @@
-"""What benchmark_collision.py makes of its record: marks, and a table."""
+"""Marks and a table from a record of benchmark_collision.py."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,24 +9,23 @@ from benchmarks.benchmarking import Mark, judge, mib_text, milliseconds, timing_
 from benchmarks.measuring import PEAK_RESOLUTION_BYTES
 from kiti.report.formats import NOTHING, Grid
 
-OPERATOR_PARTICLES = 128  # the mark "operator within 3x of reading and writing" is for so many at most
+OPERATOR_PARTICLES = 128  # the mark "operator within 3x of reading and writing" is for at most this many
 
 
 def marks(rows: Sequence[dict[str, Any]], device: str, threads: int) -> list[Mark]:
-    """Those of issue 3. A case with one particle has no pair, and only "never slower" is asked of it."""
-    few, thirty = (0, 1), (15, 60)  # partners a particle; around thirty is within a factor of two
+    """The marks of issue 3. A case with one particle has no pair, and only "never slower" applies to it."""
+    few, thirty = (0, 1), (15, 60)  # partners per particle; around thirty is within a factor of two
     judged = []
     for kind, fast, dense in (("cpu", 50, 4), ("cuda", 100, 20)):
         here = rows if kind == device else []
         paired = [row for row in here if row["particles"] > 1]
-        for least, (low, high), said in (
+        for least, (low, high), condition in (
             (fast, few, "at most one partner a particle is accepted"),
             (dense, thirty, "around thirty partners are (15 to 60)"),
         ):
             chosen = [row for row in paired if low <= row["implementations"]["literal"]["partners"] <= high]
-            judged.append(
-                judge_by_size(f"{kind}: at least {least}x the literal form where {said}", chosen, "times_faster", least)
-            )
+            text = f"{kind}: at least {least}x the literal form where {condition}"
+            judged.append(judge_by_size(text, chosen, "times_faster", least))
         judged.append(judge_by_size(f"{kind}: never slower than the literal form", here, "times_faster", 1))
         unseen = threads * PEAK_RESOLUTION_BYTES if kind == "cpu" else 0
         judged.append(judge_memory(f"{kind}: at most 1/20 of the literal form's peak memory", paired, 20, unseen))
@@ -36,7 +35,7 @@ def marks(rows: Sequence[dict[str, Any]], device: str, threads: int) -> list[Mar
 
 
 def judge_by_size(text: str, rows: Sequence[dict[str, Any]], of: str, least: float) -> Mark:
-    """`judge`, which also says from which N on the mark is reached throughout."""
+    """`judge`, which also gives the N from which the mark is always reached."""
     values = [(row, least_of(row, of)) for row in rows]
     mark = judge(text, [(f"{row['case']} (N={row['particles']})", v) for row, v in values], at_least=least, unit="x")
     missing = [row["particles"] for row, value in values if value is not None and value < least]
@@ -47,9 +46,9 @@ def judge_by_size(text: str, rows: Sequence[dict[str, Any]], of: str, least: flo
 
 
 def judge_memory(text: str, rows: Sequence[dict[str, Any]], least: float, unseen: int) -> Mark:
-    """`judge_by_size`, less the cases in which x' and its gradients alone, which any form returns, are too much.
+    """`judge_by_size`, without cases in which x' and its gradients, which any form returns, already take too much.
 
-    `unseen`: bytes that the measurement cannot tell from nothing.
+    `unseen`: bytes below the resolution of the measurement.
     """
     possible, names = [], []
     for row in rows:
@@ -66,7 +65,7 @@ def judge_memory(text: str, rows: Sequence[dict[str, Any]], least: float, unseen
 
 
 def least_of(row: dict[str, Any], of: str) -> float | None:
-    """Of what `auto` picks: how many times faster than `literal`, or smaller in memory."""
+    """How many times faster than `literal`, or smaller in memory, the implementation that `auto` picks is."""
     literal, auto = row["implementations"]["literal"], row["implementations"][row["auto"]]
     if of == "times_faster":
         return auto["times_faster"]

@@ -1,11 +1,11 @@
-"""Time and peak memory of KO's collision of gradients alone, soft and hard, on the layers of the paper's models.
+"""Time and peak memory of KO's gradient collisions alone, soft and hard, on layers of the paper's models.
 
     python -m benchmarks.benchmark_ko --json experiments/benchmarks/ko.cpu.json \\
         --markdown experiments/benchmarks/ko.cpu.md
     python -m benchmarks.benchmark_ko --from-json RECORD --markdown TABLE             # rebuilds the table
 
-Weights are those of an initialisation, gradients those of a softmax loss on top: for a head (p - y)^T h.
-What KO costs within a training step is in benchmarks/benchmark_step.py.
+Weights are at initialisation; gradients come from a softmax loss on top: (p - y)^T h for a head.
+benchmarks/benchmark_step.py measures the cost of KO within a training step.
 """
 
 import time
@@ -41,8 +41,8 @@ class Head(nn.Module):
 class MLP(nn.Module):
     """Qwen2's gated MLP under a softmax head; one of its matrices collides.
 
-    With nn.Linear's initialisation rows of weights are .816 apart whatever their length (A27), so that in `down`,
-    whose rows of gradients are alike, nearly all pairs are accepted; with Qwen2's own, N(0, .02), they are 2 apart.
+    With nn.Linear's initialisation, weight rows are .816 apart whatever their length (A27), so in `down`, whose
+    gradient rows are similar, nearly all pairs are accepted; with Qwen2's own, N(0, .02), they are 2 apart.
     """
 
     def __init__(self, hidden: int, width: int, collided: str, std: float | None = None) -> None:
@@ -61,7 +61,7 @@ class MLP(nn.Module):
 
 @dataclass(frozen=True)
 class Layer:
-    """A matrix of N neurons with D inputs, within the model that gives it a gradient."""
+    """A matrix of N neurons with D inputs, in the model that provides its gradient."""
 
     name: str
     inputs: int  # of the model
@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.add_argument("--soft", type=float, default=0.1, metavar="C", help="coll_coef of soft, divided by N")
     parser.add_argument("--hard", type=float, default=0.7, metavar="C", help="coll_coef of hard (A27)")
-    parser.add_argument("--case-seconds", type=float, default=10.0, help="no new round after so many")
+    parser.add_argument("--case-seconds", type=float, default=10.0, help="start no new round after this time")
     return parser.parse_args(arguments)
 
 
@@ -131,7 +131,7 @@ def measure_layer(layer: Layer, args: Namespace) -> dict[str, Any]:
 
 
 def weight_and_gradient(layer: Layer, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of the matrix that collides, from the mean cross-entropy of random samples with random labels."""
+    """The colliding matrix and its gradient, from the mean cross-entropy of random samples with random labels."""
     torch.manual_seed(0)
     model = layer.model()
     logits = model(torch.randn(SAMPLES, layer.inputs))

@@ -1,11 +1,11 @@
-"""KO's Tables 4 and 5, run time and memory of collisions between the classifier's gradients, as ratios to none.
+"""KO's Tables 4 and 5: run time and memory with collisions of the classifier's gradients, as ratios to none.
 
     python -m benchmarks.benchmark_ko_cost --json experiments/benchmarks/ko_cost.cpu.json \\
         --markdown experiments/benchmarks/ko_cost.cpu.md
 
-Seconds and megabytes of two machines say nothing of each other: only ratios stand beside each other, those measured
-here and those of the printed numbers, which are in experiments/ko/printed/cost.yaml. All steps of a network are timed
-in turns, as in benchmark_step.py. On a GPU the batch is the paper's, 128; on a CPU 32.
+Seconds and megabytes of different machines are not comparable, so only ratios are compared: those measured here and
+those of the printed numbers, in experiments/ko/printed/cost.yaml. All steps of a network are timed in turns, as in
+benchmark_step.py. The batch is the paper's 128 on a GPU, 32 on a CPU.
 """
 
 import time
@@ -49,7 +49,7 @@ def measure(args: Namespace) -> dict[str, Any]:
 
 
 def grid(record: dict[str, Any]) -> Grid:
-    """A line for each network and collision; the paper's ratios are made of what it prints."""
+    """A line for each network and collision; the paper's ratios are computed from its printed numbers."""
     printed = yaml.safe_load(PRINTED.read_text())
     header = ["network", "collision", "run time", "printed: run time", "peak memory", "printed: memory"]
     lines = []

@@ -1,13 +1,12 @@
-"""A whole step of ResNet-18 on 32x32 images in four loops: kiti's, a bare one of PyTorch, and timm's train.py twice.
+"""A whole step of ResNet-18 on 32x32 images in four loops: kiti's, a bare PyTorch loop, and timm's train.py twice.
 
     python -m benchmarks.benchmark_step --loops --json experiments/benchmarks/loops.cpu.json \\
         --markdown experiments/benchmarks/loops.cpu.md
 
-All train the same network in the same precision on batches of the same loader, cropped and flipped on the device: bytes
-drawn at random, held there whole. A step's time is from asking for its batch to asking for the next. kiti's loop is
-Lightning's with the callbacks, the logger and the checkpoints that a run has; timm's is what its train.py does in a
-step, with timm's optimizer, loss and meter, once as it is and once with --channels-last. On a GPU the batch is the
-papers' 128, on a CPU 16.
+All train the same network in the same precision on batches of the same loader: random bytes, held on the device, and
+cropped and flipped there. A step lasts from requesting its batch to requesting the next. kiti's loop is Lightning's
+with a run's callbacks, logger and checkpoints; timm's is the step of its train.py, with timm's optimizer, loss and
+meter, once unchanged and once with --channels-last. The batch is the papers' 128 on a GPU, 16 on a CPU.
 """
 
 import tempfile
@@ -31,13 +30,13 @@ from kiti.data.small_images import Images, Labels, SmallImages
 from kiti.report.formats import NOTHING, Grid, percent
 from kiti.training import building
 
-PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}  # what Lightning calls them
-WARM = 2  # steps of a round that do not count
-MOST_ADDED = 3.0  # percent of a bare loop's step that Lightning's may add
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}  # Lightning's names
+WARM = 2  # uncounted steps of a round
+MOST_ADDED = 3.0  # percent that Lightning's loop may add to a bare loop's step
 
 
 class Noise(SmallImages):
-    """As many random pictures as a round has steps for; `asked` holds when each batch was asked for."""
+    """Random pictures for the steps of a round; `asked` has the time at which each batch was requested."""
 
     def __init__(self, steps: int, batch_size: int, device: torch.device) -> None:
         super().__init__(10, steps * batch_size, batch_size, batch_size, augment=True, data_dir="", seed=0)
@@ -74,7 +73,7 @@ class Noise(SmallImages):
         return watched
 
     def seconds(self) -> float:
-        """A step of the last round, on average."""
+        """Mean time of a step in the last round."""
         counted = self.asked[WARM:]
         return (counted[-1] - counted[0]) / (len(counted) - 1)
 
@@ -135,7 +134,7 @@ def measure_case(name: str, args: Namespace) -> dict[str, Any]:
             for loop in order:
                 loops[loop]()
                 rounds[loop].append([data.seconds()])
-            order.append(order.pop(0))  # who follows whom changes from round to round
+            order.append(order.pop(0))  # vary the order between rounds
     timings = {loop: Timing(seconds) for loop, seconds in rounds.items()}
     rows = []
     for loop, timing in timings.items():
@@ -149,7 +148,7 @@ def measure_case(name: str, args: Namespace) -> dict[str, Any]:
 
 
 def bare_loop(model: nn.Module, batches: Iterable[Batch], autocast: Callable[[], torch.autocast]) -> None:
-    """Nothing but what a step needs."""
+    """Only what a step needs."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     for images, labels in batches:
         with autocast():
@@ -166,7 +165,7 @@ def timm_loop(
     channels_last: bool,
     autocast: Callable[[], torch.autocast],
 ) -> None:
-    """What a step of timm's train.py is, for one process without gradient scaling, clipping and averaging."""
+    """A step of timm's train.py, for one process without gradient scaling, clipping and averaging."""
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
@@ -190,7 +189,7 @@ def timm_loop(
 
 
 def marks(cases: list[dict[str, Any]]) -> list[Mark]:
-    """Those of issue 6."""
+    """The marks of issue 6."""
     over_timm = [(case["case"], 100 * (case["kiti"]["over_timm"] - 1)) for case in cases]
     added = [(case["case"], 100 * row["longer"]) for case in cases for row in case["loops"] if row["loop"] == "kiti"]
     return [

@@ -1,4 +1,4 @@
-"""The papers' models in training, each on one fixed batch: what benchmark_step.py times."""
+"""The papers' models in training, each on one fixed batch, for benchmark_step.py."""
 
 import itertools
 from collections.abc import Callable
@@ -22,17 +22,17 @@ class Workload:
     """A model in training on one fixed batch."""
 
     model: nn.Module
-    loss: Callable[[], Tensor]  # of a part of the batch, the next one at each call
+    loss: Callable[[], Tensor]  # of the batch's next part at each call
     optimizer: type[Optimizer]
     batch: str
-    heads: tuple[int, ...] = ()  # collision_heads to measure; none where the papers put no seam
+    heads: tuple[int, ...] = ()  # collision_heads to measure; none if the papers have no seam
     system_axis: int = -1
     neurons: tuple[str, ...] = ()  # parameters whose gradients collide
     autocast: bool = True
-    parts: int = 1  # of the batch, whose gradients add up to the step's
+    parts: int = 1  # of the batch, whose gradients sum to the step's
 
 
-Size = str  # "paper"; "cpu", the same on less; "quick"
+Size = str  # "paper"; "cpu", with smaller batches; "quick"
 Builder = Callable[[ResidualFactory, Size, torch.device], Workload]
 
 
@@ -49,7 +49,7 @@ def fno1d(residual: ResidualFactory, size: Size, device: torch.device) -> Worklo
 
 
 def resnet(depth: int, cpu_batch: int, classes: int = 10, heads: tuple[int, ...] = (2, 4)) -> Builder:
-    """`heads` that are reading A13's, if no others."""
+    """By default, `heads` are those of reading A13."""
 
     def build(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
         batch, pixels = {"paper": (128, 32), "cpu": (cpu_batch, 32), "quick": (2, 8)}[size]
@@ -72,7 +72,7 @@ def gpt2(residual: ResidualFactory, size: Size, device: torch.device) -> Workloa
     pretraining = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "use_cache": False}
     model = build_gpt2(residual=residual, **pretraining, **(tiny if size == "quick" else {})).to(device)
     ids = torch.randint(model.config.vocab_size, (batch, tokens), device=device)
-    # No KO: the paper has none here, and GPT-2's matrices hold their neurons in columns.
+    # No KO: the paper uses none here, and GPT-2's matrices have their neurons in columns.
     return Workload(model, lambda: next_token_loss(model, ids), AdamW, f"{batch} x {tokens}", heads=(8,))
 
 
@@ -98,7 +98,7 @@ def qwen2(residual: ResidualFactory, size: Size, device: torch.device) -> Worklo
     ids = torch.randint(model.config.vocab_size, (batch, tokens), device=device)
     last = f"model.layers.{config.num_hidden_layers - 1}"
     neurons = (f"{last}.self_attn.?_proj.weight", f"{last}.mlp.*_proj.weight")
-    parts = 1 if size == "paper" else batch  # the logits of one text are .6 GB, several times over
+    parts = 1 if size == "paper" else batch  # the logits of one text take .6 GB, several times
     texts = itertools.cycle(ids.chunk(parts))
     shape = f"{batch} x {tokens}" + (f" in {parts} parts" if parts > 1 else "")
     return Workload(model, lambda: next_token_loss(model, next(texts)), AdamW, shape, neurons=neurons, parts=parts)

@@ -1,10 +1,10 @@
-"""Our Navier-Stokes solver beside the scheme of the FNO authors' generator, at equal accuracy.
+"""Our Navier-Stokes solver against the scheme of the FNO authors' generator, at equal accuracy.
 
     python -m benchmarks.benchmark_navier_stokes --json experiments/benchmarks/navier_stokes.cpu.json --markdown …
 
-That scheme takes viscosity by Crank and Nicolson and convection by Euler's explicit step of 1e-4. Both start from the
-same developed flow of the paper, on the same modes. Ours takes the longest steps that leave it at most the other's
-error, against a solution with steps 1/8 of the shortest; its choice of steps is not used.
+That scheme uses Crank-Nicolson for viscosity and explicit Euler steps of 1e-4 for convection. Both start from the same
+developed flow of the paper, on the same modes. Ours takes the longest steps whose error is at most the other's, against
+a solution with steps 1/8 of the shortest; its own step-size control is not used.
 """
 
 import time
@@ -29,7 +29,7 @@ MARK = "at least 10x faster than Crank-Nicolson with Euler's step of 1e-4 at equ
 
 @dataclass(frozen=True)
 class Case:
-    """Some flows on grid² points, solved over `time` after they have developed for a while."""
+    """Some flows on grid² points, solved over `time` after developing for `developed`."""
 
     grid: int
     samples: int
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
-    parser.add_argument("--case-seconds", type=float, default=60.0, help="no new round after so many")
+    parser.add_argument("--case-seconds", type=float, default=60.0, help="start no new round after this time")
     return parser.parse_args(arguments)
 
 
@@ -109,7 +109,7 @@ def measure_case(case: Case, args: Namespace) -> dict[str, Any]:
 
 
 def crank_nicolson(w0: Tensor, forcing: Tensor, until: float) -> Tensor:
-    """w_t + u·∇w = ν Δw + f by steps of THEIR_STEP, the 2/3 rule, five transforms a step."""
+    """w_t + u·∇w = ν Δw + f with steps of THEIR_STEP, the 2/3 rule, and five transforms per step."""
     points, h = w0.shape[-1], THEIR_STEP
     k1 = torch.fft.fftfreq(points, 1 / points, dtype=w0.dtype, device=w0.device)[:, None]
     k2 = torch.fft.rfftfreq(points, 1 / points, dtype=w0.dtype, device=w0.device)

@@ -1,9 +1,9 @@
-"""Seeds trained side by side by one process, against one process a seed: seconds a seed, start-up included.
+"""Seeds trained side by side by one process, against one process per seed: seconds per seed, including start-up.
 
     python -m benchmarks.benchmark_replicas --json experiments/benchmarks/replicas.cpu.json \\
         --markdown experiments/benchmarks/replicas.cpu.md
 
-Both are the commands that a user types, into a folder that is thrown away.
+Both are run as user commands, in a temporary folder.
 """
 
 import subprocess
@@ -52,7 +52,7 @@ def measure(args: Namespace) -> dict[str, Any]:
 def measure_case(name: str, args: Namespace, scale: str) -> dict[str, Any]:
     common = [sys.executable, "-m", "kiti.train", *CASES[name], f"scale={scale}", "resume=never"]
     if scale == "smoke":
-        common.append("data.batch_size=16")  # all points, without which seeds are not trained side by side
+        common.append("data.batch_size=16")  # all points, as required for training seeds side by side
     with tempfile.TemporaryDirectory() as folder:
         place = [f"runs_dir={folder}/runs", f"data_dir={folder}/data"]
         calls = {
@@ -74,7 +74,7 @@ def measure_case(name: str, args: Namespace, scale: str) -> dict[str, Any]:
 def run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise Unusable(f"{' '.join(command)}: {(done.stderr.strip() or 'said nothing').splitlines()[-1]}")
+        raise Unusable(f"{' '.join(command)}: {(done.stderr.strip() or 'no output').splitlines()[-1]}")
 
 
 def grid(record: dict[str, Any]) -> Grid:

@@ -4,11 +4,11 @@
         --markdown experiments/benchmarks/step.cpu.md
     python -m benchmarks.benchmark_step --device cuda --models 'resnet50|gpt2'
     python -m benchmarks.benchmark_step --from-json RECORD --markdown TABLE           # rebuilds the table
-    python -m benchmarks.benchmark_step --loops            # the loop around the step: see benchmark_loops.py
+    python -m benchmarks.benchmark_step --loops            # the training loop: see benchmark_loops.py
 
-A step is forward, loss, backward, collision of gradients, optimizer, zero_grad. On a GPU sizes are the papers' and
-precision is bfloat16 by autocast (FNO: float32). On a CPU it is float32, and batches are cut down or come in parts
-whose gradients add up, which the table says.
+A step is forward, loss, backward, gradient collisions, optimizer, zero_grad. On a GPU, sizes are the papers' and the
+precision is bfloat16 autocast (FNO: float32). On a CPU it is float32, and batches are smaller or split into parts whose
+gradients are summed, as the table says.
 The learning rate is 0: every step is timed at the initialisation for which coll_coef is chosen.
 """
 
@@ -35,12 +35,12 @@ from kiti.residual import Add, KITIResidual, Residual
 
 SOFT = 0.1  # divided by N
 HARD = 0.7  # reading A27
-LONGER = {"resnet50": 0.05, "gpt2": 0.05, "bert-base": 0.05}  # marks: how much longer a step with the seam may be
+LONGER = {"resnet50": 0.05, "gpt2": 0.05, "bert-base": 0.05}  # marks: how much longer a step with the seam may take
 LONGER_FNO, LONGER_SOFT, LONGER_HARD = 0.25, 0.01, 0.03
 
 
 class Seam(Residual):
-    """A residual connection that any kind may take in turn, so that all are timed on one model."""
+    """A residual connection with an exchangeable kind, so that all kinds are timed on one model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,20 +52,20 @@ class Seam(Residual):
 
 @dataclass
 class Variant:
-    """What a step does beside the vanilla one."""
+    """A step's residual and collision."""
 
     residual: str
     collision: str
-    kinds: list[Residual] = field(default_factory=list)  # one a seam
+    kinds: list[Residual] = field(default_factory=list)  # one per seam
     ko: KO | None = None
-    collided: list[Callable[[], float]] = field(default_factory=list)  # give the seconds KO took of each step
+    collided: list[Callable[[], float]] = field(default_factory=list)  # KO's seconds in each step
     described: dict[str, Any] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     if args.loops:
-        from benchmarks import benchmark_loops  # trains as runs do, with hydra, which the steps do without
+        from benchmarks import benchmark_loops  # imported here as it needs hydra, which the steps do not
 
         benchmarking.run(args, "loops", benchmark_loops.measure, benchmark_loops.grid)
     else:
@@ -74,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__, select="--models")
-    parser.set_defaults(repeats=25)  # a step is told from another to a few percent
-    parser.add_argument("--coll-coef", type=float, help="of the seam; default: the one that gives a pair a system")
+    parser.set_defaults(repeats=25)  # resolves differences of a few percent
+    parser.add_argument("--coll-coef", type=float, help="of the seam; default: the one for one pair per system")
     parser.add_argument("--heads", type=int, nargs="+", help="measure only these collision_heads of a model's own")
-    parser.add_argument("--case-seconds", type=float, default=150.0, help="of a model: no new round after so many")
-    parser.add_argument("--loops", action="store_true", help="kiti's loop against a bare one and timm's instead")
+    parser.add_argument("--case-seconds", type=float, default=150.0, help="per model: no new round after this time")
+    parser.add_argument("--loops", action="store_true", help="compare kiti's loop with a bare one and timm's instead")
     return parser.parse_args(arguments)
 
 
@@ -96,7 +96,7 @@ def measure(args: Namespace) -> dict[str, Any]:
 
 
 def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, Any]:
-    gc.collect()  # the model before
+    gc.collect()  # the previous model
     torch.manual_seed(0)
     seams: list[Seam] = []
 
@@ -164,13 +164,13 @@ def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, An
 
 
 def held_bytes(tensors: Iterable[Tensor], optimizer: Optimizer) -> int:
-    """Of a model's tensors and of what an optimizer keeps for them between steps."""
+    """Bytes of a model's tensors and of the optimizer's state for them."""
     kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in (*tensors, *kept))
 
 
 def kiti_variants(work: Workload, seams: list[Seam], loss: Callable[[], Tensor], args: Namespace) -> dict[str, Variant]:
-    """One for each collision_heads, with the coll_coef that gives a pair a system, on average over all seams."""
+    """One for each collision_heads, with the coll_coef for one pair per system, on average over all seams."""
     wanted = [heads for heads in work.heads if not args.heads or heads in args.heads]
     if not wanted:
         return {}
@@ -184,7 +184,7 @@ def kiti_variants(work: Workload, seams: list[Seam], loss: Callable[[], Tensor],
     variants = {}
     for heads in wanted:
         coll_coef = args.coll_coef
-        if coll_coef is None:  # one particle never collides, whatever it is
+        if coll_coef is None:  # a single particle never collides, so any value will do
             coll_coef = acceptance((x, v), heads, []).one_pair if heads < dim else 0.5
         kinds = [KITIResidual(heads, coll_coef, system_axis=work.system_axis) for _ in seams]
         described = {
@@ -199,9 +199,9 @@ def kiti_variants(work: Workload, seams: list[Seam], loss: Callable[[], Tensor],
 
 
 def observed(variant: Variant) -> dict[str, Any]:
-    """Of the last step: partners a particle, the mean over seams; the largest relative change of a gradient.
+    """For the last step: partners per particle, averaged over seams; the largest relative change of a gradient.
 
-    Of every step: the median of the seconds in which gradients collided.
+    For all steps: the median of the seconds spent on gradient collisions.
     """
     seen: dict[str, Any] = {}
     collided = [kind for kind in variant.kinds if isinstance(kind, KITIResidual)]
@@ -215,7 +215,7 @@ def observed(variant: Variant) -> dict[str, Any]:
 
 
 def marks(cases: Sequence[dict[str, Any]], device: str, size: Size) -> list[Mark]:
-    """Those of issue 3, which are for a GPU and the papers' batches."""
+    """The marks of issue 3, which are for a GPU and the papers' batches."""
     rows = {case["case"]: case["variants"] for case in cases} if (device, size) == ("cuda", "paper") else {}
 
     def longer(which: Callable[[dict[str, Any]], bool], *models: str) -> list[tuple[str, float]]:

@@ -1,10 +1,10 @@
-"""Whose threads should run the compiled collision inside a training step: torch's, a pool of Python's, or numba's own?
+"""Which threads should run the compiled collision in a training step: torch's, a Python pool's, or numba's own?
 
     python -m benchmarks.benchmark_threads --json experiments/benchmarks/threads.cpu.json \\
         --markdown experiments/benchmarks/threads.cpu.md
 
-The steps are those of benchmark_step with the seam; the loops and their shares of the work are the same throughout,
-only the threads that call them differ.
+The steps are those of benchmark_step with the seam; the loops and their shares of the work are always the same, only
+the threads that call them differ.
 """
 
 import time
@@ -28,7 +28,7 @@ from kiti.report.formats import NOTHING, Grid, percent
 
 CASES = {"fno1d, 8 heads": ("fno1d", 8), "fno1d, 32 heads": ("fno1d", 32), "bert-base, 8 heads": ("bert-base", 8)}
 _forward, _backward = numba_loops.forward, numba_loops.backward
-# Not kept on disk: numba cannot load a parallel function of another process's again.
+# Not cached on disk: numba cannot load another process's parallel function.
 _parallel = numba.njit(parallel=True, nogil=True, error_model="numpy")
 
 
@@ -50,7 +50,7 @@ _PARALLEL: dict[Callable[..., None], Callable[..., None]] = {_forward: forward, 
 
 
 def by_numba(function: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> None:
-    """`numba_threads.each` by `parallel=True`."""
+    """`numba_threads.each` with `parallel=True`."""
     calls = list(calls)
     begins, ends = np.array([call[-2:] for call in calls]).T.copy()
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
@@ -77,14 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = benchmarking.parser(__doc__)
     parser.set_defaults(repeats=25)
-    parser.add_argument("--case-seconds", type=float, default=45.0, help="of a model: no new round after so many")
+    parser.add_argument("--case-seconds", type=float, default=45.0, help="per model: no new round after this time")
     return parser.parse_args(arguments)
 
 
 def measure(args: Namespace) -> dict[str, Any]:
     started = time.time()
     if args.device.type != "cpu" or numba_threads._openmp is None:
-        raise Unusable("a CPU and a torch with OpenMP are needed")
+        raise Unusable("requires a CPU and a torch with OpenMP")
     args.size, args.coll_coef, args.heads = "quick" if args.quick else "cpu", None, None
     names = benchmarking.selected(CASES, str, args)
     cases = [measure_case(name, args) for name in benchmarking.progress(names, "training steps")]

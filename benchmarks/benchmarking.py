@@ -1,7 +1,7 @@
-"""What the benchmarks share: their options, their marks, and the record they leave.
+"""Shared by the benchmarks: options, marks and records.
 
-A benchmark measures a list of cases, judges some marks on them and leaves one JSON record, from which its table in
-Markdown is made: the numbers of a table are never typed.
+A benchmark measures a list of cases, judges marks on them and writes one JSON record, from which its Markdown table is
+generated: no number of a table is typed by hand.
 """
 
 import argparse
@@ -32,12 +32,12 @@ _ROOT = Path(__file__).parents[1]
 
 
 class Unusable(ValueError):
-    """What was asked for cannot be measured or read; the message says why, in one line."""
+    """The request cannot be measured or read; the message says why in one line."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something promised, and what became of it."""
+    """A target and whether it was reached."""
 
     mark: str
     state: State
@@ -52,7 +52,7 @@ def judge(
     at_most: float | None = None,
     unit: str = "",
 ) -> Mark:
-    """Hold the values of named cases to one bound; the worst case decides, None was not measured."""
+    """Compare the values of named cases with one bound; the worst case decides, None means not measured."""
     measured = [(value, name) for name, value in values if value is not None]
     if not measured:
         return Mark(mark, "not measured", NOTHING)
@@ -71,32 +71,32 @@ def marks_grid(marks: Sequence[Mapping[str, str]]) -> Grid:
 
 
 def parser(description: str | None, select: str = "--only") -> argparse.ArgumentParser:
-    """The options every benchmark has; `select` is how the one that picks cases is called."""
+    """The options of every benchmark; `select` is the name of the option that selects cases."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--device", type=_device, default=torch.device("cpu"), help="cpu (default) or cuda")
     made.add_argument("--threads", type=_count, default=torch.get_num_threads())
-    made.add_argument("--repeats", type=_count, default=7, help="rounds of a case at most; slow cases have fewer")
+    made.add_argument("--repeats", type=_count, default=7, help="most rounds of a case; slow cases have fewer")
     made.add_argument(
         select, dest="only", type=_pattern, default="", metavar="REGEX", help="measure the cases whose names match"
     )
-    made.add_argument("--quick", action="store_true", help="a few tiny cases, to see that it works")
+    made.add_argument("--quick", action="store_true", help="a few tiny cases, as a test")
     made.add_argument("--json", type=Path, metavar="PATH", help="write the record here")
     made.add_argument("--markdown", type=Path, metavar="PATH", help="write the table here")
-    made.add_argument("--from-json", type=Path, metavar="PATH", help="measure nothing: tell what this record holds")
+    made.add_argument("--from-json", type=Path, metavar="PATH", help="do not measure: report this record")
     return made
 
 
 def _device(text: str) -> torch.device:
     if text.split(":")[0] not in ("cpu", "cuda"):
-        raise argparse.ArgumentTypeError(f"{text!r}: cpu or cuda is needed")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be cpu or cuda")
     if text != "cpu" and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError(f"{text!r}: there is no CUDA GPU at hand; cpu would do")
+        raise argparse.ArgumentTypeError(f"{text!r}: no CUDA GPU is available; use cpu")
     return torch.device(text)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a positive number is needed")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a positive integer")
     return int(text)
 
 
@@ -104,12 +104,12 @@ def _pattern(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
     return text
 
 
 def selected(cases: Iterable[Case], name: Callable[[Case], str], args: argparse.Namespace) -> list[Case]:
-    """The cases whose names match; Unusable if none does."""
+    """The cases whose names match. Raises Unusable if none does."""
     cases = list(cases)
     matching = [case for case in cases if re.search(args.only, name(case))]
     if not matching:
@@ -118,7 +118,7 @@ def selected(cases: Iterable[Case], name: Callable[[Case], str], args: argparse.
 
 
 def progress(cases: Sequence[Case], what: str) -> Iterable[Case]:
-    """The cases one by one, with a bar where there is a terminal."""
+    """The cases one by one, with a progress bar on a terminal."""
     console = Console(stderr=True)
     return track(cases, description=what, console=console, disable=not console.is_terminal)
 
@@ -131,7 +131,7 @@ def record(
     cases: Sequence[Mapping[str, Any]],
     marks: Sequence[Mark],
 ) -> dict[str, Any]:
-    """Everything measured and where; `started` is the time.time() at which it began."""
+    """All measurements and their environment; `started` is time.time() at the start."""
     git = git_state(_ROOT)
     return {
         "benchmark": benchmark,
@@ -157,11 +157,11 @@ def gather(
     cases: Iterable[Mapping[str, Any]],
     judged: Callable[[list[Mapping[str, Any]]], Sequence[Mark]],
 ) -> dict[str, Any]:
-    """`record`, of cases that are measured as they are asked for.
+    """`record`, for cases that are measured one by one during iteration.
 
-    After each, --json gets what there is so far, marked as not complete: a benchmark cut off loses one case.
+    After each case, the record so far is written to --json, marked as incomplete: if cut off, only one case is lost.
     """
-    empty = record(benchmark, args, started, settings, [], [])  # git is asked once
+    empty = record(benchmark, args, started, settings, [], [])  # queries git only once
     measured: list[Mapping[str, Any]] = []
 
     def so_far(complete: bool) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def run(
     measure: Callable[[argparse.Namespace], dict[str, Any]],
     grid: Callable[[dict[str, Any]], Grid],
 ) -> None:
-    """Measure, or read what was measured, and report it; an error is one line, with status 2."""
+    """Measure, or read a record, and report it; Unusable is reported in one line, with status 2."""
     try:
         if args.from_json:
             record = read(args.from_json, benchmark)
@@ -196,20 +196,20 @@ def run(
 
 
 def read(path: Path, benchmark: str) -> dict[str, Any]:
-    """A record that was written, complete or not; Unusable if there is none, or of another benchmark or schema."""
+    """An existing record, complete or not. Raises Unusable if missing, or of another benchmark or schema."""
     try:
         found = json.loads(path.read_text())
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror}") from None
-    except ValueError:  # no JSON, or no text
+    except ValueError:  # not JSON, or not text
         found = None
     if not isinstance(found, dict) or (found.get("benchmark"), found.get("schema")) != (benchmark, SCHEMA):
-        raise Unusable(f"{path} holds no record of benchmark {benchmark!r}, schema {SCHEMA}")
+        raise Unusable(f"{path} has no record of benchmark {benchmark!r}, schema {SCHEMA}")
     return found
 
 
 def provenance(record: Mapping[str, Any]) -> str:
-    """Where, when and of what the numbers are, in a sentence, and whether they are all."""
+    """Where, when and with what the numbers were measured, in a sentence, and whether they are complete."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     commit = record["git"]["commit"][:10] + (" with changes" if record["git"]["dirty"] else "")
     cut_off = "" if record.get("complete", True) else f", cut off after {len(record['cases'])} cases"
@@ -220,10 +220,10 @@ def provenance(record: Mapping[str, Any]) -> str:
 
 
 def report(record: Mapping[str, Any], grids: Sequence[Grid], args: argparse.Namespace) -> None:
-    """Print the tables and the marks, and write what was asked for."""
+    """Print the tables and marks, and write the requested files."""
     console = Console()
     if not console.is_terminal:
-        console.width = 200  # a file has no width to fit
+        console.width = 200  # a file has no width limit
     for grid in grids:
         show(grid, console)
     for mark in record["marks"]:
@@ -233,7 +233,7 @@ def report(record: Mapping[str, Any], grids: Sequence[Grid], args: argparse.Name
     if args.markdown:
         tables = [*grids, marks_grid(record["marks"])] if record["marks"] else grids
         first, *others = (markdown(grid) for grid in tables)
-        text = "\n".join([first, *(f"#{other}" for other in others)])  # one heading of the first level
+        text = "\n".join([first, *(f"#{other}" for other in others)])  # only one first-level heading
         write_whole(args.markdown, (text.rstrip("\n") + "\n").encode())
 
 
@@ -254,5 +254,5 @@ def timing_text(summary: Mapping[str, Any]) -> str:
 
 
 def mib_text(held: float | None) -> str:
-    """Bytes as MiB, or what stands for them where nothing could be measured."""
+    """Bytes as MiB, or "not measured"."""
     return "not measured" if held is None else f"{held / 2**20:.3g}"

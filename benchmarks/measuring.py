@@ -1,4 +1,4 @@
-"""Seconds and memory of a call: calls timed in turns, so that a slow minute falls on all alike, and their peaks."""
+"""Time and peak memory of calls, timed in turns so that a slow minute affects all alike."""
 
 import ctypes
 import gc
@@ -13,23 +13,23 @@ import torch
 
 Call = Callable[[], object]
 
-# What a peak on a CPU may be off by for each thread: what threads keep for themselves, and pages half used.
+# Error of a peak on a CPU, per thread: memory that threads keep, and partly used pages.
 PEAK_RESOLUTION_BYTES = 100_000
 
-# Seconds of a call, and bytes of a peak, that a second look would not change by anything to speak of.
+# Seconds of a call, and bytes of a peak, above which a second measurement would hardly differ.
 _LONG = 10.0
 _HIGH = 1 << 30
 
-# mallopt's parameters of malloc.h, and the values glibc itself drifts to once blocks of 32 MiB have been freed.
+# mallopt's parameters in malloc.h, and the values that glibc reaches by itself after blocks of 32 MiB were freed.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _STEADY = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
-# Every block of more than 64 KiB straight from the system and back: what is resident is what is alive.
+# Take blocks above 64 KiB directly from the system and return them: resident memory is memory in use.
 _EXACT = {_M_MMAP_THRESHOLD: 64 << 10, _M_TRIM_THRESHOLD: 0}
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of every run of a call, by the round in which it had its turn."""
+    """Seconds of every run of a call, by round."""
 
     rounds: list[list[float]]
 
@@ -52,7 +52,7 @@ class Ratio:
 
 
 def ratio(dividend: Timing, divisor: Timing) -> Ratio:
-    """`dividend` over `divisor`; within a round both ran within a moment, so that a slow machine slows both."""
+    """`dividend` over `divisor`; within a round both run close together, so a slow machine slows both."""
     turns = zip(dividend.rounds, divisor.rounds, strict=True)
     pairs = [statistics.median(a) / statistics.median(b) for a, b in turns]
     return Ratio(dividend.median / divisor.median, min(pairs), max(pairs))
@@ -61,17 +61,17 @@ def ratio(dividend: Timing, divisor: Timing) -> Ratio:
 def interleaved(
     calls: Mapping[str, Call], device: torch.device, *, rounds: int, least: int = 3, budget: float, most: int = 20
 ) -> dict[str, Timing]:
-    """Time the calls in turns: each once a round, after three runs that do not count, two if they take long.
+    """Time the calls in turns, each once per round, after three uncounted runs, or two if they take long.
 
-    Rounds go on until `budget` seconds are spent, `least` of them at least and `rounds` at most. Within its turn
-    a call that is quicker than the slowest is repeated, up to `most` times or a tenth of the slowest's time, after one
-    more run that does not count. Between turns freed memory goes back to the system, which would else happen, and
-    count, in somebody's next call.
+    Rounds continue until `budget` seconds are spent, with at least `least` and at most `rounds`. Within its turn, a
+    call faster than the slowest is repeated up to `most` times or for a tenth of the slowest's time, after one more
+    uncounted run. Freed memory is returned to the system between turns, as this would otherwise be timed in a later
+    call.
     """
     _set_malloc(_STEADY)
     once = {}
     for name, call in calls.items():
-        call()  # compiles, and finds memory as the others left it: neither says how quick it is
+        call()  # uncounted: compiles, and finds memory as other calls left it
         once[name] = seconds(call, device)
         if once[name] < _LONG:
             once[name] = min(once[name], seconds(call, device))
@@ -85,16 +85,16 @@ def interleaved(
             if done >= min(least, rounds) and time.perf_counter() - start > budget:
                 break
             for name in names:
-                if repeats[name] > 1:  # its first asks for memory that went back, and finds others' in the caches
+                if repeats[name] > 1:  # its first run allocates memory again and has cold caches
                     calls[name]()
                 timed[name].append([seconds(calls[name], device) for _ in range(repeats[name])])
                 _trim(_STEADY[_M_TRIM_THRESHOLD])
-            names.append(names.pop(0))  # who follows whom changes from round to round
+            names.append(names.pop(0))  # vary the order between rounds
     return {name: Timing(turns) for name, turns in timed.items()}
 
 
 def seconds(call: Call, device: torch.device) -> float:
-    """Of one run, until the device has done its work."""
+    """Seconds of one run, until the device has finished."""
     _synchronize(device)
     start = time.perf_counter()
     call()
@@ -103,9 +103,9 @@ def seconds(call: Call, device: torch.device) -> float:
 
 
 def seconds_within(call: Call, device: torch.device) -> Callable[[], float]:
-    """Run `call` as a part of something that is timed itself; what is returned gives the seconds, once that is done.
+    """Run `call` within a larger timed call; the returned function gives the seconds once that has finished.
 
-    A GPU is not waited for, which would leave it idle afterwards and make the whole longer: it notes the times itself.
+    This does not wait for a GPU, which would leave it idle and slow the larger call: CUDA events record the times.
     """
     if device.type != "cuda":
         spent = seconds(call, device)
@@ -134,11 +134,11 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def peak_bytes(call: Call, device: torch.device) -> int | None:
-    """Memory of one run of `call` at its peak, above what was held before; None where the system cannot tell.
+    """Peak memory of one run of `call`, above the memory in use before; None if the system cannot measure it.
 
-    On a CPU it is the growth of the resident set, to PEAK_RESOLUTION_BYTES a thread: Linux resets its peak on demand,
-    and glibc is made to keep no freed block, which would hide what is allocated again. Of three runs the lowest
-    counts, unless the first says more than 1 GiB: in the first, holes between older blocks may fill and stay.
+    On a CPU it is the growth of the resident set, to within PEAK_RESOLUTION_BYTES per thread: Linux resets its peak on
+    request, and glibc is set to keep no freed blocks, which would hide new allocations. The lowest of three runs
+    counts, or the first if above 1 GiB: the first may permanently fill holes between older blocks.
     """
     lowest = _peak_bytes(call, device)
     for _ in range(2):
@@ -178,14 +178,14 @@ def _status_bytes(field: str) -> int:
 
 
 def _trim(kept: int) -> None:
-    """Give what was freed back to the system, but for `kept` bytes; nothing where the C library is not glibc."""
+    """Return freed memory to the system, except `kept` bytes; does nothing without glibc."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(ctypes.c_size_t(kept))
 
 
 def _set_malloc(parameters: Mapping[int, int]) -> bool:
-    """False where the C library is not glibc."""
+    """Set malloc parameters; False without glibc."""
     libc = ctypes.CDLL(None)
     if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
         return False

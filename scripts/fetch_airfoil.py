@@ -1,9 +1,9 @@
-"""Fetch the airfoil trajectories of MeshGraphNets, from the bucket that DeepMind keeps them in.
+"""Download the airfoil trajectories of MeshGraphNets from DeepMind's bucket.
 
     python scripts/fetch_airfoil.py data/meshgraphnets/airfoil
 
-A file arrives as `<name>.part` and takes its name once every checksum in it has been verified. What was interrupted or
-arrived damaged goes on where it is sound when run again.
+A file is downloaded as `<name>.part` and renamed after every checksum in it has been verified. Run again, the script
+resumes interrupted or damaged downloads from the last valid record.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from kiti.data.generation_progress import progress_report
 from kiti.data.meshgraphnets import AIRFOIL_FILES, AIRFOIL_URL, read_meta
 from kiti.data.tfrecord import TFRecordError, records
 
-STAND_IN = "`data=airfoil_euler` makes flows round airfoils of our own, a stand-in for this set"
+STAND_IN = "`data=airfoil_euler` generates our own flows around airfoils, a stand-in for this set"
 MB = 1_000_000
 PIECE = 1 << 20
 
 
 class FetchError(Exception):
-    """Why a file could not be had, in one line."""
+    """Why a file could not be downloaded, in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,22 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (FetchError, OSError) as error:
         sys.exit(f"fetch_airfoil: {error}")
     except KeyboardInterrupt:
-        sys.exit("fetch_airfoil: interrupted; run it again to resume")
+        sys.exit("fetch_airfoil: interrupted; run again to resume")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the files are to lie")
-    parser.add_argument("--files", nargs="+", choices=AIRFOIL_FILES, default=AIRFOIL_FILES, help="some of them only")
-    parser.add_argument("--url", default=AIRFOIL_URL, help="the folder that holds the files")
+    parser.add_argument("folder", type=Path, help="where to put the files")
+    parser.add_argument("--files", nargs="+", choices=AIRFOIL_FILES, default=AIRFOIL_FILES, help="only these files")
+    parser.add_argument("--url", default=AIRFOIL_URL, help="the folder with the files")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds without a byte until giving up")
     return parser.parse_args(arguments)
 
 
 def fetch(url: str, target: Path, timeout: float) -> None:
-    """`target`, from `url` unless it is there already. Raises FetchError."""
+    """Download `target` from `url` unless it exists. Raises FetchError."""
     if target.exists():
-        print(f"{target} is there already")
+        print(f"{target} already exists")
         return
     part = target.with_name(target.name + ".part")
     download(url, part, timeout)
@@ -63,7 +63,7 @@ def fetch(url: str, target: Path, timeout: float) -> None:
 
 
 def download(url: str, part: Path, timeout: float) -> None:
-    """The rest of what `url` holds, appended to `part`; all of it if the server does not send parts."""
+    """Append the rest of `url` to `part`; download all of it if the server does not support ranges."""
     there = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
@@ -71,37 +71,37 @@ def download(url: str, part: Path, timeout: float) -> None:
             there, total = extent(response, there)
             receive(response, part, there, total)
     except urllib.error.HTTPError as refused:
-        # Asked for the bytes after the last: all is here. 416 tells the length then.
+        # The request began after the last byte: the file is complete. 416 gives its length.
         if refused.code == 416 and refused.headers.get("Content-Range") == f"bytes */{there}":
             return
         if refused.code == 416:
             part.unlink()
-            raise FetchError(f"{part} is longer than {url}: removed; run again to download it") from refused
+            raise FetchError(f"{part} is longer than {url}: removed; run again to download it again") from refused
         raise FetchError(f"{url}: HTTP {refused.code} {refused.reason}; {STAND_IN}") from refused
     except urllib.error.URLError as unreachable:
-        raise FetchError(f"{url} is out of reach ({unreachable.reason}); {STAND_IN}") from unreachable
+        raise FetchError(f"{url} is unreachable ({unreachable.reason}); {STAND_IN}") from unreachable
     except (TimeoutError, ConnectionError, http.client.HTTPException) as broken:
         reason = str(broken) or type(broken).__name__
-        raise FetchError(f"{url}: the connection broke ({reason}), run again to resume") from broken
+        raise FetchError(f"{url}: the connection broke ({reason}); run again to resume") from broken
 
 
 def extent(response: http.client.HTTPResponse, there: int) -> tuple[int, int]:
-    """Where in the file this response begins, and how long the file is."""
+    """The offset at which this response starts, and the length of the file."""
     if response.status == 200:
         length = response.headers.get("Content-Length")
         if length is None:
-            raise FetchError(f"{response.url}: the answer does not say how long the file is")
+            raise FetchError(f"{response.url}: the response does not give the file's length")
         return 0, int(length)
     sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if sent is None or int(sent[1]) != there:
-        raise FetchError(f"{response.url}: asked for the bytes from {there} on, the answer has others")
+        raise FetchError(f"{response.url}: requested the bytes from {there} on, the response has others")
     return there, int(sent[2])
 
 
 def receive(response: http.client.HTTPResponse, part: Path, there: int, total: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < total - there:
-        raise FetchError(f"{part} needs {(total - there) / MB:,.0f} MB more, its disk has {free / MB:,.0f} MB free")
+        raise FetchError(f"{part} needs {(total - there) / MB:,.0f} MB more; its disk has {free / MB:,.0f} MB free")
     with part.open("ab") as file, progress_report(f"{part.name.removesuffix('.part')}, MB") as report:
         file.truncate(there)
         while piece := response.read(PIECE):
@@ -113,13 +113,13 @@ def receive(response: http.client.HTTPResponse, part: Path, there: int, total: i
 
 
 def verify(url: str, part: Path) -> None:
-    """Raises FetchError unless every checksum fits, after having cut `part` back to the records that are sound."""
+    """Verify every checksum in `part`. On a mismatch, truncate `part` to the valid records and raise FetchError."""
     if part.name.endswith(".json.part"):
         try:
             read_meta(part)
         except ValueError as malformed:
             part.unlink()
-            raise FetchError(f"{malformed}; removed; run again to download it") from malformed
+            raise FetchError(f"{malformed}; removed; run again to download it again") from malformed
         return
     size = part.stat().st_size
     try:
@@ -129,7 +129,7 @@ def verify(url: str, part: Path) -> None:
     except TFRecordError as damaged:
         with part.open("ab") as file:
             file.truncate(damaged.offset)
-        raise FetchError(f"{damaged}; kept the sound part before it, run again to fetch the rest of {url}") from damaged
+        raise FetchError(f"{damaged}; kept the valid part; run again to download the rest of {url}") from damaged
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Fetch FashionMNIST, the stand-in of `data=fashion_mnist`: Debian's package, or torchvision's download.
+"""Download FashionMNIST for `data=fashion_mnist`, from Debian's package or through torchvision.
 
     python scripts/fetch_fashion_mnist.py data
 
-Four files appear in `data/FashionMNIST/raw`, each whole and with the checksum that kiti asks of it; what is there is
-left.
+Puts four files into `data/FashionMNIST/raw`, each complete and with the checksum that kiti expects. If all are there
+already, nothing is done.
 """
 
 import argparse
@@ -28,7 +28,7 @@ INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 
 
 class FetchError(Exception):
-    """Why the files could not be had, in one line."""
+    """Why the files could not be downloaded, in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--source",
         choices=("debian", "torchvision"),
         default="debian" if shutil.which("apt-get") else "torchvision",
-        help="default here: %(default)s",
+        help="default on this machine: %(default)s",
     )
     args = parser.parse_args(arguments)
     try:
@@ -48,22 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def fetch(data_dir: Path, source: str) -> None:
-    """The four files below `data_dir`, unless they are there. Raises FetchError."""
+    """Put the four files below `data_dir` unless they are there. Raises FetchError."""
     place = folder(data_dir)
     if all((place / name).is_file() and sha256(place / name) == expected for name, expected in SHA256.items()):
-        print(f"{place}: there already, verified")
+        print(f"{place}: already there, verified")
         return
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as made:
         for name, path in (from_debian if source == "debian" else from_torchvision)(Path(made)).items():
             if sha256(path) != SHA256[name]:
-                raise FetchError(f"{name} of {source} is not the file that kiti knows; nothing was kept of it")
+                raise FetchError(f"{name} from {source} does not have the expected checksum; it was discarded")
             os.replace(path, place / name)
     print(f"{place}: {sum((place / name).stat().st_size for name in SHA256):,} bytes, verified")
 
 
 def from_debian(into: Path) -> dict[str, Path]:
-    """The files of the package, the installed one or its archive, unpacked into `into`."""
+    """The files of the package, installed or downloaded, unpacked into `into`."""
     packed = INSTALLED
     if not packed.is_dir():
         archive = download(into)
@@ -81,26 +81,24 @@ def download(into: Path) -> Path:
     run("apt-get", "download", f"{PACKAGE}={VERSION}", cwd=into)
     archives = list(into.glob("*.deb"))
     if len(archives) != 1 or sha256(archives[0]) != PACKAGE_SHA256:
-        raise FetchError(f"apt-get brought another {PACKAGE} than {VERSION}")
+        raise FetchError(f"apt-get downloaded a {PACKAGE} other than {VERSION}")
     return archives[0]
 
 
 def from_torchvision(into: Path) -> dict[str, Path]:
-    """The files that torchvision downloads, with its own checksums of the archives."""
+    """The files that torchvision downloads; it verifies the archives' checksums."""
     try:
         FashionMNIST(into, train=True, download=True)
     except (RuntimeError, URLError) as error:
-        raise FetchError(f"torchvision could not fetch them: {' '.join(str(error).split())}") from error
+        raise FetchError(f"torchvision could not download them: {' '.join(str(error).split())}") from error
     return {name: folder(into) / name for name in SHA256}
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        raise FetchError(
-            f"{' '.join(command)}: {said}; --source torchvision takes another way, `apt-get update` may help"
-        )
+        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise FetchError(f"{' '.join(command)}: {reason}; try `apt-get update` or --source torchvision")
 
 
 def sha256(path: Path) -> str:

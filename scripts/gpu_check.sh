@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Everything that is to be seen on a CUDA GPU, in one command of eight minutes at most: docs/gpu.md.
+# Everything that needs a CUDA GPU, in one command of at most eight minutes: docs/gpu.md.
 #
 #   scripts/gpu_check.sh OUT                on a machine with a GPU
 #   scripts/gpu_check.sh --dry-run OUT      the same on a CPU: tiny cases, and the kernels in Triton's interpreter
 #   scripts/gpu_check.sh --seconds N OUT    in N seconds instead of 480
 #
-# Exit status: 0, all parts passed; 1, some did not; 2, nothing was run.
+# Exit status: 0, all parts passed; 1, some did not; 2, nothing ran.
 set -u
 
 usage() {
@@ -20,14 +20,14 @@ while (($#)); do
     --seconds)
       shift
       seconds=${1-}
-      [[ $seconds =~ ^[1-9][0-9]*$ ]] || usage "--seconds '$seconds': a whole number is needed"
+      [[ $seconds =~ ^[1-9][0-9]*$ ]] || usage "--seconds '$seconds': must be a positive integer"
       ;;
-    -*) usage "no option $1" ;;
-    *) [[ -z $out ]] || usage "one OUT is needed" && out=$1 ;;
+    -*) usage "unknown option $1" ;;
+    *) [[ -z $out ]] || usage "give only one OUT" && out=$1 ;;
   esac
   shift
 done
-[[ -n $out ]] || usage "OUT, a folder for what is found, is needed"
+[[ -n $out ]] || usage "give OUT, a folder for the results"
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 cd "$(dirname "$0")/.." || exit 2
 
@@ -40,13 +40,13 @@ if [[ -n $dry ]]; then
   export CUDA_VISIBLE_DEVICES='' TRITON_INTERPRET=1
 elif ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>"$scratch/why"; then
   why=$(tail -n 1 "$scratch/why")
-  echo "gpu_check.sh: no CUDA GPU that $python's torch could use${why:+ ($why)}; --dry-run does without" >&2
+  echo "gpu_check.sh: no CUDA GPU that $python's torch can use${why:+ ($why)}; --dry-run needs none" >&2
   exit 2
 fi
 : >"$log"
 : >"$summary"
 
-# Of wheels/, those that cannot be imported here. pydantic and its core go together: one fits no other version.
+# The packages in wheels/ that cannot be imported here. pydantic and pydantic_core must have matching versions.
 missing_wheels() {
   "$python" - wheels/*.whl <<'PY'
 import importlib.util, os, sys
@@ -83,27 +83,27 @@ PY
 export -f environment install_wheels missing_wheels
 export python dry scratch
 
-# A part is cut off when its share of the time is spent and what the parts before it left of theirs.
+# A part is cut off after its share of the time plus the time left over by earlier parts.
 share_of_all=495 shares=0 failed=0
 part() { # name, share in seconds of share_of_all, command
-  local name=$1 begun=$SECONDS status said
+  local name=$1 begun=$SECONDS status outcome
   shares=$((shares + $2))
   shift 2
   local left=$((seconds * shares / share_of_all - SECONDS))
   ((left > 0)) || left=1
   printf '\n== %s, %d s at most: %s\n' "$name" "$left" "$*" >>"$log"
-  # SIGINT, upon which pytest still writes its XML.
+  # On SIGINT, pytest still writes its XML.
   timeout --signal INT --kill-after 5 "$left" "$@" >>"$log" 2>&1
   status=$?
-  # 137 is also what a process killed for want of memory leaves, before its time.
+  # 137 also means killed for lack of memory, if before the time limit.
   case $status in
-    0) said=passed ;;
-    124) said='cut off' ;;
-    137) ((SECONDS - begun >= left)) && said='cut off' || said="failed ($status)" ;;
-    *) said="failed ($status)" ;;
+    0) outcome=passed ;;
+    124) outcome='cut off' ;;
+    137) ((SECONDS - begun >= left)) && outcome='cut off' || outcome="failed ($status)" ;;
+    *) outcome="failed ($status)" ;;
   esac
   ((status == 0)) || failed=1
-  printf '%-16s %-12s %4d s\n' "$name" "$said" $((SECONDS - begun)) | tee -a "$summary"
+  printf '%-16s %-12s %4d s\n' "$name" "$outcome" $((SECONDS - begun)) | tee -a "$summary"
 }
 
 tests=(-m pytest -v --color no -p no:cacheprovider --junit-xml "$out/kernels.xml")
@@ -113,8 +113,8 @@ if [[ -n $dry ]]; then
   collision=(--only 'coll_coef=0.5')
 else
   measured=(--device cuda --repeats 5)
-  tests+=(-n 8 tests/collision/test_triton{,_draws,_compiled}.py) # they compile side by side
-  # Each kind of shape once: compiling takes some ten seconds. One program handles at most 128 particles.
+  tests+=(-n 8 tests/collision/test_triton{,_draws,_compiled}.py) # they compile in parallel
+  # Every kind of shape once: each takes some ten seconds to compile. One program holds at most 128 particles.
   collision=(--literal-seconds 0.25
     --only '^(resnet50 cifar-stem heads=[48]|gpt2|gpt2-xl|bert-base|fno1d heads=(1|8|64|256)) ')
 fi

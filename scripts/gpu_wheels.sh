@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The packages that scripts/gpu_check.sh needs beside torch, Triton, torchvision, transformers and Lightning, as wheels
-# for Python 3.12 on x86-64 Linux in wheels/, in the versions installed here: for a machine that reaches no registry.
+# Downloads the packages that scripts/gpu_check.sh needs besides torch, Triton, torchvision, transformers and Lightning
+# into wheels/, for Python 3.12 on x86-64 Linux and in the versions installed here: for a machine without a registry.
 #
-#   scripts/gpu_wheels.sh          PYTHON=python3 names the interpreter whose versions are taken
+#   scripts/gpu_wheels.sh          PYTHON=python3 selects the interpreter whose versions are used
 #
-# numba is not among them: with llvmlite it takes 61 MiB of the 64 that may come along, and only the CPU needs it.
+# numba is left out: with llvmlite it takes 61 MiB of the 64 allowed, and only the CPU needs it.
 set -u
 cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-python3}
@@ -27,6 +27,6 @@ size=$(du --apparent-size --block-size=1 --summarize wheels | cut -f1)
 printf 'wheels/: %d wheels, %d.%d MiB\n' "$(find wheels -name '*.whl' | wc -l)" \
   $((size >> 20)) $(((size % 1048576) * 10 >> 20))
 if ((size > most_mib << 20)); then
-  echo "gpu_wheels.sh: more than the $most_mib MiB that may come along" >&2
+  echo "gpu_wheels.sh: more than the $most_mib MiB allowed" >&2
   exit 1
 fi

@@ -1,9 +1,9 @@
-"""Print requirements.lock: the exact version of everything that `.[test]` brings, and of what builds kiti.
+"""Print requirements.lock: the exact versions of everything that `.[test]` installs and of kiti's build tools.
 
     python scripts/lock.py > requirements.lock
 
-pip resolves them and installs nothing. What macOS does without, as CUDA's libraries, is marked with the platform it was
-resolved on: elsewhere pip takes what that platform asks for.
+pip resolves them without installing. Packages that macOS does not need, such as CUDA's libraries, are marked with the
+platform of this resolution; on other platforms pip chooses what they require.
 """
 
 import json
@@ -21,14 +21,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 EXTRA = "test"
 
-# What hatchling builds with, and for an editable install: `make setup` builds without fetching anything.
+# The build tools, also for editable installs: `make setup` builds without downloading anything.
 BUILDERS = ("hatchling", "editables")
 
 ELSEWHERE = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"}
 
 
 def locked(report: dict[str, Any], roots: list[str]) -> list[str]:
-    """`name==version` of every package in pip's report but kiti itself, by name, with a marker where one is due."""
+    """`name==version` of every package in pip's report except kiti, by name, with a marker if needed."""
     found = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in report["install"]}
     here = report["environment"]
     everywhere = set(_reached(found, roots, {**here, **ELSEWHERE}))
@@ -41,13 +41,13 @@ def locked(report: dict[str, Any], roots: list[str]) -> list[str]:
 
 
 def _reached(found: dict[str, Any], roots: list[str], environment: dict[str, str]) -> Iterator[str]:
-    """The packages among `found` that `roots` lead to in `environment`."""
+    """The packages in `found` that `roots` require in `environment`."""
     waiting = [Requirement(root) for root in roots]
     seen: set[tuple[str, str]] = set()
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        if name not in found:  # needed elsewhere only
+        if name not in found:  # needed only elsewhere
             continue
         yield name
         for extra in ("", *requirement.extras):

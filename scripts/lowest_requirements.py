@@ -1,8 +1,8 @@
-"""Print the lowest versions that pyproject.toml admits, one `name==version` a line: constraints for pip.
+"""Print the lowest versions that pyproject.toml allows, one `name==version` per line: constraints for pip.
 
     python scripts/lowest_requirements.py [EXTRA ...] > lowest.txt
 
-What the extras name counts too, kiti's own extras within them included.
+Includes the requirements of the extras, and of kiti's own extras that they name.
 """
 
 import argparse
@@ -17,17 +17,17 @@ from packaging.version import Version
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
-# What asks for at least a version, and names one that is admitted.
+# Operators that set a lower bound and allow it.
 BOUNDS = (">=", "==", "~=")
 
 
 def lowest(project: dict[str, Any], extras: list[str]) -> list[str]:
-    """`name==version` of every requirement, by name; ValueError where one has no lower bound, or no such extra is."""
+    """`name==version` of every requirement, by name. Raises ValueError for a missing lower bound or extra."""
     bounds: dict[str, Version] = {}
     for requirement in _requirements(project, extras):
         named = [Version(bound.version) for bound in requirement.specifier if bound.operator in BOUNDS]
         if not named:
-            raise ValueError(f"{requirement}: has no lower bound, which >= would give")
+            raise ValueError(f"{requirement}: has no lower bound; give one with >=")
         name = canonicalize_name(requirement.name)
         bounds[name] = max(named + ([bounds[name]] if name in bounds else []))
     return [f"{name}=={version}" for name, version in sorted(bounds.items())]
@@ -52,7 +52,7 @@ def _requirements(project: dict[str, Any], extras: list[str]) -> Iterator[Requir
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("extras", nargs="*", metavar="EXTRA", help="an extra whose requirements count too")
+    parser.add_argument("extras", nargs="*", metavar="EXTRA", help="an extra whose requirements to include")
     extras = parser.parse_args(argv).extras
     try:
         print(*lowest(tomllib.loads(PYPROJECT.read_text())["project"], extras), sep="\n")

@@ -1,10 +1,10 @@
-"""Bring records of schema 1 up to schema 2, in place: those committed below experiments/ and those of local runs.
+"""Migrate records from schema 1 to schema 2, in place: records committed below experiments/ and of local runs.
 
     python scripts/migrate_records.py experiments runs
 
-A record's configuration is named by its units instead of their import paths, and hashed again; its metrics and
-everything else that was measured stay as they are. It counts as revision 1 of every unit, with an unknown fingerprint.
-A local run moves to the directory of its new hash. A record of schema 2 is left alone, so that this may be repeated.
+A record's configuration then has the units' names instead of their import paths, and a new hash; metrics and all other
+measurements stay the same. It counts as revision 1 of every unit, with an unknown fingerprint. A local run moves to
+the directory of its new hash. Records of schema 2 are not changed, so this may be repeated.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from kiti.storage import records
 from kiti.units.keys import DECLARED, Factory
 from kiti.units.registry import import_declarations
 
-# What a record leaves out and a configuration must have.
+# Keys that a record leaves out but a configuration needs.
 ABSENT = {"seed": 0, "data_dir": "", "path": "", "replicas": 1, "workers": 0, "eval_batch_size": 1}
 DEFAULTS: dict[str, Any] = yaml.safe_load((CONF / "callbacks" / "default.yaml").read_text())
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def migrate_committed(path: Path) -> dict[str, str]:
-    """Rewrite a .jsonl file; the new hash by the old one."""
+    """Rewrite a .jsonl file; return the new hashes by the old ones."""
     old = [json.loads(line) for line in path.read_text().splitlines()]
     new = [migrated(record) if record["schema"] == 1 else record for record in old]
     hashes = {one["config_hash"]: other["config_hash"] for one, other in zip(old, new, strict=True)}
@@ -54,7 +54,7 @@ def migrate_committed(path: Path) -> dict[str, str]:
         records.write_whole(path, "".join(lines).encode())
         parsed = records.read_lines(path)
         path.unlink()
-        records.publish(parsed, path)  # in the order and the form of every later publication
+        records.publish(parsed, path)  # in the same order and form as later publications
         print(f"{path}: {len(new)} records")
     return hashes
 
@@ -77,11 +77,11 @@ def migrate_run(path: Path) -> None:
     try:
         new = migrated(old)
     except (ValidationError, ValueError) as error:
-        print(f"{path}: left as it is: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{path}: unchanged: {' '.join(str(error).split())}", file=sys.stderr)
         return
     folder = path.parents[2] / new["config_hash"] / path.parent.name
     if folder.exists():
-        print(f"{path}: left as it is: {folder} exists", file=sys.stderr)
+        print(f"{path}: unchanged: {folder} exists", file=sys.stderr)
         return
     folder.parent.mkdir(exist_ok=True)
     os.rename(path.parent, folder)
@@ -110,7 +110,7 @@ def migrated(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def configuration(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The recorded configuration completed: today's import paths, and what a record leaves out."""
+    """The recorded configuration in its current, complete form: current import paths, and keys that a record omits."""
     config = dict(recorded)
     config["collision_defaults"] = {"system_axis": -1} | config.pop("gas")
     config["callbacks"] = DEFAULTS | config["callbacks"]
@@ -123,12 +123,12 @@ def configuration(recorded: dict[str, Any]) -> dict[str, Any]:
         **{key: ABSENT[key] for key in ("seed", "replicas", "data_dir")},
     } | config
     for group in GROUPS:
-        config[group] = of_today(config[group]) if config[group] else {}
-    config["callbacks"] = {name: of_today(node) for name, node in config["callbacks"].items()}
+        config[group] = current(config[group]) if config[group] else {}
+    config["callbacks"] = {name: current(node) for name, node in config["callbacks"].items()}
     return config
 
 
-def of_today(node: dict[str, Any]) -> dict[str, Any]:
+def current(node: dict[str, Any]) -> dict[str, Any]:
     keys = next(one for target, one in DECLARED.items() if target.split(".")[-1] == node["_target_"].split(".")[-1])
     needed = {key: value for key, value in ABSENT.items() if key in keys.model_fields}
     partial = {"_partial_": True} if issubclass(keys, Factory) else {}

@@ -1,4 +1,4 @@
-"""What ResNets cost on 32x32 pixels, counted, beside the MFLOPs that KITINet's Table 3 prints.
+"""Count the cost of ResNets on 32x32 pixels, beside the MFLOPs printed in KITINet's Table 3.
 
     python scripts/resnet_cost.py --into experiments/kitinet        # writes cost.md; nothing is trained
 
@@ -25,7 +25,7 @@ from kiti.training.callbacks.cost import flops
 PRINTED = Path(__file__).parents[1] / "experiments" / "kitinet" / "printed" / "mflops.yaml"
 STEMS = {"imagenet": "ImageNet stem", "cifar": "CIFAR stem"}
 PIXELS = 32
-SMALLER = (224 // PIXELS) ** 2  # so many times fewer pixels than ImageNet's
+SMALLER = (224 // PIXELS) ** 2  # how many times fewer pixels than ImageNet
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Network:
     """A row for each depth.
 
     Attributes:
-        row: of the printed table.
-        detail: what the paper leaves open and is chosen here.
-        arguments: of `build_resnet`.
+        row: its row in the printed table.
+        detail: the choices that the paper leaves open.
+        arguments: for `build_resnet`.
     """
 
     row: str
@@ -61,7 +61,7 @@ NAMES = {"vanilla": "ResNet", "dit": "Dit-ResNet", "kiti": "KITI-ResNet"}
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image, in multiply-adds: `inference`, and what `collisions` add to it in training's forward pass."""
+    """Multiply-adds for one image: of `inference`, and those that `collisions` add in training's forward pass."""
 
     parameters: int
     inference: int
@@ -81,7 +81,7 @@ def cost(depth: int, stem: str, network: Network) -> Cost:
 
 
 def collision_cost(seam: KITIResidual, x: Tensor) -> int:
-    """N² pairs, a multiply-add for each of their `collision_heads` components, in every system."""
+    """N² pairs per system, with one multiply-add for each of their `collision_heads` components."""
     size = x.shape[seam.system_axis]
     particles = size // seam.rules.collision_heads
     return x.numel() // size * particles**2 * seam.rules.collision_heads

@@ -1,9 +1,9 @@
-"""The theory of both papers, simulated: KITINet's Appendix J, KO's Theorems 3.2 and 3.3. Some minutes.
+"""Simulate the theory of both papers: KITINet's Appendix J, KO's Theorems 3.2 and 3.3. Takes some minutes.
 
     python scripts/theory_lab.py --into experiments/theory              # simulate, then write record, tables, pictures
     python scripts/theory_lab.py --into experiments/theory --rebuild    # tables and pictures again, from the record
 
-What the statements say, and which hold, is in docs/findings.md.
+docs/findings.md says what the statements claim and which hold.
 """
 
 import argparse
@@ -211,14 +211,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     parser.add_argument("--into", type=Path, required=True, metavar="DIR", help="where record, tables and pictures go")
-    parser.add_argument("--rebuild", action="store_true", help="simulate nothing: draw what the record there holds")
+    parser.add_argument("--rebuild", action="store_true", help="do not simulate; redraw from the existing record")
     options = parser.parse_args(arguments)
     path = options.into / RECORD
     if options.rebuild:
         try:
             record = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            sys.exit(f"theory_lab: {path}: {error}; without --rebuild it is made")
+            sys.exit(f"theory_lab: {path}: {error}; run without --rebuild to create it")
     else:
         record = simulate()
         write_whole(path, (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -73,7 +73,7 @@ def test_every_command_of_the_page_works(folder: Path) -> None:
         ("model.width=many", "model.width=many: input should be a valid integer"),
         ("model.depth=3", "model.depth: no such key"),
         ("residual=kiti residual.collision_heads=3", "residual.collision_heads=3 does not divide D=64"),
-        ("task=classification", "do not go together (Advection: pairs of functions, Dense"),
+        ("task=classification", "differ in kind (Advection: pairs of functions, Dense"),
     ],
 )
 def test_its_errors_take_one_line(folder: Path, given: str, message: str) -> None:

@@ -34,7 +34,7 @@ class Tap(Residual):
 class Acceptance:
     """Colliding pairs in a system of `particles` particles of dimension `collision_heads`.
 
-    pairs_per_system: by coll_coef. one_pair: the coll_coef at which the mean is one pair a system.
+    pairs_per_system: by coll_coef. one_pair: the coll_coef at which the mean is one pair per system.
     """
 
     collision_heads: int

@@ -10,7 +10,7 @@ Measured = dict[str, list[Acceptance]]
 
 
 def recommended(measured: Measured) -> dict[int, float]:
-    """{collision_heads: coll_coef for about one pair a system}: the median over modules, which share one setting."""
+    """{collision_heads: coll_coef for about one pair per system}: the median over modules, which share one setting."""
     heads = sorted({row.collision_heads for rows in measured.values() for row in rows})
     return {
         h: median([row.one_pair for rows in measured.values() for row in rows if row.collision_heads == h])
@@ -19,13 +19,13 @@ def recommended(measured: Measured) -> dict[int, float]:
 
 
 def markdown(measured: Measured, setting: str) -> str:
-    """Pairs a system at each coll_coef, for each module and collision_heads, and the coll_coef that gives one."""
+    """Pairs per system at each coll_coef, for each module and collision_heads, and the coll_coef that gives one."""
     rows = [row for rows in measured.values() for row in rows]
     coefficients = list(rows[0].pairs_per_system)
     lines = [
-        f"# Accepted pairs a system: {setting}",
+        f"# Accepted pairs per system: {setting}",
         "",
-        "KITINet's mean collision probability 2/(N(N-1)) means about one pair a system. This requires",
+        "KITINet's mean collision probability 2/(N(N-1)) means about one pair per system. This requires",
         ", ".join(f"`collision_heads={h} coll_coef={c:.3g}`" for h, c in recommended(measured).items())
         + " (median over modules).",
         "",
@@ -53,7 +53,7 @@ def comma_separated(measured: Measured) -> str:
 
 
 def draw(measured: Measured, setting: str) -> dict[str, bytes]:
-    """One panel per module: pairs a system against coll_coef, one line per collision_heads; one pair is dashed."""
+    """One panel per module: pairs per system against coll_coef, one line per collision_heads; one pair is dashed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(measured), 3.0), layout="constrained")
@@ -69,7 +69,7 @@ def draw(measured: Measured, setting: str) -> dict[str, bytes]:
             )
         panel.axhline(1, color="black", linestyle="--", linewidth=0.8)
         panel.set(title=name, xlabel="coll_coef", yscale="log", xlim=(0, 1))
-    panels[0].set_ylabel("accepted pairs a system")
+    panels[0].set_ylabel("accepted pairs per system")
     panels[-1].legend(title="collision_heads", fontsize=7)
     figure.suptitle(setting, fontsize=9)
     pictures = {}

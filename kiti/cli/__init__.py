@@ -1,4 +1,4 @@
-"""The commands, one thin module each.
+"""The commands, each a thin module.
 
 May import everything.
 """

@@ -1,4 +1,4 @@
-"""Find the collision_heads and coll_coef for which about one pair a system collides, on a model's own features.
+"""Find the collision_heads and coll_coef for which about one pair per system collides, on a model's own features.
 
     kiti-calibrate experiment=burgers scale=laptop
     kiti-calibrate experiment=burgers scale=laptop calibration.epochs=0 'calibration.collision_heads=[2,8]'

@@ -2,7 +2,7 @@
 
 kiti-table kitinet/table4                    read the existing records, print the table
 kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call again to resume
-kiti-table kitinet/table4 --only Burgers     only these of its problems
+kiti-table kitinet/table4 --only Burgers     only the rows of these problems
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits 0, 1 when runs did not finish, 2 on invalid input, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
     if arguments is None and not options.run:
-        gc.disable()  # saves a tenth of the time of a short process with many small objects
+        gc.disable()  # saves a tenth of the time in a short process with many small objects
     from kiti.configuration.explain import ConfigError
     from kiti.report.sheets import SheetError
     from kiti.storage.records import RecordError
@@ -98,7 +98,7 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 
 
 def _root(name: str, options: argparse.Namespace) -> Path:
-    """The folder of the sheet `name`. SheetError, before any run, if there is none or it must not be written."""
+    """The folder of the sheet `name`. Raises SheetError, before any run, if it is missing or must not be written to."""
     from kiti.configuration.locations import CHECKOUT
     from kiti.report import sheets
 

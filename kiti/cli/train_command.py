@@ -40,24 +40,24 @@ def main(composed: Composed) -> None:
 
 
 def finished_already(path: Path, composed: Composed) -> str:
-    """One line, which names the modules whose source changed since."""
-    said = f"finished already: {path}"
+    """One line, which names the modules whose source has changed since."""
+    line = f"finished already: {path}"
     try:
         earlier = read(path).sources
     except RecordError as error:
-        return f"{said}; {error}"
+        return f"{line}; {error}"
     if earlier is None:
-        return said
-    today = identity.sources(composed.checked)
-    changed = sorted(name for name in earlier.keys() | today.keys() if earlier.get(name) != today.get(name))
+        return line
+    current = identity.sources(composed.checked)
+    changed = sorted(name for name in earlier.keys() | current.keys() if earlier.get(name) != current.get(name))
     if not changed:
-        return said
+        return line
     named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-    return f"{said}; its code has changed since ({named}): --again trains it again"
+    return f"{line}; its code has changed since ({named}): --again runs it again"
 
 
 def train(composed: Composed) -> None:
-    """Build data, model, task and trainer; fit, test and record. Exits 0 without a record when asked to stop."""
+    """Build data, model, task and trainer; fit, test and record. Exits 0 without a record if asked to stop."""
     # Imported here so that errors in the configuration are reported before torch is loaded.
     import torch
     from pytorch_lightning import seed_everything

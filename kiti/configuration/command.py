@@ -1,4 +1,4 @@
-"""Turns `run(composed)` into a Hydra program whose every complaint about its input is one line."""
+"""Turns `run(composed)` into a Hydra program that reports every input error in one line."""
 
 import os
 import sys
@@ -19,14 +19,14 @@ from kiti.configuration.locations import CONF
 from kiti.data import DataError
 from kiti.units import plugins
 
-# Flags in front of Hydra's own, as the overrides that they stand for.
+# Flags besides Hydra's own, and the overrides they stand for.
 _FLAGS = {"--again": "resume=never"}
 
 
 def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable[[], None]]:
-    """A program around `run(composed)` that exits with status 2 after a complaint about its input.
+    """A program around `run(composed)` that exits with status 2 after an input error.
 
-    HYDRA_FULL_ERROR=1 in the environment shows the whole trace instead. Errors that are not about the input always do.
+    HYDRA_FULL_ERROR=1 in the environment shows the full traceback instead. Other errors always show it.
     """
 
     def wrap(run: Callable[[Composed], None]) -> Callable[[], None]:
@@ -34,7 +34,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
             try:
                 run(check(node))
             except (ConfigError, DataError, InstantiationException) as error:
-                # A sweep reports it at its end; a single run leaves here, before Hydra adds a line of its own.
+                # A sweep reports it at its end; a single run exits here, before Hydra adds a line of its own.
                 if whole_trace or HydraConfig.get().mode == RunMode.MULTIRUN or not _about_input(error):
                     raise
                 leave(error)
@@ -46,7 +46,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
         whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
         def main() -> None:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing a page
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing a long message
             try:
                 given = plugins.take([_FLAGS.get(argument, argument) for argument in sys.argv[1:]])
                 if {"-h", "--help"} & set(given):
@@ -71,7 +71,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
 
 
 def usage(description: str) -> str:
-    """`description`, then every group with its options; no composition, so that it needs no experiment."""
+    """`description`, then every group with its options. Composes nothing, so it needs no experiment."""
     lines = [description.strip(), "", "Groups (group=option) and their options, from conf/:"]
     options: dict[str, set[str]] = {}
     for conf in (CONF, *plugins.folders("conf")):
@@ -79,13 +79,13 @@ def usage(description: str) -> str:
             if not path.stem.startswith("_"):
                 options.setdefault(path.parent.name, set()).add(path.stem)
     lines += [f"  {group:12s} {', '.join(sorted(options[group]))}" for group in sorted(options)]
-    lines.append("Any value: <group>.<key>=<value>. The whole configuration: add --cfg job --resolve. Sweeps: -m.")
+    lines.append("Any value: <group>.<key>=<value>. Full configuration: add --cfg job --resolve. Sweeps: -m.")
     lines.append(
-        "--again: the earlier run is set aside. --plugin PATH: units of a Python file or package outside kiti."
+        "--again: set the earlier run aside. --plugin PATH: use units from a Python file or package outside kiti."
     )
     return "\n".join(lines)
 
 
 def _about_input(error: BaseException) -> bool:
-    """A constructor that refuses a value says so by ValueError; any other failure in one is a fault of the code."""
+    """A constructor rejects a value with a ValueError; any other failure in a constructor is a bug."""
     return not isinstance(error, InstantiationException) or isinstance(error.__cause__, ValueError)

@@ -1,7 +1,7 @@
 """From overrides to one checked configuration: compose with Hydra, validate against the schema, hash.
 
-Only `build_model` imports torch: errors in keys and values are reported in one line within a second. Whether
-collision_heads divides D is known to the model alone, and takes as long to find out as torch takes to import.
+Only `build_model` imports torch, so errors in keys and values are reported in one line within a second. Whether
+collision_heads divides D is checked by the model itself, which has to import torch first.
 """
 
 import inspect
@@ -36,25 +36,25 @@ OmegaConf.register_new_resolver(
 
 
 def _quotient(whole: Any, part: int, times: int = 1) -> int:
-    """times whole // part, at least 1. Values of other types are left to the schema, which names their key."""
+    """times whole // part, at least 1; the schema reports other types under their own key."""
     return max(1, times * whole // part) if isinstance(whole, int) else 1
 
 
 @dataclass(frozen=True)
 class Composed:
-    """One run as configured; `node` is what Hydra composed, `checked` the same validated."""
+    """The configuration of one run: `node` as Hydra composed it, `checked` after validation."""
 
     checked: Config
     node: DictConfig
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What a record keeps of it."""
+        """The part that a record keeps."""
         return identity.recorded(self.checked)
 
     @cached_property
     def hash(self) -> str:
-        """12 hex digits over everything that determines the result but the seed."""
+        """12 hex digits over everything that affects the result except the seed."""
         return identity.config_hash(self.checked)
 
     @property
@@ -75,7 +75,7 @@ class Composed:
 
     @property
     def seeds(self) -> range:
-        """The seeds that this one process trains."""
+        """The seeds that this process trains."""
         return range(self.seed, self.seed + self.checked.replicas)
 
     @property
@@ -83,12 +83,12 @@ class Composed:
         return self.run_dir_of(self.seed)
 
     def run_dir_of(self, seed: int) -> Path:
-        """Where the run of this configuration with another seed leaves its record."""
+        """The directory of this configuration's run with the given seed."""
         return self.runs_dir / self.experiment / self.hash / f"seed-{seed}"
 
 
 def check(node: DictConfig) -> Composed:
-    """Validate a composed node. Raises ConfigError naming the first key that is wrong."""
+    """Validate a composed node. Raises ConfigError, which names the first invalid key."""
     try:
         if missing := OmegaConf.missing_keys(node):
             key = sorted(missing)[0]
@@ -110,8 +110,8 @@ def check(node: DictConfig) -> Composed:
 def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
     """Compose `conf/<config_name>.yaml` with Hydra overrides and check it. Raises ConfigError.
 
-    Values are set on a copy of what Hydra composed of the groups. Hydra takes 0.2 s for each composition, and to read
-    a table would take twice as long: ko/table1 8.9 s for 4.3, kitinet/figure6 5.6 for 2.8.
+    Values are set on a copy of what Hydra composed from the groups. Hydra takes 0.2 s per composition; without the
+    copy, reading a table takes twice as long: ko/table1 8.9 s instead of 4.3, kitinet/figure6 5.6 instead of 2.8.
     """
     values = [o for o in overrides if _PLAIN.match(o)]
     choices = tuple(o for o in overrides if o not in values)
@@ -119,7 +119,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
         node = deepcopy(_composed(choices, config_name, search_path()))
         for override in OverridesParser.create().parse_overrides(values):
             if OmegaConf.select(node, override.key_or_group, default=None, throw_on_missing=False) is None:
-                node = _composed(tuple(overrides), config_name, search_path())  # let Hydra say what is wrong with it
+                node = _composed(tuple(overrides), config_name, search_path())  # let Hydra report the error
                 break
             OmegaConf.update(node, override.key_or_group, override.value())
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -128,7 +128,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
 
 
 def search_path() -> tuple[str, ...]:
-    """The override that lets Hydra find the YAML of enabled plug-ins; none without one. Raises ConfigError."""
+    """The override that lets Hydra find the YAML of enabled plug-ins, if any. Raises ConfigError."""
     try:
         places = [f"'file://{folder}'" for folder in plugins.folders("conf")]
     except plugins.PluginError as error:
@@ -145,7 +145,7 @@ def _composed(choices: tuple[str, ...], config_name: str, search_path: tuple[str
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:
-    """Every key of the configuration that the groups among `overrides` compose; none where they do not."""
+    """Every key of the configuration composed from the groups in `overrides`; empty if that fails."""
     choices = tuple(o for o in overrides if "=" in o and "." not in o.split("=")[0] and "," not in o)
     try:
         return explain.flat(OmegaConf.to_container(_composed(choices, "train", search_path()), resolve=False))
@@ -154,9 +154,9 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -> Any:
-    """The model with the configured residual at its seams, or with another one. Imports torch.
+    """The model with `residual`, by default the configured one, at its seams. Imports torch.
 
-    Raises ConfigError where the model has no place for such a residual.
+    Raises ConfigError if the model has no place for such a residual.
     """
     from kiti.models.seam import SeamError
     from kiti.residual import Residual

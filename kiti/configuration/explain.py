@@ -1,4 +1,4 @@
-"""One line for whatever Hydra, OmegaConf and pydantic complain of: what, where, what would do."""
+"""One-line messages for errors from Hydra, OmegaConf and pydantic: what, where, and a remedy."""
 
 import difflib
 import re
@@ -12,11 +12,11 @@ from kiti.data import DataError
 
 
 class ConfigError(ValueError):
-    """What is wrong with a configuration, where, and what would do, in one line."""
+    """An error in a configuration, in one line: what, where, and a remedy."""
 
 
 def line(error: BaseException, known: Callable[[], Sequence[str]]) -> str:
-    """One line for whatever composing a configuration can raise; `known` finds the keys that there are."""
+    """One line for any error from composing a configuration; `known` returns the existing keys."""
     if isinstance(error, ConfigError | DataError):
         return str(error)
     text = str(error)
@@ -64,7 +64,7 @@ def flat(node: Any, prefix: str = "") -> list[str]:
 
 
 def _options(text: str) -> str:
-    """The options that Hydra lists, one a line, before its search path; _… is for others to inherit."""
+    """The options that Hydra lists, one per line, before its search path, without base configurations (_…)."""
     return ", ".join(re.findall(r"^\t([^\W_]\w*)$", text, re.MULTILINE))
 
 
@@ -77,7 +77,7 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def _path(loc: tuple[int | str, ...], plain: dict[str, Any]) -> list[str]:
-    """The key path of a pydantic location, without the types of a union that pydantic puts between."""
+    """The key path of a pydantic location, without the union types that pydantic inserts."""
     path: list[str] = []
     node: Any = plain
     for position, part in enumerate(loc):

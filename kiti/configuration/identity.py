@@ -1,6 +1,6 @@
-"""Which run a configuration is: what is hashed, what a record keeps, which revisions and which sources stand behind it.
+"""The identity of a configured run: its hash, what a record keeps, and the revisions and sources behind it.
 
-Each field says by its `Role` what it is to the identity; `kiti.units.keys` has the roles.
+Each field's `Role`, defined in `kiti.units.keys`, determines how it counts.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ Revisions = dict[str, int | str]
 
 
 def config_hash(config: Config) -> str:
-    """12 hex digits over everything that determines the result but the seed.
+    """12 hex digits over everything that affects the result except the seed.
 
-    A target enters by its name, and with its revisions. A key at its neutral default is left out.
+    A target is represented by its name and revisions. A key at its neutral default is left out.
     """
     hashed = _plain(config, set(Role), defaults=False) | {"revisions": revisions(config)}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def recorded(config: Config) -> dict[str, Any]:
-    """The configuration as a record keeps it: without the seed and the places of this machine."""
+    """The configuration as a record keeps it: without the seed and this machine's paths."""
     return _plain(config, {Role.NOT_RECORDED, Role.PLACE}, defaults=True)
 
 
 def split_overrides(config: Config, overrides: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The overrides, those apart that say where things are on this machine."""
+    """The overrides in two lists: the second has those that set paths on this machine."""
     places = set(_places(config))
     kept: tuple[list[str], list[str]] = ([], [])
     for override in overrides:
@@ -40,9 +40,9 @@ def split_overrides(config: Config, overrides: Iterable[str]) -> tuple[list[str]
 
 
 def revisions(config: Config) -> Revisions:
-    """The revisions of the units that were declared with one; of a plug-in's, the digest of its sources.
+    """The revisions of the units; for a plug-in's unit, the digest of its sources.
 
-    By group, and by group and name for what is counted within one: `residual`, `residual.collide`.
+    Keys are groups, or group and name for further counters of a unit: `residual`, `residual.collide`.
     """
     found: Revisions = {}
     for group, unit in _hashed_units(config).items():
@@ -55,13 +55,13 @@ def revisions(config: Config) -> Revisions:
 
 
 def fingerprint(config: Config) -> dict[str, str]:
-    """By group, a digest of the source files behind its unit."""
+    """A digest of the source files behind each unit, by group."""
     files = {group: files_of(unit.target) for group, unit in _hashed_units(config).items()}
     return {group: digest(found) for group, found in files.items() if found}
 
 
 def sources(config: Config) -> dict[str, str]:
-    """By module, the digest of every source file behind the units."""
+    """The digest of every source file behind the units, by module."""
     files = {name: path for unit in _hashed_units(config).values() for name, path in files_of(unit.target).items()}
     return {name: file_digest(path) for name, path in sorted(files.items())}
 
@@ -76,7 +76,7 @@ def _role(metadata: list[Any]) -> Role | None:
 
 
 def _plain(node: Strict, left_out: set[Role], defaults: bool) -> dict[str, Any]:
-    """The node as JSON would have it, without the fields that have one of the roles."""
+    """The node as JSON types, without fields whose role is in `left_out`."""
     found: dict[str, Any] = {"unit": node.name} if isinstance(node, UnitKeys) else {}
     for key, field in type(node).model_fields.items():
         value = getattr(node, key)

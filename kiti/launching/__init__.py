@@ -1,4 +1,4 @@
-"""Starts the runs that a table lacks, and shows their progress.
+"""Starts a table's missing runs and shows their progress.
 
 May import `storage`, `configuration` and `report`.
 """

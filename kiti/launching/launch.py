@@ -1,7 +1,7 @@
-"""Starts the runs a table lacks: one process each, a few at a time, past any failure.
+"""Starts a table's missing runs: one process each, a few at a time, continuing after failures.
 
-A run speaks by what it leaves: exit 0 and a record is finished; exit 0 without one was asked to stop and
-saved; exit 75 says another process has this very run; anything else failed, for the reason on its last line.
+Exit status 0 with a record means finished; 0 without a record, stopped on request after saving; 75, another process
+is running this run; anything else, failed for the reason in the last line of output.
 """
 
 import json
@@ -33,10 +33,9 @@ State = Literal["finished", "failed", "stopped", "running elsewhere"]
 
 @dataclass(frozen=True)
 class Run:
-    """One process to start: its `command`, what follows `python`; where it leaves its records, and the file its output
-    is appended to.
+    """One process to start: its `command` (the arguments of `python`), the directories of its records, and its log.
 
-    It has one run, or those of several seeds that it trains side by side; the first one's directory holds its status.
+    It trains one run, or several seeds side by side; the first directory holds its status. Output is appended to `log`.
     """
 
     name: str
@@ -50,13 +49,13 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether its records are there."""
+        """Whether its records exist."""
         return all(finished(run_dir) for run_dir in self.run_dirs)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended here, after how many `seconds`, and the `reason` when it did not finish."""
+    """How a run ended, after how many `seconds`, and the `reason` if it did not finish."""
 
     run: Run
     state: State
@@ -66,25 +65,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Launch:
-    """What became of the runs; `signal` is the one that ended the launch early, else 0."""
+    """The outcomes of all runs; `signal` is the one that ended the launch early, else 0."""
 
     outcomes: list[Outcome]
     signal: int = 0
 
     @property
     def unfinished(self) -> list[Outcome]:
-        """The outcomes that left no record."""
+        """The outcomes without a record."""
         return [outcome for outcome in self.outcomes if outcome.state != "finished"]
 
 
 def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
-    """The runs of these tables that this machine has no record of, table by table and seed by seed within one: pairs
-    can be compared early.
+    """The runs of these tables without a record here, ordered by table, then by seed, so that pairs finish early.
 
-    Where one process can train many seeds side by side, consecutive ones are one run.
+    If one process can train many seeds side by side, consecutive seeds are one run.
     """
     configured: dict[Path, TableRun] = {}
-    lacking: dict[Path, dict[int, tuple[int, int]]] = {}  # by configuration and seed, where in the order it comes
+    lacking: dict[Path, dict[int, tuple[int, int]]] = {}  # by configuration and seed: position in the order
     for number, (plan, seeds) in enumerate(wanted):
         for run in plan.values():
             if isinstance(run, TableRun) and not run.misfit:
@@ -109,7 +107,7 @@ def _stretches(numbers: Sequence[int]) -> list[range]:
 
 
 def default_jobs(missing: int) -> int:
-    """One process a core, no more than are missing; one alone where they would share a GPU."""
+    """One process per core, at most one per missing run; only one if they would share a GPU."""
     gpu = Path("/dev/nvidia0").exists()
     return max(1, min(1 if gpu else cores(), missing))
 
@@ -120,9 +118,9 @@ def cores() -> int:
 
 
 def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
-    """Run all `runs`, `jobs` at a time, telling `console` how they do.
+    """Run all `runs`, `jobs` at a time, and show their progress on `console`.
 
-    Ctrl-C, SIGTERM and SIGHUP are passed on as SIGTERM, on which a run saves; this returns when all have. A
+    Ctrl-C, SIGTERM and SIGHUP are passed on as SIGTERM, on which runs save; this returns when all have saved. A
     second signal kills them.
     """
     if not runs:
@@ -132,17 +130,17 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     waiting, running, outcomes = deque(runs), list[_Child](), list[Outcome]()
     with _interruptions() as interruption, display:
-        told = 0
+        signalled = 0
         try:
             while running or (waiting and not interruption.count):
                 while waiting and len(running) < jobs and not interruption.count:
                     child = _Child.start(waiting.popleft(), environment)
                     running.append(child)
                     display.started(child.run.name)
-                if told < interruption.count:
-                    told = interruption.count
+                if signalled < interruption.count:
+                    signalled = interruption.count
                     for child in running:
-                        child.process.send_signal(signal.SIGTERM if told == 1 else signal.SIGKILL)
+                        child.process.send_signal(signal.SIGTERM if signalled == 1 else signal.SIGKILL)
                     display.stopping(len(running))
                 for child in [child for child in running if child.process.poll() is not None]:
                     running.remove(child)
@@ -150,7 +148,7 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
                     display.ended(child.run.name, _one_line(outcomes[-1]))
                 display.update({child.run.name: child.status() for child in running})
                 time.sleep(_POLL_SECONDS if running else 0)
-        finally:  # an error of our own must not leave runs behind that nobody waits for
+        finally:  # an error here must not leave orphaned runs
             for child in running:
                 child.process.send_signal(signal.SIGTERM)
             for child in running:
@@ -180,14 +178,14 @@ class _Child:
     @classmethod
     def start(cls, run: Run, environment: Mapping[str, str]) -> "_Child":
         run.log.parent.mkdir(parents=True, exist_ok=True)
-        # Appended to, never emptied: a run that turns out to be running elsewhere is writing this log.
+        # Append, never truncate: if the run is already running elsewhere, it is writing this log.
         with run.log.open("ab") as log:
             log.write(f"$ python {' '.join(run.command)}\n".encode())
             begun_at = log.tell()
         return cls(run, Forked(run.command, environment, run.log), begun_at, time.monotonic())
 
     def status(self) -> dict[str, Any]:
-        """The run's own word on how far it is; empty until it has said one."""
+        """The run's own progress report; empty before the first one."""
         try:
             status = json.loads((self.run.run_dir / "status.json").read_bytes())
         except (OSError, ValueError):
@@ -200,14 +198,14 @@ class _Child:
         reason = ""
         if code == 0 and self.run.finished:
             state = "finished"
-        elif code == 0 or (stopping and code == -signal.SIGTERM):  # the latter: before it could listen
-            state, reason = "stopped", "resumes where it saved when called again"
+        elif code == 0 or (stopping and code == -signal.SIGTERM):  # the latter: before it had a handler
+            state, reason = "stopped", "resumes from its checkpoint when started again"
         elif code == LOCKED:
             state, reason = "running elsewhere", "another process has this run"
         elif code is not None and code < 0:
             reason = f"killed by {signal.Signals(-code).name}; last line: {self._last_line() or 'none'}"
         else:
-            reason = self._last_line() or f"exit status {code}, nothing said"
+            reason = self._last_line() or f"exit status {code}, no output"
         return Outcome(self.run, state, time.monotonic() - self.begun, reason)
 
     def _last_line(self) -> str:
@@ -220,7 +218,7 @@ class _Child:
 
 @dataclass
 class _Interruption:
-    """How often this process was asked to end, and by which signal first."""
+    """How often this process was asked to stop, and the first signal."""
 
     count: int = 0
     signal: int = 0
@@ -228,7 +226,7 @@ class _Interruption:
 
     def note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        # One request may arrive twice at once: from the terminal or a scheduler, and passed on by make.
+        # One request may arrive twice: from the terminal or a scheduler, and again through make.
         self.count += now - self.last > _SAME_REQUEST_SECONDS
         self.last = now
         self.signal = self.signal or number
@@ -237,7 +235,7 @@ class _Interruption:
 @contextmanager
 def _interruptions() -> Iterator[_Interruption]:
     interruption = _Interruption()
-    # What is ignored already stays so: nohup means it.
+    # Signals that are already ignored stay ignored, as nohup requires.
     signals = [
         number
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""How a launch is shown while it goes: live on a terminal, one line an event elsewhere."""
+"""Progress display of a launch: live on a terminal, one line per event elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 @dataclass
 class Plain:
-    """One line an event, for logs and pipes."""
+    """One line per event, for logs and pipes."""
 
     console: Console
     total: int
@@ -41,7 +41,7 @@ class Plain:
 
 @dataclass
 class Live:
-    """A bar over all runs with the time left, and a line for each that runs."""
+    """A progress bar over all runs with the time left, and a line for each active run."""
 
     console: Console
     total: int
@@ -52,13 +52,13 @@ class Live:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[text]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
             speed_estimate_period=600.0,
         )
-        self.overall = self.progress.add_task("[bold]all runs", total=self.total, said=f"0/{self.total}")
+        self.overall = self.progress.add_task("[bold]all runs", total=self.total, text=f"0/{self.total}")
 
     def __enter__(self) -> "Live":
         self.progress.start()
@@ -68,7 +68,7 @@ class Live:
         self.progress.stop()
 
     def started(self, name: str) -> None:
-        self.tasks[name] = self.progress.add_task(name, total=None, said="starting")
+        self.tasks[name] = self.progress.add_task(name, total=None, text="starting")
 
     def ended(self, name: str, line: str) -> None:
         self.done += 1
@@ -84,10 +84,10 @@ class Live:
             state, step, total, loss = (status.get(key) for key in ("state", "step", "total", "loss"))
             if not state:
                 continue
-            said = state + (f" {step}/{total}" if total else "") + ("" if loss is None else f"  loss {loss:.3g}")
-            self.progress.update(self.tasks[name], completed=step or 0, total=total or None, said=said)
+            text = state + (f" {step}/{total}" if total else "") + ("" if loss is None else f"  loss {loss:.3g}")
+            self.progress.update(self.tasks[name], completed=step or 0, total=total or None, text=text)
             if state == "training" and total:
                 share += (step or 0) / total
             elif state == "testing":
                 share += 1
-        self.progress.update(self.overall, completed=self.done + share, said=f"{self.done}/{self.total}")
+        self.progress.update(self.overall, completed=self.done + share, text=f"{self.done}/{self.total}")

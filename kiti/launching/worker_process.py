@@ -1,7 +1,7 @@
-"""Python processes that need not import torch again: each is forked from a server that has.
+"""Python processes that need not import torch again: each is forked from a server that already has.
 
-Imports are most of a run's start-up, some 14 seconds of a processor where a run of `make pde` takes 18: a smoke run of
-Burgers took 6 seconds forked and 30 by `subprocess` on two busy cores (medians of six in turns).
+Imports dominate a run's start-up: some 14 CPU seconds, where a run of `make pde` takes 18. On two busy cores, a smoke
+run of Burgers took 6 seconds forked and 30 with `subprocess` (medians of six, interleaved).
 """
 
 import atexit
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-# What every run imports before anything of its own, most of its start-up. Nothing of kiti: a run reads today's sources.
+# Imported by every run, and most of its start-up. Nothing from kiti: a run must read its current sources.
 _PRELOADED = ["torch", "torchvision", "torchmetrics", "pytorch_lightning"]
 _THREADS = "OMP_NUM_THREADS"
 
@@ -23,20 +23,20 @@ _fork.set_forkserver_preload(_PRELOADED)
 
 
 class Forked:
-    """`python <command>` in a session of its own, its output appended to `log`, its input empty.
+    """`python <command>` in its own session, with output appended to `log` and empty input.
 
     Args:
-        command: what follows `python`: -m and a module, or a file; then its arguments.
-        environment: its variables; of those that say how many threads a library has only `OMP_NUM_THREADS` is heard.
+        command: -m and a module, or a file; then its arguments.
+        environment: its variables; of those that set thread counts, only `OMP_NUM_THREADS` has an effect.
     """
 
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
-        # Not daemonic: if this process is killed, the run still finishes, or stops once it has saved.
+        # Not daemonic: if this process is killed, a run still continues until it finishes or has saved.
         self._process: BaseProcess = _fork.Process(target=_become, args=(command, dict(environment), log), daemon=False)
         self._process.start()
 
     def poll(self) -> int | None:
-        """Its exit status, -n if signal n ended it; None while it runs."""
+        """Its exit status, -n after signal n; None while it runs."""
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
@@ -48,7 +48,7 @@ class Forked:
 
 
 def _become(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
-    os.setsid()  # Ctrl-C in the terminal reaches the launcher alone, which passes it on as SIGTERM
+    os.setsid()  # Ctrl-C in the terminal reaches only the launcher, which passes it on as SIGTERM
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
@@ -59,9 +59,9 @@ def _become(command: tuple[str, ...], environment: Mapping[str, str], log: Path)
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  # multiprocessing closed it
-    os.environ.clear()  # the server has the variables of the moment at which it was started
+    os.environ.clear()  # the server has the variables from when it was started
     os.environ.update(environment)
-    import torch  # already there
+    import torch  # already loaded
 
     torch.set_num_threads(int(environment.get(_THREADS, torch.get_num_threads())))
     try:
@@ -72,6 +72,6 @@ def _become(command: tuple[str, ...], environment: Mapping[str, str], log: Path)
             sys.argv = [*command]
             runpy.run_path(command[0], run_name="__main__")
     finally:
-        atexit._run_exitfuncs()  # multiprocessing leaves without
+        atexit._run_exitfuncs()  # multiprocessing skips them
         sys.stdout.flush()
         sys.stderr.flush()

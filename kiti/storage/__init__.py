@@ -1,4 +1,4 @@
 """Records and run directories: how results are written and read.
 
-Imports nothing else of kiti.
+Imports nothing else from kiti.
 """

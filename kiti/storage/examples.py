@@ -1,4 +1,4 @@
-"""Arrays that a run keeps beside its record, which a picture is drawn from: one test sample, cosines of neurons."""
+"""Arrays that a run stores beside its record for figures: one test sample, cosines of neurons."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +12,16 @@ from kiti.storage.records import RecordError, write_whole
 FILE_NAME = "example.safetensors"
 
 Example = Mapping[str, np.ndarray]
-"""By name: `prediction` and `target`, of one shape; cosines as they are drawn, (N, N), by `<layer>@<epoch>`."""
+"""Arrays by name: `prediction` and `target`, of equal shape; cosines to be drawn, (N, N), as `<layer>@<epoch>`."""
 
 
 def write(example: Example, path: Path) -> None:
-    """Write the arrays to `path`, whole or not at all."""
+    """Write the arrays to `path` atomically."""
     write_whole(path, save({name: np.ascontiguousarray(array) for name, array in sorted(example.items())}))
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays at `path`. RecordError when there are none or they cannot be read."""
+    """The arrays at `path`. Raises RecordError if they are missing or cannot be read."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -1,8 +1,8 @@
-"""What a run leaves behind: `record.json`, written whole or not at all, and its compact, committed form.
+"""A run's result: `record.json`, written atomically, and its compact, committed form.
 
-A record says what was run (config and its hash, seed, code, versions, data, device) and what came out
-(metrics, costs, collision diagnostics). Metrics that are not finite are stored as null, so that the file is
-valid JSON, and read back as nan: a run that diverged is a result.
+A record says what was run (config and its hash, seed, code, versions, data, device) and the results (metrics, costs,
+collision diagnostics). Metrics that are not finite are stored as null, so that the file is valid JSON, and read back
+as nan: a run that diverged is a result.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 SCHEMA: Literal[2] = 2
 FILE_NAME = "record.json"
 
-# Beside the package where kiti runs from its repository; an installed wheel does not carry it.
+# Beside the package in a checkout; an installed wheel does not contain it.
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 
 Number = Annotated[
@@ -36,12 +36,12 @@ _CLOSED = pydantic.ConfigDict(extra="forbid")
 
 
 class RecordError(ValueError):
-    """A record that cannot be read or used; the message is one line: what, where, what would do."""
+    """A record that cannot be read or used, in one line: what, where, and a remedy."""
 
 
 @dataclass(frozen=True, config=_CLOSED)
 class GitState:
-    """Commit the code was at, whether the tree was `dirty`, and the diff (its sha256 once committed)."""
+    """The code's commit, whether the tree was `dirty`, and the diff (its sha256 in committed records)."""
 
     commit: str
     dirty: bool
@@ -50,10 +50,10 @@ class GitState:
 
 @dataclass(frozen=True, config=_CLOSED)
 class DataState:
-    """Which data: sha256 of the `content` and, where it was computed, of the `recipe`; what the `split` is.
+    """Which data: sha256 of the `content` and, for computed data, of the `recipe`; and the `split`.
 
-    The last bit of computed content may differ from one processor to another; its recipe does not. `stand_in` says in
-    words what replaces the paper's data.
+    The last bits of computed content may differ between processors; the recipe does not. `stand_in` describes what
+    replaces the paper's data.
     """
 
     content: str
@@ -63,13 +63,13 @@ class DataState:
 
     @property
     def identity(self) -> str:
-        """Equal where the data may be compared."""
+        """Equal for data that may be compared."""
         return self.recipe or self.content
 
 
 @dataclass(frozen=True, config=_CLOSED)
 class Curve:
-    """A metric during training: its values after these steps, at most 50 of them."""
+    """A metric during training: its values after these steps, at most 50."""
 
     steps: list[int]
     values: list[Number]
@@ -77,23 +77,23 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class Record:
-    """One finished run. `config` leaves out the seed and the places; `started` is UTC in ISO 8601.
+    """One finished run. `config` leaves out the seed and paths; `started` is UTC in ISO 8601.
 
-    Of `replicas` seeds that one process trained side by side each has its record: seconds and samples are its share,
-    memory, collisions and ko those of all together.
+    When one process trains `replicas` seeds side by side, each has its own record: seconds and samples are its share;
+    memory, collisions and ko cover all of them.
 
     Attributes:
-        places: the overrides that say where things are, only on the machine where the run was made.
-        revisions: of the run's units, part of the hash; a plug-in's is the digest of its sources.
-        fingerprint: by unit, a digest of the source files behind it; None: unknown.
-        sources: the digest of every one of these files, only on that machine.
+        places: the overrides that set paths, kept only on the machine of the run.
+        revisions: of the run's units, part of the hash; for a plug-in, the digest of its sources.
+        fingerprint: digest of the source files behind each unit; None: unknown.
+        sources: digest of each of these files, kept only on that machine.
         lock: which lock file `make setup` installed from (see `lock_digest`).
-        weights: sha256 of the weights' file.
+        weights: sha256 of the weights file.
         state: `diverged` if a metric is not finite.
-        implementations: by module, which form of the collision ran.
-        counts: of data rows that were dropped, of items that were truncated, and the like.
-        items: name of a file beside the record with a result for each item of the test set.
-        replicate: names this run where it repeats another of the same hash and seed, on another machine say.
+        implementations: which form of the collision ran, by module.
+        counts: of dropped data rows, truncated items, and the like.
+        items: name of a file beside the record with a result for each test item.
+        replicate: distinguishes this run from others of the same hash and seed, for example on another machine.
     """
 
     schema: Literal[2] = SCHEMA
@@ -135,7 +135,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """What there is one record of."""
+        """Unique for each record."""
         return self.config_hash, self.seed, self.replicate or ""
 
 
@@ -143,14 +143,14 @@ _RECORD = pydantic.TypeAdapter(Record)
 
 
 def write(record: Record, run_dir: Path) -> Path:
-    """Write `run_dir/record.json` whole or not at all and return its path."""
+    """Write `run_dir/record.json` atomically and return its path."""
     path = run_dir / FILE_NAME
     write_whole(path, _RECORD.dump_json(record, indent=1) + b"\n")
     return path
 
 
 def read(path: Path) -> Record:
-    """The record at `path`; RecordError when it is not readable, not JSON, or not a record of this schema."""
+    """The record at `path`. Raises RecordError if it is unreadable, not JSON, or not a record of this schema."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -159,7 +159,7 @@ def read(path: Path) -> Record:
 
 
 def compact(record: Record) -> str:
-    """The record as one JSON line fit to commit: the diff as its sha256, nothing that only this machine needs."""
+    """The record as one JSON line to commit: with the diff's sha256, and without machine-specific fields."""
     diff = record.git.diff
     if diff and not diff.startswith("sha256:"):
         diff = "sha256:" + hashlib.sha256(diff.encode()).hexdigest()
@@ -169,7 +169,7 @@ def compact(record: Record) -> str:
 
 
 def read_lines(path: Path) -> list[Record]:
-    """The records of a committed .jsonl file; RecordError names the line that is not one."""
+    """The records of a committed .jsonl file. Raises RecordError, which names the invalid line."""
     with path.open("rb") as lines:
         return [
             _parse(line, f"{path}:{n}", "restore the file from git") for n, line in enumerate(lines, 1) if line.strip()
@@ -177,9 +177,9 @@ def read_lines(path: Path) -> list[Record]:
 
 
 def publish(records: Iterable[Record], path: Path) -> None:
-    """Merge `records` into the committed file at `path`, a line each: one a key, the newer wins.
+    """Merge `records` into the committed file at `path`, one line per key; newer records win.
 
-    Lines of one configuration are much alike; git packs them ten to one, so that they need no packing here.
+    Lines of one configuration are similar, and git compresses them ten to one, so they are not compressed here.
     """
     merged = {record.key: record for record in (read_lines(path) if path.exists() else [])}
     merged |= {record.key: record for record in records}
@@ -187,7 +187,7 @@ def publish(records: Iterable[Record], path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that no reader, and no crash, ever sees a part of it."""
+    """Write `content` to `path` atomically: neither a reader nor a crash leaves a partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -198,7 +198,7 @@ def write_whole(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself is durable only once the folder is
+    folder = os.open(path.parent, os.O_RDONLY)  # the rename is durable only after an fsync of the folder
     try:
         os.fsync(folder)
     finally:
@@ -206,10 +206,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def git_state(repo: Path | None) -> GitState:
-    """Commit of `repo` and how it differs: the diff of tracked files, then untracked names ("?? ").
+    """Commit of `repo` and its local changes: the diff of tracked files, then untracked names ("?? ").
 
-    The commit is "none" before the first one, and "unknown" where `repo` is None (an installed package) or no
-    repository's root: what lies in somebody else's repository, an unpacked sdist say, has none of its commits.
+    The commit is "none" before the first one, and "unknown" if `repo` is None (an installed package) or not the root
+    of a repository, such as an sdist unpacked inside another repository.
     """
     below_root = None if repo is None else _git(repo, "rev-parse", "--show-cdup")
     if repo is None or below_root is None or below_root.strip():
@@ -234,7 +234,7 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def lock_digest(path: Path = LOCK) -> str | None:
-    """Which lock file `make setup` installs from: 12 digits of its sha256; None without a lock file."""
+    """Identifies the lock file that `make setup` installs from: 12 digits of its sha256, or None without one."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     except OSError:
@@ -242,7 +242,7 @@ def lock_digest(path: Path = LOCK) -> str | None:
 
 
 def validation_line(error: pydantic.ValidationError) -> str:
-    """The first complaint of a pydantic error as "field.path: complaint", and how many more there are."""
+    """The first of a pydantic error's complaints as "field.path: complaint", and the number of others."""
     complaints = error.errors(include_url=False)
     first = complaints[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -266,7 +266,7 @@ def _parse(content: bytes, where: str, remedy: str) -> Record:
 
 
 def _git(repo: Path, *arguments: str) -> str | None:
-    """Output of a git command in `repo`, None when there is no git, no repository, or the command fails."""
+    """Output of a git command in `repo`; None if there is no git or no repository, or the command fails."""
     try:
         done = subprocess.run(["git", "-C", str(repo), *arguments], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):

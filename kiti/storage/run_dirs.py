@@ -1,4 +1,4 @@
-"""The directory of a run, `runs/<experiment>/<config hash>/seed-<n>`: its lock and its contents."""
+"""Run directories, `runs/<experiment>/<config hash>/seed-<n>`: their locks and contents."""
 
 import os
 import sys
@@ -14,12 +14,12 @@ LOCKED = 75  # exit status: another process is running this run (EX_TEMPFAIL)
 
 
 def rank() -> int:
-    """This process's rank among those that torchrun or srun started together."""
+    """This process's rank among those started together by torchrun or srun."""
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
 
 
 def world_size() -> int:
-    """How many processes torchrun or srun started together; 1 without them."""
+    """Number of processes started together by torchrun or srun; 1 without them."""
     if "WORLD_SIZE" in os.environ:
         return int(os.environ["WORLD_SIZE"])
     launched_by_srun = "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
@@ -27,7 +27,7 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """How many of them share this machine."""
+    """Number of these processes on this machine."""
     if "LOCAL_WORLD_SIZE" in os.environ:
         return int(os.environ["LOCAL_WORLD_SIZE"])
     return world_size() // int(os.environ.get("SLURM_STEP_NUM_NODES", "1")) if world_size() > 1 else 1
@@ -63,7 +63,7 @@ def locked_run_dir(run_dir: Path) -> Iterator[Path]:
 
 
 def set_aside(run_dir: Path) -> Path | None:
-    """Rename an earlier run's directory to `seed-<n>.aside-<k>`, so that nothing is lost, and return the new path."""
+    """Rename an earlier run's directory to `seed-<n>.aside-<k>` to keep it, and return the new path."""
     if not run_dir.exists() or not any(run_dir.iterdir()):
         return None
     taken = {path.name for path in run_dir.parent.iterdir()}

@@ -1,4 +1,4 @@
 """What a data set, model, task or residual kind declares about itself, and how a configuration finds it.
 
-May import nothing else of kiti; the declarations, `*_keys.py`, stand beside what they declare.
+May import nothing else from kiti; the declarations, `*_keys.py`, are beside what they declare.
 """

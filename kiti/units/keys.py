@@ -1,10 +1,10 @@
-"""The base classes of declarations: the keys of a configuration's node with their ranges, a name and a revision.
+"""Base classes of declarations: the keys of a configuration node with their ranges, a name and a revision.
 
-A declaration is plain pydantic without torch, so that a wrong key or value is one line within a second. Its fields are
-the keyword arguments of what it `builds`; a test holds the two to each other.
+A declaration is plain pydantic without torch, so a wrong key or value is reported in one line within a second. Its
+fields are the keyword arguments of what it `builds`; a test checks that they match.
 
-A field's default is the value that leaves a result as it was before the field existed. It is left out of the hash, so
-a later key does not orphan the records of earlier runs; a default, once shipped, is never changed.
+A field's default reproduces the results from before the field existed. Defaults are left out of the hash, so a new
+key does not orphan the records of earlier runs; a default, once shipped, is never changed.
 """
 
 from enum import Enum
@@ -26,11 +26,11 @@ Value = TypeVar("Value")
 
 
 class Role(Enum):
-    """What a field is to a run's identity; a field without one determines the result, and is hashed and recorded."""
+    """How a field counts in a run's identity; a field without a role affects the result, and is hashed and recorded."""
 
-    NOT_HASHED = "recorded, but without influence on the result"
-    NOT_RECORDED = "neither: the seed, what follows from other keys, how quickly data are read"
-    PLACE = "neither, and overrides of it are not recorded: where things are on one machine"
+    NOT_HASHED = "recorded, but does not affect the result"
+    NOT_RECORDED = "neither: the seed, what follows from other keys, how fast data are read"
+    PLACE = "neither, and its overrides are not recorded: paths on one machine"
 
 
 NotHashed = Annotated[Value, Role.NOT_HASHED]
@@ -50,7 +50,7 @@ Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
 
 class Strict(BaseModel):
-    """A node in which an unknown key and a value of another type are errors."""
+    """A node in which unknown keys and values of the wrong type are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
@@ -63,9 +63,9 @@ class UnitKeys(Strict):
     """A node that hydra.utils.instantiate builds. A subclass with `builds` declares that target.
 
     Attributes:
-        builds: the dotted name that stands as `_target_` in YAML.
-        name: stands for it in hashes and records; it stays when the class moves.
-        revision: counts the changes that moved numbers. It is hashed: records of another revision are not reused.
+        builds: the dotted name given as `_target_` in YAML.
+        name: represents it in hashes and records; it stays the same when the class moves.
+        revision: counts the changes that changed results. It is hashed: records of other revisions are not reused.
     """
 
     builds: ClassVar[str] = ""
@@ -81,19 +81,19 @@ class UnitKeys(Strict):
             raise TypeError(f"{cls.__name__} declares no {' and no '.join(missing)}")
         known = DECLARED.setdefault(cls.builds, cls)
         if known.__module__ != cls.__module__:
-            raise TypeError(f"{cls.builds} is declared by {known.__module__} already")
+            raise TypeError(f"{cls.builds} is already declared by {known.__module__}")
         DECLARED[cls.builds] = cls
 
     @field_validator("target")
     @classmethod
     def _is_what_this_declares(cls, target: str) -> str:
         if target != cls.builds:
-            raise ValueError(f"{cls.builds} is needed here")
+            raise ValueError(f"must be {cls.builds}")
         return target
 
     @classmethod
     def revisions(cls) -> dict[str, int]:
-        """All that counts changes of this unit, by what it counts."""
+        """The unit's revision counters by name."""
         return {"revision": cls.revision}
 
 
@@ -102,19 +102,19 @@ def _class_keys(cls: type) -> set[str]:
 
 
 DECLARED: dict[str, type[UnitKeys]] = {}
-"""Every declaration that was imported, by its `builds`; `kiti.units.registry` finds the others."""
+"""Every imported declaration, by its `builds`; `kiti.units.registry` finds the others."""
 
 
 class Factory(Strict):
-    """Added to a unit whose target is called later, with further arguments."""
+    """Mixed into a unit whose target is called later, with further arguments."""
 
     partial: Literal[True] = Field(alias="_partial_")
 
 
 class DataKeys(UnitKeys):
-    """The group `data`. `batch_size` is that of all processes together.
+    """The group `data`. `batch_size` is the total over all processes.
 
-    `kind` says what a sample is. Data, model and task of a run must have the same.
+    `kind` says what a sample is. A run's data, model and task must have the same kind.
     """
 
     kind: ClassVar[str]
@@ -123,13 +123,13 @@ class DataKeys(UnitKeys):
 
 
 class ModelKeys(UnitKeys):
-    """The group `model`; `kind` as in `DataKeys`. With a key `replicas` one process can train many seeds together."""
+    """The group `model`; `kind` as in `DataKeys`. With a key `replicas`, one process can train many seeds together."""
 
     kind: ClassVar[str]
 
 
 class TaskKeys(UnitKeys):
-    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of its metrics."""
+    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of the task's metrics."""
 
     kind: ClassVar[str]
     evaluation: ClassVar[int] = 1

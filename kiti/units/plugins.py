@@ -1,7 +1,7 @@
-"""Plug-ins: Python files and packages outside kiti that bring data sets, models, tasks and residual kinds.
+"""Plug-ins: Python files and packages outside kiti that add data sets, models, tasks and residual kinds.
 
-A plug-in is enabled by its user alone: by `--plugin`, by the variable KITI_PLUGINS, or by installing a package with an
-entry point in the group `kiti.plugins`. A configuration, record, checkpoint or sheet that names one does not enable it.
+Only the user enables a plug-in: by `--plugin`, by the variable KITI_PLUGINS, or by installing a package with an entry
+point in the group `kiti.plugins`. A configuration, record, checkpoint or sheet that names one does not enable it.
 """
 
 import os
@@ -14,29 +14,29 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-VARIABLE = "KITI_PLUGINS"  # separated as PATH is; processes that this one starts inherit it
+VARIABLE = "KITI_PLUGINS"  # separated like PATH; child processes inherit it
 GROUP = "kiti.plugins"
 
 
 class PluginError(ValueError):
-    """A plug-in that cannot be used, in one line: what, where, what would do."""
+    """A plug-in that cannot be used, in one line: what, where, and a remedy."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """The module `name`, which is the file or package at `path`."""
+    """The module `name`, a file or package at `path`."""
 
     name: str
     path: Path
 
     @property
     def folder(self) -> Path:
-        """Where its `conf/` and `experiments/` are: beside a file, inside a package."""
+        """The folder with its `conf/` and `experiments/`: beside a file, inside a package."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def load(self) -> None:
         """Import it, which registers its declarations. It may import torch."""
-        # Last, so that no file beside the plug-in hides an installed package.
+        # Append, so that files beside the plug-in do not shadow installed packages.
         if str(self.path.parent) not in sys.path:
             sys.path.append(str(self.path.parent))
         try:
@@ -49,14 +49,14 @@ class Plugin:
 
 
 def enable(names: list[str]) -> None:
-    """Enable plug-ins, given as paths or as names of installed modules, for this process and those that it starts."""
+    """Enable plug-ins, given as paths or names of installed modules, for this process and its children."""
     given = [str(Path(name).resolve()) if os.path.exists(name) else name for name in names]
     before = os.environ.get(VARIABLE, "").split(os.pathsep)
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(one for one in (*before, *given) if one))
 
 
 def take(arguments: list[str]) -> list[str]:
-    """Enable what `--plugin NAME` and `--plugin=NAME` name; the other arguments."""
+    """Enable the plug-ins in `--plugin NAME` and `--plugin=NAME`; return the other arguments."""
     left, given = [], []
     remaining = iter(arguments)
     for argument in remaining:
@@ -74,7 +74,7 @@ def take(arguments: list[str]) -> list[str]:
 
 
 def enabled() -> tuple[Plugin, ...]:
-    """Every enabled plug-in, not imported. PluginError if a path or name does not exist."""
+    """Every enabled plug-in, none of them imported. Raises PluginError if a given path or name has none."""
     return _located(os.environ.get(VARIABLE, ""))
 
 

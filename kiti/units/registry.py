@@ -1,7 +1,7 @@
 """From a `_target_` to its declaration.
 
-Those of kiti are every `*_keys.py` of the package; there is no list of them. A file that declares what it defines is
-found too, at the price of importing it.
+kiti's declarations are in the package's `*_keys.py` files; there is no list of them. A file that declares what it
+defines is found too, but has to be imported.
 """
 
 from functools import cache
@@ -19,13 +19,13 @@ class UndeclaredError(ValueError):
 
 
 def keys_of(target: str) -> type[UnitKeys]:
-    """The declaration that builds `target`. UndeclaredError, with a remedy, if there is none."""
+    """The declaration that builds `target`. Raises UndeclaredError, with a remedy, if there is none."""
     import_declarations()
     if target not in DECLARED:
         _import_home(target)
     if target not in DECLARED:
         raise UndeclaredError(
-            f"{target} is not registered: no class of keys has builds = {target!r}; see docs/add-a-benchmark.md"
+            f"{target} is not registered: no keys class has builds = {target!r}; see docs/add-a-benchmark.md"
         )
     return DECLARED[target]
 
@@ -43,7 +43,7 @@ def import_declarations() -> None:
 
 
 def _import_home(target: str) -> None:
-    """Import what may declare `target`: a module of kiti or an enabled plug-in, never anything else."""
+    """Import the module of kiti or the enabled plug-in that may declare `target`, never anything else."""
     module = target.rpartition(".")[0]
     if plugin := plugin_of(target):
         plugin.load()

@@ -1,6 +1,6 @@
-"""Which source files stand behind a unit, and a digest of what they say.
+"""The source files behind a unit, and a digest of their contents.
 
-A digest is of the syntax tree without docstrings: comments and layout do not change it, nor does the version of Python.
+The digest covers the syntax tree without docstrings: comments, layout and the Python version do not change it.
 """
 
 import ast
@@ -12,16 +12,16 @@ from typing import Any
 
 from kiti.units.registry import PACKAGE, plugin_of
 
-# Rooms whose code decides nothing about a unit's numbers.
+# Packages whose code does not affect a unit's results.
 _ELSEWHERE = {"", "configuration", "storage", "units", "report", "launching", "cli", "calibration"}
 DIGITS = 12
 _DOTTED = re.compile(r"[a-z]\w*(\.[a-z]\w*)+")
 
 
 def files_of(target: str) -> dict[str, Path]:
-    """The file that defines `target` and, of those it imports, all of kiti's or of its plug-in's, by module name.
+    """The file that defines `target` and the files of kiti or its plug-in that it imports, by module name.
 
-    Empty for what neither kiti nor a plug-in defines, such as torch.optim.Adam.
+    Empty for targets from elsewhere, such as torch.optim.Adam.
     """
     plugin = plugin_of(target)
     if plugin is None and not target.startswith("kiti."):
@@ -42,9 +42,9 @@ def files_of(target: str) -> dict[str, Path]:
 
 
 def digest(files: dict[str, Path]) -> str:
-    """One digest of several files, which says nothing of where they are."""
-    said = "".join(f"{module} {file_digest(path)}\n" for module, path in files.items())
-    return hashlib.sha256(said.encode()).hexdigest()[:DIGITS]
+    """One digest of several files, independent of their location."""
+    lines = "".join(f"{module} {file_digest(path)}\n" for module, path in files.items())
+    return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
 
 
 def file_digest(path: Path) -> str:
@@ -69,7 +69,7 @@ def _text_written(path: Path, written: int) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """The tree as nested tuples. Empty fields are left out, as a new Python adds some (type_params in 3.12)."""
+    """The tree as nested tuples. Empty fields are left out, as newer Pythons add some (type_params in 3.12)."""
     if isinstance(node, list):
         return [_plain(one) for one in node]
     if not isinstance(node, ast.AST):
@@ -86,7 +86,7 @@ def _documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFun
 
 
 def _module(name: str, root: Path) -> tuple[str, Path | None]:
-    """The module that `name`, a module or something inside one, comes from."""
+    """The module that `name` is, or is defined in, and its path."""
     parts = name.split(".")
     while parts:
         base = root.joinpath(*parts)
@@ -99,7 +99,7 @@ def _module(name: str, root: Path) -> tuple[str, Path | None]:
 
 @cache
 def _imports(source: str, package: str) -> tuple[str, ...]:
-    """Dotted names of what a source in `package` imports, those inside functions too."""
+    """Dotted names that a source in `package` imports, including imports inside functions."""
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -214,12 +214,12 @@ def test_a_mark_is_decided_by_its_worst_case() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "tpu"], "'tpu': cpu or cuda is needed"),
-        (["--threads", "0"], "'0': a positive number is needed"),
-        (["ONLY", "["], "'[' is no regular expression"),
+        (["--device", "tpu"], "'tpu': must be cpu or cuda"),
+        (["--threads", "0"], "'0': must be a positive integer"),
+        (["ONLY", "["], "'[' is not a regular expression"),
         (["ONLY", "nothing like it"], "'nothing like it' matches no case"),
         (["--from-json", "nowhere.json"], "nowhere.json: No such file"),
-        (["--from-json", __file__], "holds no record of benchmark"),
+        (["--from-json", __file__], "has no record of benchmark"),
     ],
 )
 def test_unmeasurable_cases_are_reported_in_one_line(
@@ -236,7 +236,7 @@ def test_unmeasurable_cases_are_reported_in_one_line(
 def test_a_missing_gpu_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         script("benchmark_collision").main(["--device", "cuda"])
-    assert "there is no CUDA GPU at hand" in capsys.readouterr().err.splitlines()[-1]
+    assert "no CUDA GPU is available" in capsys.readouterr().err.splitlines()[-1]
 
 
 PEAKS = """

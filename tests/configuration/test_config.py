@@ -119,7 +119,7 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
         (["trainer.max_epochs=null"], "trainer.max_epochs=None: input should be a valid integer"),
         (
             ["task=operator_rollout"],
-            "do not go together (BurgersData: pairs of functions, FNO1d",
+            "differ in kind (BurgersData: pairs of functions, FNO1d",
         ),
         (["experiment=condensation_fc", "replicas=2", "data.batch_size=8"], "batch_size=80 takes all points"),
         (["replicas=2"], "replicas=2: kiti.models.fno.FNO1d trains one seed at a time; sweep with -m seed=0,1,2"),
@@ -129,7 +129,7 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
         ),
         (
             ["experiment=imagenet_resnet50", "trainer.max_epochs=5"],
-            "warmup_epochs=5 leaves no epoch of 5 for the cosine",
+            "warmup_epochs=5 leaves none of 5 epochs for the cosine",
         ),
         (
             ["model=resnet"],

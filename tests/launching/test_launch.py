@@ -91,10 +91,10 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
     assert outcomes == {
         "fail-0": ("failed", "ValueError: no such luck"),
         "finish-1": ("finished", ""),
-        "silent-2": ("failed", "exit status 4, nothing said"),
+        "silent-2": ("failed", "exit status 4, no output"),
         "killed-3": ("failed", "killed by SIGKILL; last line: none"),
         "busy-4": ("running elsewhere", "another process has this run"),
-        "stop-5": ("stopped", "resumes where it saved when called again"),
+        "stop-5": ("stopped", "resumes from its checkpoint when started again"),
         "finish-6": ("finished", ""),
     }
     assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
@@ -109,7 +109,7 @@ def test_the_log_is_appended_and_only_the_last_attempt_is_read(runs, tmp_path, c
     launch([Run(run.name, (str(tmp_path / "exit.py"),), run.run_dirs, run.log)], 1, console)
     log = run.log.read_text()
     assert log.index("working") < log.index("ValueError") < log.index("exit.py")
-    assert "exit status 5, nothing said" in output(console)
+    assert "exit status 5, no output" in output(console)
 
 
 def test_cores_are_divided_among_jobs(runs, monkeypatch, console):

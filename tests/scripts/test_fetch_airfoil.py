@@ -120,7 +120,7 @@ def test_all_three_files_arrive(script, bucket: Bucket, folder: Path, capsys) ->
     assert bucket.requested == [("meta.json", None), ("train.tfrecord", None), ("test.tfrecord", None)]
     script.main([str(folder), "--url", bucket.url])
     assert len(bucket.requested) == 3  # existing files are not requested
-    assert capsys.readouterr().out.count("is there already") == 3
+    assert capsys.readouterr().out.count("already exists") == 3
 
 
 def test_selected_files_only(script, bucket: Bucket, folder: Path) -> None:
@@ -153,13 +153,13 @@ def test_wrong_byte_ranges_are_refused(script, bucket: Bucket, folder: Path) -> 
     bucket.breaks_after = 2500
     fails(script, bucket, folder)
     bucket.breaks_after, bucket.wrong_by = None, 1
-    assert "asked for the bytes from 2500 on, the answer has others" in fails(script, bucket, folder)
+    assert "requested the bytes from 2500 on, the response has others" in fails(script, bucket, folder)
     assert (folder / "train.tfrecord.part").stat().st_size == 2500
 
 
 def test_an_unknown_length_is_refused(script, bucket: Bucket, folder: Path) -> None:
     bucket.says_length = False
-    assert "does not say how long the file is" in fails(script, bucket, folder)
+    assert "does not give the file's length" in fails(script, bucket, folder)
 
 
 def test_complete_but_not_yet_verified(script, bucket: Bucket, folder: Path) -> None:
@@ -206,7 +206,7 @@ def test_an_unreachable_server_error_names_the_substitute(script, bucket: Bucket
     assert "data=airfoil_euler" in line
     with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(SystemExit, match=r"meta.json is out of reach .*data=airfoil_euler"):
+        with pytest.raises(SystemExit, match=r"meta.json is unreachable .*data=airfoil_euler"):
             script.main([str(folder), "--url", f"http://127.0.0.1:{taken.getsockname()[1]}/airfoil"])
 
 

@@ -67,9 +67,9 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "OUT, a folder"),
-        (["--fast", "out"], "no option --fast"),
-        (["--seconds", "x", "out"], "'x': a whole number"),
+        ([], "give OUT, a folder"),
+        (["--fast", "out"], "unknown option --fast"),
+        (["--seconds", "x", "out"], "'x': must be a positive integer"),
     ],
 )
 def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], message: str) -> None:

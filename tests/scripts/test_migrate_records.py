@@ -108,5 +108,5 @@ def test_an_unrecognised_run_is_left_alone(tmp_path: Path, capsys) -> None:
     broken["config"]["data"]["d"] = "five"
     path.write_text(json.dumps(broken))
     migrate_records.migrate_run(path)
-    assert "left as it is" in capsys.readouterr().err
+    assert "unchanged" in capsys.readouterr().err
     assert json.loads(path.read_text())["schema"] == 1

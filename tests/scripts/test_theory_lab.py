@@ -45,7 +45,7 @@ def test_the_script_writes_what_its_record_holds(tmp_path: Path, monkeypatch: py
 
 
 def test_nothing_to_rebuild_is_reported_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"lab.json: .*; without --rebuild it is made"):
+    with pytest.raises(SystemExit, match=r"lab.json: .*; run without --rebuild to create it"):
         script("theory_lab").main(["--into", str(tmp_path), "--rebuild"])
 
 

@@ -218,7 +218,7 @@ def test_a_finished_run_reports_changed_code(uninterrupted: dict, tmp_path: Path
     assert record.sources is not None
     changed = tmp_path / "record.json"
     records.write(replace(record, sources=record.sources | {"kiti.models.fno": "0" * 12}), tmp_path)
-    expected = f"finished already: {changed}; its code has changed since (kiti.models.fno): --again trains it again"
+    expected = f"finished already: {changed}; its code has changed since (kiti.models.fno): --again runs it again"
     assert finished_already(changed, composed) == expected
     records.write(replace(record, sources=None), tmp_path)
     assert finished_already(changed, composed) == f"finished already: {changed}"

@@ -1,8 +1,8 @@
 """`Config`, one run: every key with its type, its range and whether it belongs to the run's identity.
 
-Hydra composes, this says what a composition may hold. It is plain pydantic, so that a typing error, a wrong type or a
-value out of range is one line within a second, before torch is even imported. The nodes that build something are
-described by `kiti.units.keys` and the declarations beside each unit.
+This validates what Hydra composes. It is plain pydantic, so a typo, a wrong type or a value out of range is reported
+in one line within a second, before torch is imported. Nodes that build something are described by `kiti.units.keys`
+and the declarations beside each unit.
 """
 
 from collections.abc import Mapping
@@ -41,16 +41,16 @@ GROUPS: dict[str, type[UnitKeys]] = {
     "trainer": TrainerKeys,
     "logger": LoggerKeys,
 }
-"""What the option of a group is declared as."""
+"""The base class of each group's declarations."""
 OPTIONAL = {"collision", "scheduler", "averaging", "logger"}
 
 
 class GroupError(ValueError):
-    """What is wrong with the option of a group, in one line."""
+    """A missing or unsuitable option of a group, in one line."""
 
 
 class Calibration(Strict):
-    """The grid that kiti-calibrate measures, and on which activations."""
+    """The grid that kiti-calibrate measures, and the activations it uses."""
 
     collision_heads: Annotated[list[PositiveInt], Field(min_length=1)]
     coll_coef: Annotated[list[Fraction], Field(min_length=1)]
@@ -59,7 +59,7 @@ class Calibration(Strict):
 
 
 class CollisionDefaults(Strict):
-    """What the colliding residuals of an experiment take by interpolation; what they took is in their own keys."""
+    """Defaults that an experiment's colliding residuals interpolate; the values used are in their own keys."""
 
     collision_heads: PositiveInt
     coll_coef: Fraction
@@ -95,8 +95,8 @@ class Config(Strict):
     def _data_model_and_task_mean_the_same(self) -> "Config":
         parts = {part.target: part.kind for part in (self.data, self.model, self.task)}
         if len(set(parts.values())) > 1:
-            said = ", ".join(f"{target.rsplit('.', 1)[1]}: {kind}" for target, kind in parts.items())
-            raise ValueError(f"data, model and task do not go together ({said}); choose all three of one kind")
+            kinds = ", ".join(f"{target.rsplit('.', 1)[1]}: {kind}" for target, kind in parts.items())
+            raise ValueError(f"data, model and task differ in kind ({kinds}); choose all three of one kind")
         seen, given = getattr(self.model, "t_in", None), getattr(self.data, "frames_in", None)
         if seen != given:
             raise ValueError(f"model.t_in={seen} is not data.frames_in={given}")
@@ -122,11 +122,11 @@ class Config(Strict):
 
 
 def validated(plain: Mapping[str, Any]) -> Config:
-    """`plain` as a Config whose groups are what their `_target_` declares.
+    """`plain` as a Config whose groups have the types declared for their `_target_`.
 
     Raises:
-        GroupError: a group has no option, or one that is not declared or of another group.
-        pydantic.ValidationError: anything else that is wrong.
+        GroupError: a group has no option, or one that is undeclared or belongs to another group.
+        pydantic.ValidationError: any other error.
     """
     return _config(tuple(_declared(group, plain.get(group)) for group in GROUPS)).model_validate(plain)
 
@@ -144,7 +144,7 @@ def _declared(group: str, node: Any) -> type[Strict]:
     if node == {} and group in OPTIONAL:
         return Absent
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise GroupError(f"{group}: no _target_; choose one with {group}=<option>; the options are in conf/{group}/")
+        raise GroupError(f"{group}: no _target_; choose one with {group}=<option>, options are in conf/{group}/")
     try:
         keys = keys_of(node["_target_"])
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The groups `logger` and `callbacks`: what a run says while it runs. None of it is part of the hash."""
+"""The groups `logger` and `callbacks`: what a run logs. None of it is part of the hash."""
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 

@@ -19,5 +19,5 @@ class KOKeys(CollisionKeys):
     @model_validator(mode="after")
     def _hard_threshold_is_a_fraction(self) -> "KOKeys":
         if self.mode == "hard" and self.coll_coef > 1:
-            raise ValueError(f"coll_coef={self.coll_coef} is outside [0, 1], where hard collision's threshold lies")
+            raise ValueError(f"coll_coef={self.coll_coef} is outside [0, 1], the range for hard collisions")
         return self

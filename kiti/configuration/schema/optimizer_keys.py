@@ -97,7 +97,7 @@ class WarmupCosineKeys(Factory, SchedulerKeys):
     @model_validator(mode="after")
     def _warmup_ends(self) -> "WarmupCosineKeys":
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs={self.warmup_epochs} leaves no epoch of {self.epochs} for the cosine")
+            raise ValueError(f"warmup_epochs={self.warmup_epochs} leaves none of {self.epochs} epochs for the cosine")
         return self
 
 
