@@ -1,10 +1,10 @@
-"""KO: gradients of neurons collide before the optimizer's step, each neuron a row of a weight matrix.
+"""KO: the gradients of neurons collide before the optimizer's step; a neuron is a row of a weight matrix.
 
     ko = KO(optimizer, select(model, ["fc.weight"]), mode="hard", coll_coef=0.7)
     loss.backward(); optimizer.step()                      # collides p.grad, then steps
 
 Order within a step: unscale, all-reduce, collide, clip, step (A28). A training loop that clips, or that
-hands `step` a closure, passes `attach=False` and calls `ko.collide()` itself at that point.
+gives `step` a closure, passes `attach=False` and calls `ko.collide()` itself at that point.
 """
 
 import difflib
@@ -25,7 +25,7 @@ from kiti.collision.rules import check_choice, check_coll_coef
 from kiti.collision.velocities import collide_velocities
 
 MODES = ("soft", "hard")
-# Cosines in memory at once in a soft collision.
+# Cosines that a soft collision holds in memory at once.
 _ENTRIES = 1 << 22
 NamedParameters = Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
 
@@ -54,7 +54,7 @@ def soft_collision(
         g', (N, D), in the dtype of `grad`; half precision is computed in float32. cos of a zero row is 0.
 
     Raises:
-        ValueError: an argument out of its range, named with its value and what would do.
+        ValueError: an argument is out of range; the message gives its value and what is allowed.
     """
     _check_matrices(weight, grad)
     _check_soft_coef(coll_coef)
@@ -65,7 +65,7 @@ def soft_collision(
         scale = coll_coef / max(1, len(w)) if normalize else coll_coef
         collided = torch.empty_like(g)
         rows = max(1, _ENTRIES // max(1, len(g)))
-        for top in range(0, len(g), rows):  # of wide layers some rows at a time: never all of N x N
+        for top in range(0, len(g), rows):  # a few rows at a time: wide layers never hold all of N x N
             some = slice(top, top + rows)
             similar = (unit_w[some] @ unit_w.T).mul_(unit_g[some] @ unit_g.T)
             if not include_self:
@@ -89,21 +89,21 @@ def hard_collision(
         g_r = |g_i - g_j|,  w_r = |w_i - w_j|,  dg_ij = (g_i + g_j)/2 + g_r n_ij/2 - g_i
         accepted  <=>  g_r exp(-w_r) / max(g_r) > 1 - coll_coef
 
-    The sum of all gradients stays. Memory: parts of N x N matrices and the list of accepted pairs.
+    The sum of all gradients is conserved. Memory: parts of N x N matrices and the list of accepted pairs.
 
     Args:
         weight: (N, D), neurons are rows.
         grad: (N, D), its gradient.
         coll_coef: in [0, 1].
-        directions: n_ij = -n_ji, (N, N, D), for exact tests; drawn where None, the same on every device.
-        generator: source of the one seed a call draws; None is torch's default CPU generator.
+        directions: n_ij = -n_ji, (N, N, D), for exact tests; if None they are drawn, the same on every device.
+        generator: source of the single seed that a call draws; None is torch's default CPU generator.
         approach_only: accept only pairs with (w_j - w_i)·(g_j - g_i) > 0, which the proof needs (A23).
 
     Returns:
         g', (N, D), in the dtype of `grad`; half precision is computed in float32.
 
     Raises:
-        ValueError: an argument out of its range, named with its value and what would do.
+        ValueError: an argument is out of range; the message gives its value and what is allowed.
     """
     _check_matrices(weight, grad)
     check_coll_coef(coll_coef)
@@ -120,31 +120,31 @@ def hard_collision(
 class KO:
     """Collides the gradients of some parameters just before every step of an optimizer.
 
-    Parameters of more than two dimensions count their first as neurons; a gradient of None is passed over.
-    Directions come from a generator of KO's own, keyed by (seed, step, parameter): the same on every rank, and
-    the global generators stay untouched. Use one KO an optimizer.
+    The first dimension of a parameter indexes its neurons; parameters without a gradient are skipped.
+    KO has its own generator for directions, keyed by (seed, step, parameter): they are the same on every rank, and
+    the global generators are not used. Use one KO per optimizer.
 
     Args:
         optimizer: any torch optimizer. With `attach`, its step must not be given a closure, which would
             compute new gradients after the collision; LBFGS always needs one.
-        params: (name, parameter) pairs or a mapping, as `select` gives; all owned by `optimizer`.
+        params: (name, parameter) pairs or a mapping, as `select` returns; all owned by `optimizer`.
         mode: "soft" or "hard".
-        coll_coef: as in `soft_collision` or `hard_collision`; it means different things in the two.
+        coll_coef: as in `soft_collision` or `hard_collision`; its meaning differs between the two.
         seed: of the directions (hard).
         include_self, normalize: see `soft_collision`.
         approach_only: see `hard_collision`.
-        replicas: parameters hold so many independent networks along their first axis, neurons along the second; replica
-            r collides among itself, with the directions that seed + r draws. None: neurons come first.
-        attach: collide in a hook of the optimizer's step. Without, call `collide` yourself. Either way this object's
+        replicas: number of independent networks along the first axis of each parameter; neurons are on the second axis.
+            Replica r collides only within itself, with directions drawn from seed + r. None: neurons come first.
+        attach: collide in a hook of the optimizer's step; if False, call `collide` yourself. Either way this object's
             state is saved and restored with the optimizer's, as `optimizer.state_dict()["ko"]`.
 
     Raises:
-        ValueError: an argument out of its range; a parameter that the optimizer does not own or that is no
-            matrix; later, a sparse gradient or a closure.
+        ValueError: an argument is out of range, or a parameter is not a matrix or not owned by the optimizer;
+            later, for a sparse gradient or a closure.
 
     Attributes:
         step_count: collisions so far.
-        relative_change: by name, |Δg|/|g| of the last collision, of all replicas together, 0-dim tensors on the
+        relative_change: |Δg|/|g| of the last collision by name, over all replicas together, as 0-dim tensors on the
             parameters' devices.
     """
 
@@ -204,11 +204,11 @@ class KO:
         self._hooks.clear()
 
     def state_dict(self) -> dict[str, int | str]:
-        """What a run needs to continue as if it had never stopped: plain values."""
+        """The plain values that a run needs to continue as if it had never stopped."""
         return {"seed": self.seed, "step": self.step_count, "mode": self.mode}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up seed and step count; ValueError if the state is of the other mode."""
+        """Restore seed and step count; ValueError if the state was saved in the other mode."""
         if state["mode"] != self.mode:
             raise ValueError(f"mode={self.mode!r}, but the state to load was saved with mode={state['mode']!r}")
         self.seed, self.step_count = int(state["seed"]), int(state["step"])
@@ -237,8 +237,8 @@ class KO:
                 raise ValueError(f"parameter {name!r} is not among those of the {type(optimizer).__name__} optimizer")
             if self.replicas is not None and (parameter.dim() < 3 or len(parameter) != self.replicas):
                 raise ValueError(
-                    f"parameter {name!r} has shape {tuple(parameter.shape)}: with replicas={self.replicas} their axis "
-                    "comes first, then neurons, then their weights"
+                    f"parameter {name!r} has shape {tuple(parameter.shape)}: with replicas={self.replicas} the axes "
+                    "must be replicas, neurons, weights"
                 )
             if parameter.dim() < 2:
                 raise ValueError(
@@ -275,7 +275,7 @@ def select(model: Module | NamedParameters, patterns: str | Iterable[str]) -> di
     """The parameters whose names match one of the patterns (as in a shell: *, ?, [seq]), in the model's order.
 
     Raises:
-        ValueError: a pattern that matches nothing, with the names that come close.
+        ValueError: a pattern matches nothing; the message lists the closest names.
     """
     named = model.named_parameters() if isinstance(model, Module) else model
     parameters = dict(named.items() if isinstance(named, Mapping) else named)
@@ -283,12 +283,12 @@ def select(model: Module | NamedParameters, patterns: str | Iterable[str]) -> di
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in parameters):
             near = difflib.get_close_matches(pattern, parameters, cutoff=0.3) or list(parameters)[:3]
-            raise ValueError(f"pattern {pattern!r} matches no parameter; names that come close: {', '.join(near)}")
+            raise ValueError(f"pattern {pattern!r} matches no parameter; closest names: {', '.join(near)}")
     return {name: p for name, p in parameters.items() if any(fnmatch.fnmatchcase(name, q) for q in patterns)}
 
 
 def _unit_rows(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """Rows of length one, whose products are cosines; a row of zeros stays."""
+    """Rows scaled to length one, so that their products are cosines; a row of zeros stays zero."""
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return torch.where(length == 0, 0, rows / length)
 

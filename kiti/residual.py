@@ -1,8 +1,7 @@
-"""How a block joins its shortcut x and its branch v.
+"""How a block combines its shortcut x and its branch v.
 
-A model calls its seam as `residual(x, v)` where it used to add, with D, the features that may collide, on the last
-axis. What happens there during training is the choice of this file; at inference every kind is exactly x + dt v,
-so a trained model is the vanilla model.
+A model calls `residual(x, v)` in place of the addition, with D, the features that may collide, on the last axis.
+The classes here differ in training; at inference each is exactly x + dt v, so a trained model is the vanilla model.
 """
 
 from collections.abc import Callable
@@ -21,11 +20,11 @@ ResidualFactory = Callable[[], "Residual"]
 
 
 class Residual(nn.Module):
-    """x' = x + dt v at inference; subclasses say in `join` what x' is in training.
+    """x' = x + dt v at inference; subclasses override `join` to define x' in training.
 
-    No subclass has a parameter or a persistent buffer, so the `state_dict` of a model does not know its residual.
+    No subclass has a parameter or a persistent buffer, so a model's `state_dict` does not depend on its residual.
 
-    Shapes: x, v and x' are equal, (..., D). `collisions` holds the statistics of the last training call, if the
+    Shapes: x, v and x' are all (..., D). `collisions` holds the statistics of the last training call, if the
     kind collides.
     """
 
@@ -61,13 +60,13 @@ class Dropout(Residual):
 
 
 class Colliding(Residual):
-    """Shared by the kinds that collide: by which rules, and where D lies.
+    """Base class of the residuals that collide: holds the rules and the axis of D.
 
     Args:
-        rules: of the collision, checked already; dt is theirs.
-        system_axis: the axis of x and v that holds D, every other index being a system of its own.
+        rules: the collision's rules, already checked; they include dt.
+        system_axis: the axis of x and v that holds D; each index of the other axes is a separate system.
 
-    `picked` is the implementation that the last call ran.
+    `picked` is the implementation that the last call used.
     """
 
     def __init__(self, rules: Rules, system_axis: int = -1) -> None:
@@ -79,9 +78,9 @@ class Colliding(Residual):
     def collide(
         self, x: Tensor, v: Tensor, rules: Rules | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """x' of Algorithm 1 along `system_axis`, by other `rules` if given; its statistics are in `self.collisions`."""
+        """x' of Algorithm 1 along `system_axis`, by other `rules` if given; stores its statistics in `collisions`."""
         rules = rules or self.rules
-        wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does where autocast left them different
+        wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does if autocast left different dtypes
         x, v = x.to(wider), v.to(wider)
         self.picked = pick(rules.implementation, x)
         moved, self.collisions = collide_with_statistics(
@@ -90,11 +89,11 @@ class Colliding(Residual):
         moved = moved.movedim(-1, self.system_axis)
         if moved.stride() == x.stride():
             return moved
-        return torch.empty_like(x).copy_(moved)  # laid out as x + v would be, whatever comes next
+        return torch.empty_like(x).copy_(moved)  # the memory layout of x + v
 
     @torch.no_grad()
     def change(self, x: Tensor, v: Tensor) -> Tensor:
-        """What collisions add to x + dt v, as a constant."""
+        """What collisions add to x + dt v, without gradient."""
         return self.collide(x, v) - self.drift(x, v)
 
     def extra_repr(self) -> str:
@@ -107,10 +106,10 @@ class KITIResidual(Colliding):
     Args:
         collision_heads, coll_coef, dt, settings: see `kiti.collide`.
         system_axis: see `Colliding`.
-        detach_collision: the gradient sees x + dt v, and the collision as a constant added to it (A5).
+        detach_collision: the gradient treats the collision as a constant added to x + dt v (A5).
 
     Raises:
-        ValueError: a setting of a wrong type or out of its range.
+        ValueError: a setting has the wrong type or is out of range.
     """
 
     @names_settings
@@ -134,9 +133,9 @@ class KITIResidual(Colliding):
 
 
 class MatchedNoise(Colliding):
-    """Control: x + dt v + s z, z standard normal, s² the mean square over a system of what collisions would have added.
+    """Control: x + dt v + s z with z standard normal and s² the mean square, per system, of what collisions would add.
 
-    It shows whether a collision helps by its direction, or by its size alone. Arguments as for `KITIResidual`.
+    It shows whether collisions help by their direction or only by their size. Arguments as for `KITIResidual`.
     """
 
     @names_settings
@@ -158,11 +157,11 @@ class MatchedNoise(Colliding):
 
 
 class Acceleration(Colliding):
-    """One module of the a-edition (App. D): the branch is an acceleration a, and the velocity lives on.
+    """One module of the a-edition (App. D): the branch is an acceleration a, and modules pass the velocity on.
 
-    With w = v + dt a, collides (x, w) into (x*, v'), returns x* + dt v' and hands v' to the next module. The first
-    module, and one whose features have another shape than the one before, starts from v ~ N(0, (v0_scale std a)²).
-    Made by `AccelerationChain`.
+    With w = v + dt a, it collides (x, w) into (x*, v'), returns x* + dt v' and passes v' to the next module. The first
+    module, and any whose features differ in shape from the previous one's, starts from v ~ N(0, (v0_scale std a)²).
+    Created by `AccelerationChain`.
     """
 
     def __init__(self, chain: "AccelerationChain", first: bool) -> None:
@@ -184,7 +183,7 @@ class Acceleration(Colliding):
         moved, collided = (
             self.collide(x, velocity, rules, torch.Generator().manual_seed(seed)) for rules in (self.rules, self.still)
         )
-        self._handed_on[:] = [(collided - x) / self.dt]  # x + dt v' holds v' where the position stays
+        self._handed_on[:] = [(collided - x) / self.dt]  # with `still`, collided is x + dt v'
         return moved
 
     def _incoming(self, acceleration: Tensor) -> Tensor:
@@ -197,12 +196,12 @@ class Acceleration(Colliding):
 
 
 class AccelerationChain:
-    """Makes the modules of one model's a-edition, in the order in which they run: `chain()` gives the next.
+    """Creates the modules of one model's a-edition in execution order: `chain()` returns the next one.
 
     Args:
         v0_scale: standard deviation of the first velocity, in units of the first acceleration's.
-        drift_in_eval: at inference too, carry the velocity on, from v = 0; otherwise x + dt a, the vanilla network.
-        The rest as for `KITIResidual`.
+        drift_in_eval: pass the velocity on at inference too, from v = 0; otherwise x + dt a, the vanilla network.
+        The others are as for `KITIResidual`.
     """
 
     @names_settings
@@ -221,7 +220,7 @@ class AccelerationChain:
         self.system_axis = system_axis
         self.v0_scale = v0_scale
         self.drift_in_eval = drift_in_eval
-        self.handed_on: list[Tensor] = []  # the velocity between two modules: none or one
+        self.handed_on: list[Tensor] = []  # the velocity passed to the next module, if any
         self._made = 0
 
     def __call__(self) -> Acceleration:

@@ -22,9 +22,9 @@ class DropoutKeys(Factory, ResidualKeys):
 
 
 class CollidingKeys(ResidualKeys):
-    """What the residual kinds that collide have in common: `Rules`, and the axis.
+    """The keys shared by all residuals that collide: those of `Rules`, and the axis.
 
-    Only what was added later has a default here (see `kiti.units.keys`).
+    Only keys that were added later have a default here (see `kiti.units.keys`).
     """
 
     collision_heads: PositiveInt

@@ -149,5 +149,5 @@ def test_the_command_line_takes_patterns_and_reports_errors_in_one_line():
     with pytest.raises(InstantiationException) as error:
         building.task(compose(overrides))
     message = line(error.value, list)
-    assert message.startswith("task: pattern 'layer.0' matches no parameter; names that come close: ")
+    assert message.startswith("task: pattern 'layer.0' matches no parameter; closest names: ")
     assert "\n" not in message
