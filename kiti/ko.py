@@ -238,7 +238,7 @@ class KO:
             if self.replicas is not None and (parameter.dim() < 3 or len(parameter) != self.replicas):
                 raise ValueError(
                     f"parameter {name!r} has shape {tuple(parameter.shape)}: with replicas={self.replicas} the axes "
-                    "must be replicas, neurons, weights"
+                    "must be replicas, neurons and then weights"
                 )
             if parameter.dim() < 2:
                 raise ValueError(

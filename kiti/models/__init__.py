@@ -1,4 +1,4 @@
-"""One file a family: a stock model with its seam opened, or a small network of the papers.
+"""One file per family: a stock model with its seam opened, or a small network from the papers.
 
 May import `residual` and `collision`.
 """

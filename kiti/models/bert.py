@@ -2,11 +2,11 @@
 
     final layer:  h <- LN( residual(x = h, v = attn(h)) );  h <- LN( residual(x = h, v = ffn(h)) )
 
-"The final transformer layer" (Table 5) has two residual connections, and the paper does not say which: both, by
-default (A10). BERT normalises after it adds, so the collision comes before the LayerNorm, and the velocity is
-what stock BERT adds: after the dense map and its dropout. D is the d_model features of one token (A2).
+"The final transformer layer" (Table 5) has two residual connections, and the paper does not say which one it means;
+the default is both (A10). BERT normalises after the addition, so the collision comes before the LayerNorm. The velocity
+is what stock BERT adds, after the dense map and its dropout. D is the d_model features of one token (A2).
 
-The model is transformers' own: its class, its `state_dict`, its initial weights for a given seed.
+The model keeps transformers' class, `state_dict` and initial weights for a given seed.
 """
 
 from typing import Any
@@ -21,14 +21,14 @@ from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
 
 RESIDUALS = ("both", "attention", "ffn")
-NAMES = {  # a config's difference to BertConfig's defaults
+NAMES = {  # differences from BertConfig's defaults
     "bert-base-uncased": {},
     "bert-base-cased": {"vocab_size": 28996},
 }
 
 
 class SeamSelfOutput(BertSelfOutput):
-    """End of the attention: LN(residual(x = its input, v = its output)) where transformers' module adds."""
+    """End of the attention: LN(residual(x = its input, v = its output)) in place of the addition."""
 
     residual: Residual
 
@@ -52,11 +52,11 @@ class SeamOutput(BertOutput):
 def open_seam(
     model: BertForSequenceClassification, residual: ResidualFactory, residuals: str = "both"
 ) -> BertForSequenceClassification:
-    """Let a stock BERT, fresh or pretrained, join by `residual` in its final layer; the model itself is changed.
+    """Use `residual` in the final layer of a stock BERT, fresh or pretrained; modifies the model in place.
 
     Args:
-        residual: makes the module of one connection, called in the order in which they run. D lies on the last axis.
-        residuals: "both", that around the "attention", or that around the "ffn".
+        residual: called once per connection, in execution order, to create its module. D is the last axis.
+        residuals: "both", or only the one around the "attention" or the "ffn".
 
     Raises:
         ValueError: `residuals` is unknown, or collision_heads does not divide D.
@@ -66,7 +66,7 @@ def open_seam(
     ends = {"attention": (layer.attention.output, SeamSelfOutput), "ffn": (layer.output, SeamOutput)}
     for around, (end, seam) in ends.items():
         if residuals in ("both", around):
-            end.__class__ = seam  # keeps weights, hooks and flags; only forward is another
+            end.__class__ = seam  # keeps weights, hooks and flags; only forward changes
             end.residual = attach(residual(), 3, {2: end.dense.out_features}).train(end.training)
     return model
 
@@ -81,9 +81,9 @@ def build_bert(
     """Tokens (B, T) -> logits (B, num_labels), untrained, nothing downloaded.
 
     Args:
-        name: "bert-base-uncased" or "bert-base-cased": they differ in their vocabulary.
+        name: "bert-base-uncased" or "bert-base-cased", which differ in their vocabulary.
         residuals, residual: see `open_seam`.
-        config: what to change in `transformers.BertConfig`, as `hidden_dropout_prob` or `num_hidden_layers`.
+        config: changes to `transformers.BertConfig`, such as `hidden_dropout_prob` or `num_hidden_layers`.
 
     Raises:
         ValueError: `name` or `residuals` is unknown.

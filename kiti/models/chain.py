@@ -1,7 +1,7 @@
-"""Small fully connected networks of the condensation studies, many seeds side by side.
+"""Small fully connected networks for the condensation studies, many seeds side by side.
 
-All tensors have an axis of replicas, networks that share nothing: (samples, replicas, features). A replica is what its
-own seed makes it, whatever the others are.
+All tensors have an axis of replicas, which are independent networks: (samples, replicas, features). A replica depends
+only on its own seed, not on the other replicas.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Dense(nn.Module):
 
 
 class Chain(nn.Module):
-    """d_in → m, then `depth` layers m → m, then m → 1; an activation after each but the last.
+    """d_in → m, then `depth` layers m → m, then m → 1; an activation follows each but the last.
 
     KITINet's three-layer network has depth 1, its six-layer one depth 4 (A9), KO's 5-50-1 depth 0. All parameters
     are drawn from N(0, init_std²).
@@ -51,11 +51,12 @@ class Chain(nn.Module):
     Args:
         width: m.
         activation: one of `ACTIVATIONS`.
-        init_std: of every weight and bias; the papers' m^-4, or 0.005.
-        shortcut: join each m → m layer with its input; without, a layer that has no seam replaces it.
-        seams: of the m → m layers the last so many join input x and branch v = act(W x + b) by `residual`.
+        init_std: of every weight and bias; m^-4 or 0.005 in the papers.
+        shortcut: add the input to the output of every m → m layer; if False, layers without a seam have no shortcut.
+        seams: number of m → m layers, counted from the end, that join input x and branch v = act(W x + b) by
+            `residual`.
         seed, replicas: replica r is drawn from seed + r.
-        residual: makes a seam.
+        residual: creates the module of a seam.
 
     Raises:
         ValueError: more seams than m → m layers, or collision_heads does not divide m.
@@ -81,7 +82,7 @@ class Chain(nn.Module):
         self.activation = ACTIVATIONS[activation]
         sizes = [d_in, *[width] * (depth + 1), 1]
         self.layers = nn.ModuleList(Dense(replicas, a, b) for a, b in pairwise(sizes))
-        plain = [Add() if shortcut else nn.Identity() for _ in range(depth - seams)]  # Identity: not joined
+        plain = [Add() if shortcut else nn.Identity() for _ in range(depth - seams)]  # Identity: no shortcut
         self.residuals = nn.ModuleList([*plain, *(attach(residual(), 3, {2: width}) for _ in range(seams))])
         self._draw(seed, init_std)
 

@@ -2,10 +2,10 @@
 
     block of the last stage:  h <- residual(x = h, v = drop_path(gamma F(h)))
 
-The velocity is what stock ConvNeXt adds: after layer scale and stochastic depth. D is the channels, a system is one
-(sample, y, x) (A2): channels are axis 1, so the factory passed in makes modules with `system_axis=1`.
+The velocity is what stock ConvNeXt adds, after layer scale and stochastic depth. D is the channels, and each
+(sample, y, x) is a system (A2). Channels are axis 1, so the factory must create modules with `system_axis=1`.
 
-The model is timm's own: its class, its `state_dict`, its initial weights for a given seed.
+The model keeps timm's class, `state_dict` and initial weights for a given seed.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ SIZES = ("tiny", "small")
 
 
 class SeamConvNeXtBlock(ConvNeXtBlock):
-    """residual(x = shortcut, v = 7x7 depthwise convolution and MLP, scaled) where timm's block adds."""
+    """residual(x = shortcut, v = 7x7 depthwise convolution and MLP, scaled) in place of the addition."""
 
     residual: Residual
 
@@ -41,10 +41,10 @@ class SeamConvNeXtBlock(ConvNeXtBlock):
 
 
 def open_seam(model: ConvNeXt, residual: ResidualFactory, blocks: str = "all") -> ConvNeXt:
-    """Let a stock ConvNeXt, fresh or trained, join by `residual` in its last stage; the model itself is changed.
+    """Use `residual` in the last stage of a stock ConvNeXt, fresh or trained; modifies the model in place.
 
     Args:
-        residual: makes the module of one block, called in the order in which they run. D lies on axis 1.
+        residual: called once per block, in execution order, to create its module. D is axis 1.
         blocks: "all" blocks of the last stage, or its "last" one.
 
     Raises:
@@ -53,7 +53,7 @@ def open_seam(model: ConvNeXt, residual: ResidualFactory, blocks: str = "all") -
     check_choice("blocks", blocks, BLOCKS)
     last_stage: Any = model.stages[-1].blocks
     for block in last_stage[-1:] if blocks == "last" else last_stage:
-        block.__class__ = SeamConvNeXtBlock  # keeps weights, hooks and flags; only forward is another
+        block.__class__ = SeamConvNeXtBlock  # keeps weights, hooks and flags; only forward changes
         block.residual = attach(residual(), 4, {1: model.num_features}).train(block.training)
     return model
 
@@ -72,9 +72,9 @@ def build_convnext(
 
     Args:
         size: "tiny" or "small".
-        drop_path: stochastic depth, of the last block; it grows linearly from none.
+        drop_path: rate of stochastic depth in the last block; rates grow linearly from 0.
         layer_scale: initial gamma.
-        depths, dims: blocks and channels of the four stages; None leaves what `size` says.
+        depths, dims: blocks and channels of the four stages; None uses those of `size`.
         blocks, residual: see `open_seam`.
 
     Raises:

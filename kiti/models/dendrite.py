@@ -1,9 +1,9 @@
 """Quadratic neurons of dendritic integration (Dit), the comparison of KITINet's Table 3.
 
-    Q(z)_o = Σ_cd A_o,cd z_c z_d        at every position, z the channels there, A_o a C x C matrix for each output o
+    Q(z)_o = Σ_cd A_o,cd z_c z_d        at every position; z is the channels there, A_o a C x C matrix for each output o
 
-A is the authors' C_out x C² matrix on the outer product z zᵀ. That product would have C² entries a position, 512² of
-them in the last stage of a ResNet; here z stays as it is and A_o z is formed for some outputs at a time.
+A is the C_out x C² matrix that the authors apply to the outer product z zᵀ. That product has C² entries per position,
+512² in the last stage of a ResNet; it is not formed here: A_o z is computed for some outputs at a time.
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ _ENTRIES = 1 << 24
 
 
 class QuadraticNeurons(nn.Module):
-    """Q(LN(h)), LN over the positions of each channel. A starts at zero, and so does the output.
+    """Q(LN(h)), with LN over the positions of each channel. A starts at zero, and so does the output.
 
-    The authors' code returns Q transposed, what it finds at (y, x) stands at (x, y); here it stays where it is.
+    The authors' code transposes Q in space, moving the value at (y, x) to (x, y); this code does not.
 
     Args:
         d_in, d_out: channels of h and of the output.
-        size: Y and X of h, since LN has a scale and a shift for each position.
-        stride: every so many positions of LN(h) are seen, as by a 1x1 convolution.
+        size: Y and X of h; LN has a scale and a shift for each position.
+        stride: which positions of LN(h) are used, as in a 1x1 convolution.
     """
 
     def __init__(self, d_in: int, d_out: int, size: tuple[int, int], stride: int = 1) -> None:
@@ -44,7 +44,7 @@ class QuadraticNeurons(nn.Module):
 
 
 def quadratic_forms(z: Float[Tensor, "C P"], weight: Float[Tensor, "O CC"]) -> Float[Tensor, "O P"]:
-    """zᵀ A_o z for every column z and every row A_o, by row, of `weight`. Under autocast in its precision."""
+    """zᵀ A_o z for every column z and every row of `weight`, which is A_o in row-major order. Follows autocast."""
     kind = z.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         z, weight = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (z, weight))
@@ -78,6 +78,6 @@ class _QuadraticForms(torch.autograd.Function):
 
 
 def _slices(z: Tensor, weight: Tensor) -> list[slice]:
-    """Of the outputs, so many at a time as `_ENTRIES` allows."""
+    """Slices of the outputs, each as large as `_ENTRIES` allows."""
     outputs = max(1, _ENTRIES // max(1, z.numel()))
     return [slice(first, first + outputs) for first in range(0, len(weight), outputs)]

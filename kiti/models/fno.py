@@ -18,8 +18,8 @@ from kiti.residual import Add, Residual, ResidualFactory
 class SpectralConv1d(nn.Module):
     """K: (B, in, S) -> (B, out, S), (K h)^_o(k) = sum_i weight_io(k) h^_i(k) for the lowest `modes` k, 0 above.
 
-    `weight` keeps real and imaginary parts on its last axis, as the authors' does, so that every optimizer,
-    every collective and every file format can carry it. Raises ValueError where S has fewer than `modes` modes.
+    `weight` has real and imaginary parts on its last axis, as in the authors' code, so that every optimizer,
+    collective and file format supports it. Raises ValueError if S has fewer than `modes` modes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, modes: int) -> None:
@@ -29,7 +29,7 @@ class SpectralConv1d(nn.Module):
         self.weight = nn.Parameter(scale * torch.rand(in_channels, out_channels, modes, 2))
 
     def filters(self) -> Float[Tensor, "O I modes 2"]:
-        """What each output channel weighs its inputs' modes with."""
+        """The weights of each output channel for the modes of its inputs."""
         return self.weight.transpose(0, 1)
 
     def forward(self, h: Float[Tensor, "B I S"]) -> Float[Tensor, "B O S"]:
@@ -60,10 +60,10 @@ class FNO1d(nn.Module):
     """u_0 on any uniform periodic grid of (0, 1) -> u_1 on the same grid: (B, S) -> (B, S).
 
     Args:
-        width: channels of a Fourier layer. modes: Fourier modes it keeps. n_layers: how many there are.
+        width: channels of a Fourier layer. modes: Fourier modes it keeps. n_layers: number of Fourier layers.
         hidden: neurons of the head's hidden layer.
-        residual: makes the module that joins shortcut and branch, once for each layer.
-        resolution: points of the grid it is trained on, if known: D, which collision_heads must divide.
+        residual: called once per layer to create the module that joins shortcut and branch.
+        resolution: points of the training grid, if known: D, which collision_heads must divide.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""The Fourier neural operator of Li et al. in two dimensions, one step of time at a time, with KITINet's seam.
+"""The Fourier neural operator of Li et al. in two dimensions, one time step at a time, with KITINet's seam.
 
     (u_{t-T}, …, u_{t-1}, x1, x2) --lift--> h --[ h <- relu( residual(x = W h, v = K h) ) ] * n_layers--> relu --> u_t
 
-As in one dimension (`fno.py`); the seam's tensors are flattened over space, so that D counts the grid's points, a row
-after another (A2). Sizes and initialisation are those of the authors' script for Navier-Stokes.
+As in one dimension (`fno.py`); the seam's tensors are flattened over space, so that D is the grid's points, row by
+row (A2). Sizes and initialisation are those of the authors' script for Navier-Stokes.
 """
 
 import torch
@@ -19,7 +19,7 @@ class SpectralConv2d(nn.Module):
     """K: (B, in, S, S) -> (B, out, S, S), linear in each mode |k1|, |k2| < `modes`, 0 above.
 
     `weight` holds the modes with k1 >= 0, then those with k1 < 0, both with k2 >= 0, and real and imaginary parts on
-    its last axis. Mode k1 = -modes is there too, as in the authors' code. ValueError where S has too few modes.
+    its last axis. Mode k1 = -modes is included, as in the authors' code. ValueError if S has too few modes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, modes: int) -> None:
@@ -29,7 +29,7 @@ class SpectralConv2d(nn.Module):
         self.weight = nn.Parameter(scale * torch.rand(2, in_channels, out_channels, modes, modes, 2))
 
     def filters(self) -> Float[Tensor, "O I 2 modes modes 2"]:
-        """What each output channel weighs its inputs' modes with."""
+        """The weights of each output channel for the modes of its inputs."""
         return self.weight.movedim((2, 1), (0, 1))
 
     def forward(self, h: Float[Tensor, "B I S S"]) -> Float[Tensor, "B O S S"]:
@@ -62,11 +62,11 @@ class FNO2d(nn.Module):
     """The last `t_in` frames on any uniform periodic grid of (0, 1)² -> the next: (B, t_in, S, S) -> (B, S, S).
 
     Args:
-        t_in: frames it sees.
-        width: channels of a Fourier layer. modes: Fourier modes it keeps along each axis. n_layers: how many.
+        t_in: number of input frames.
+        width: channels of a Fourier layer. modes: Fourier modes it keeps along each axis. n_layers: number of layers.
         hidden: neurons of the head's hidden layer.
-        residual: makes the module that joins shortcut and branch, once for each layer.
-        resolution: points of the grid along an axis it is trained on, if known: D, which collision_heads must divide.
+        residual: called once per layer to create the module that joins shortcut and branch.
+        resolution: points of the training grid along one axis, if known; collision_heads must divide D, its square.
     """
 
     def __init__(

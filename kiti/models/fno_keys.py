@@ -10,7 +10,7 @@ class FNOKeys(ModelKeys):
     modes: PositiveInt
     n_layers: PositiveInt
     hidden: PositiveInt
-    resolution: NotRecorded[PositiveInt | None] = None  # of the data, which record it
+    resolution: NotRecorded[PositiveInt | None] = None  # belongs to the data, which record it
 
 
 class FNO1dKeys(FNOKeys):

@@ -1,8 +1,8 @@
-"""Attention that costs as much as there are points: q (kᵀ v) / n, without a softmax (OFormer; Cao's Galerkin type).
+"""Attention at a cost linear in the number of points: q (kᵀ v) / n, without softmax (OFormer; Cao's Galerkin type).
 
-Keys and values are brought to mean 0 and variance 1 over the features of a point. OFormer's authors speak of norms over
-the domain, and for batches without padding hand an instance norm its axes so that it is this one. Queries and keys are
-turned by angles that grow with the points' coordinates. Points may be masked: they add nothing to the sum.
+Keys and values are normalised to mean 0 and variance 1 over the features of a point. OFormer's authors describe norms
+over the domain, but for batches without padding their instance norm gets its axes in an order that makes it this one.
+Queries and keys are rotated by angles proportional to the points' coordinates. Masked points add nothing to the sum.
 """
 
 import math
@@ -17,13 +17,15 @@ Mask = Bool[Tensor, "B P"]
 
 
 class GalerkinAttention(nn.Module):
-    """(B, Q, width) asks (B, P, width), each at points of its own: (B, Q, width).
+    """(B, Q, width) attends to (B, P, width), each at its own points: (B, Q, width).
+
+    A single head of `width` features has no output map.
 
     Args:
-        width: of the features. heads: of the attention, each of `head_width` features.
-        turns: rotary angle of the fastest feature, in radians for each unit of length.
-        self_attention: initialises as the authors do there: only the queries start near a small multiple of the
-            identity; else keys and values too. One head of `width` features has no output map.
+        width: number of features. heads: number of heads, each of `head_width` features.
+        turns: rotary angle of the fastest feature, in radians per unit of length.
+        self_attention: use the authors' initialisation of self-attention, where only the queries start near a small
+            multiple of the identity; otherwise keys and values do too.
     """
 
     turns: Float[Tensor, " quarter"]
@@ -36,7 +38,7 @@ class GalerkinAttention(nn.Module):
         self.head_width = head_width or width
         inner = heads * self.head_width
         if self.head_width % 4:
-            raise ValueError(f"a head of {self.head_width} features does not halve into two axes of sine and cosine")
+            raise ValueError(f"a head has {self.head_width} features, not a multiple of 4 (sine and cosine for two axes)")
         self.query, self.key, self.value = (nn.Linear(width, inner, bias=False) for _ in range(3))
         self.out = nn.Identity() if inner == width and heads == 1 else nn.Linear(inner, width)
         for linear in (self.query,) if self_attention else (self.query, self.key, self.value):
@@ -53,7 +55,7 @@ class GalerkinAttention(nn.Module):
         asked_at: Points,
         mask: Mask,
     ) -> Float[Tensor, "B Q W"]:
-        """`mask`: which of the points asked are there."""
+        """`mask`: which of the points `asked_at` are real, not padding."""
         q, k, v = (
             linear(features).unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # (B, heads, Q or P, ·)
             for linear, features in ((self.query, asking), (self.key, asked), (self.value, asked))
@@ -65,9 +67,9 @@ class GalerkinAttention(nn.Module):
         return self.out(answer.transpose(1, 2).flatten(2))
 
     def _turned(self, features: Float[Tensor, "B H P F"], at: Points) -> Float[Tensor, "B H P F"]:
-        """The first half of the features turns with the first coordinate, the second with the second.
+        """Rotate the first half of the features by the first coordinate, the second half by the second.
 
-        Within a half, feature i and feature i + a quarter are the two components of a vector in the plane.
+        Within a half, features i and i + a quarter are the two components of a plane vector.
         """
         angles = at.unsqueeze(-1) * self.turns  # (B, P, 2, a quarter)
         angles = angles.unsqueeze(1)

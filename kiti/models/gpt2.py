@@ -2,13 +2,13 @@
 
     layer:  h <- residual(x = h, v = attn(ln_1(h)));  h <- h + mlp(ln_2(h))
 
-"The residual after the attention module" (Table 1) is read as the first of a layer's two additions, in every layer
-(P1), the velocity being what stock GPT-2 adds: after the projection and its dropout. D is the d_model
-features of one token; a collision never mixes tokens, which would show a token its future (A2), and for the
-same reason the factory keeps `max_over="system"`.
+"The residual after the attention module" (Table 1) is read as the first of the two additions in every layer (P1).
+The velocity is what stock GPT-2 adds, after the projection and its dropout. D is the d_model features of one token; a
+collision never mixes tokens, which would let a token see its future (A2), and for the same reason the factory keeps
+`max_over="system"`.
 
-The model is transformers' own: its class, its `state_dict`, its initial weights for a given seed. Like dropout,
-collisions follow train() and eval(), and `generate` calls neither.
+The model keeps transformers' class, `state_dict` and initial weights for a given seed. Like dropout, collisions follow
+train() and eval(), and `generate` calls neither.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ SIZES = {
 
 
 class SeamGPT2Block(GPT2Block):
-    """residual(x = h, v = attention) where transformers' block adds; its second addition stays one."""
+    """residual(x = h, v = attention) in place of the block's first addition; the second one stays."""
 
     residual: Residual
 
@@ -57,20 +57,20 @@ class SeamGPT2Block(GPT2Block):
 def open_seam(
     model: GPT2LMHeadModel, residual: ResidualFactory, layers: Sequence[int] | None = None
 ) -> GPT2LMHeadModel:
-    """Let a stock GPT-2, fresh or pretrained, join by `residual` after attention; the model itself is changed.
+    """Use `residual` after the attention of a stock GPT-2, fresh or pretrained; modifies the model in place.
 
     Args:
-        residual: makes the module of one layer, called in the order in which they run. D lies on the last axis.
+        residual: called once per layer, in execution order, to create its module. D is the last axis.
         layers: which layers, counted from 0, or from the end if negative; None is all of them.
 
     Raises:
-        IndexError: a layer that the model does not have.
+        IndexError: the model does not have one of the layers.
         ValueError: collision_heads does not divide D.
     """
     every = range(len(model.transformer.h))
     for i in every if layers is None else sorted({every[i] for i in layers}):
         block = model.transformer.h[i]
-        block.__class__ = SeamGPT2Block  # keeps weights, hooks and flags; only forward is another
+        block.__class__ = SeamGPT2Block  # keeps weights, hooks and flags; only forward changes
         block.residual = attach(residual(), 3, {2: model.config.n_embd}).train(block.training)
     return model
 
@@ -86,11 +86,11 @@ def build_gpt2(
     Args:
         size: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl".
         layers, residual: see `open_seam`.
-        config: what to change in `transformers.GPT2Config`, as `resid_pdrop` or `n_layer`.
+        config: changes to `transformers.GPT2Config`, such as `resid_pdrop` or `n_layer`.
 
     Raises:
         ValueError: `size` is unknown.
-        IndexError: a layer that the model does not have.
+        IndexError: the model does not have one of the layers.
     """
     check_choice("size", size, tuple(SIZES))
     return open_seam(GPT2LMHeadModel(GPT2Config(**SIZES[size] | config)), residual, layers)

@@ -1,14 +1,14 @@
 """OFormer of Li, Meidani and Farimani (KITINet's [22]) for flows on irregular points, with KITINet's seam.
 
-    frames so far --encoder--> features at the points --cross-attention--> z_0 at the points asked for
+    frames so far --encoder--> features at the points --cross-attention--> z_0 at the query points
     z_t = z_{t-1} + MLP(LN z_{t-1}, kind of point, place),   u_t = MLP(LN z_t, kind of point)
 
-An encoder layer, as the authors wrote it, with the normalised features as shortcut:
+An encoder layer, as in the authors' code, with the normalised features as shortcut:
 
     h <- residual(x = LN h, v = attention(LN h));   h <- residual(x = LN h, v = feed_forward(LN h))
 
 E.2 of the paper takes the outputs of attention and MLP as velocities, the residual connections as positions. Its text
-describes Fourier layers, which the cited OFormer has not: this is the cited one (A17). Sizes, initialisation and
+describes Fourier layers, which the cited OFormer does not have; this is the cited one (A17). Sizes, initialisation and
 order of operations are those of the authors' script for the airfoil.
 """
 
@@ -31,14 +31,14 @@ _DECODER_DROPOUT = 0.1
 
 
 def indices(mask: Bool[Tensor, "B P"]) -> Int64[Tensor, " points"]:
-    """Where the points of `mask` lie among all B P."""
+    """Indices of the points of `mask` among all B P points."""
     return mask.flatten().nonzero().squeeze(1)
 
 
 class Scaling(nn.Module):
-    """From physical units to those the network learns in, and back. Part of the weights: what was learnt depends on it.
+    """Converts physical units to the network's units and back. Saved with the weights, which depend on it.
 
-    Fields to mean 0 and variance 1, channel by channel; places from the lowest corner, in their own unit of length.
+    Fields get mean 0 and variance 1 per channel; positions are measured from the lowest corner, in their own unit.
     """
 
     mean: Float[Tensor, " C"]
@@ -56,9 +56,9 @@ class Scaling(nn.Module):
     def fit(
         self, fields: Float[Tensor, "n T P C"], positions: Float[Tensor, "n P 2"], mask: Bool[Tensor, "n P"]
     ) -> None:
-        """Take mean, deviation and box from the points of `mask`."""
+        """Set mean, standard deviation and bounding box from the points of `mask`."""
         at = positions[mask]
-        # One channel at a time: indexing all of them would hold the data twice.
+        # One channel at a time: indexing all of them would copy all the data.
         for channel in range(fields.shape[-1]):
             values = fields[..., channel].transpose(0, 1)[:, mask].double()  # (T, points)
             self.mean[channel], self.std[channel] = values.mean(), values.std(correction=0)
@@ -108,7 +108,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Frames at points -> what the decoder asks: (B, T, P, C) and (B, P, 2) -> (B, P, W)."""
+    """Frames at points -> features for the decoder: (B, T, P, C) and (B, P, 2) -> (B, P, W)."""
 
     def __init__(
         self, frames: int, channels: int, width: int, n_layers: int, points: int, residual: ResidualFactory
@@ -142,7 +142,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features at points -> fields at the same points, step after step: (B, P, W) -> (B, steps, P, C)."""
+    """Features at points -> fields at the same points, step by step: (B, P, W) -> (B, steps, P, C)."""
 
     def __init__(self, channels: int, width: int, points: int, propagator: ResidualFactory) -> None:
         super().__init__()
@@ -207,11 +207,11 @@ class OFormer(nn.Module):
     """The last `t_in` frames of a flow at any points -> the next `steps` frames there, in physical units.
 
     Args:
-        t_in: frames it sees. channels: fields at a point.
-        width: features of a point. n_layers: of the encoder.
-        points: the rotary angles are this many radians for a unit of length times 32, 16, …, 1, layer by layer.
-        propagator_seam: let the collisions happen in the decoder's steps in time as well.
-        residual: makes the module that joins shortcut and branch, once for each seam. It sees (points, width).
+        t_in: number of input frames. channels: fields per point.
+        width: features per point. n_layers: layers of the encoder.
+        points: rotary angles in radians per unit of length, before the factors 32, 16, …, 1 of the layers.
+        propagator_seam: use `residual` in the decoder's time steps as well.
+        residual: called once per seam to create the module that joins shortcut and branch, given (points, width).
     """
 
     def __init__(
@@ -237,14 +237,14 @@ class OFormer(nn.Module):
         mask: Bool[Tensor, "B P"],
         steps: int,
     ) -> Float[Tensor, "B steps P C"]:
-        """`kind` says where a point lies, `mask` whether it is one at all; what comes out elsewhere means nothing."""
+        """`kind` says where a point lies, `mask` whether it is real; outputs at other points are meaningless."""
         at = positions - self.scaling.corner
         encoded = self.encoder(self.scaling.normalised(frames), at, at / self.scaling.extent, kind, mask)
         return self.scaling.physical(self.decoder(encoded, at, kind, mask, steps))
 
 
 def _joined(residual: Residual, x: Tensor, v: Tensor, there: Int64[Tensor, " points"]) -> Tensor:
-    """x joined with v at the points `there`, so that what stands at the others has no part in it; 0 at those."""
+    """x joined with v at the points `there`; the others have no influence and become 0."""
     flat_x, flat_v = x.flatten(0, 1), v.flatten(0, 1)
     joined = residual(flat_x.index_select(0, there), flat_v.index_select(0, there))
     return torch.zeros_like(flat_x).index_copy(0, there, joined).view_as(x)

@@ -2,15 +2,15 @@
 
     block of the last stage:  h <- relu( residual(x = h or its projection, v = F(h)) )
 
-KITI "in the last stage" (4.2 of the paper) is read as: the addition of every block there, the projected shortcut
-included, is replaced, and the ReLU after it stays (A11). D is the channels, a system is one (sample, y, x)
-(A2): channels are axis 1, so the factory passed in makes modules with `system_axis=1`:
+KITI "in the last stage" (4.2 of the paper) is read as replacing the addition of every block there, including the one
+with a projected shortcut; the ReLU after it stays (A11). D is the channels, and each (sample, y, x) is a system (A2).
+Channels are axis 1, so the factory must create modules with `system_axis=1`:
 
     build_resnet(34, residual=partial(KITIResidual, 2, 0.25, system_axis=1))
 
-The model is torchvision's own: its class, its `state_dict`, its initial weights for a given seed. timm's `resnet18`,
-`resnet34`, … (`timm.models.resnet.ResNet`) load the same `state_dict`. A narrower network (`width`) and one with hidden
-layers before its classes (`head`) are not theirs, nor is one with quadratic neurons (`dit_stage`).
+The model keeps torchvision's class, `state_dict` and initial weights for a given seed. timm's `resnet18`, `resnet34`, …
+(`timm.models.resnet.ResNet`) load the same `state_dict`. This does not hold for narrower networks (`width`), hidden
+layers before the classes (`head`) or quadratic neurons (`dit_stage`).
 """
 
 from collections.abc import Sequence
@@ -41,11 +41,11 @@ STAGES: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
     101: (Bottleneck, [3, 4, 23, 3]),
     152: (Bottleneck, [3, 8, 36, 3]),
 }
-"""By depth: the kind of a block, and how many there are in each stage."""
+"""By depth: the type of block, and the number of blocks in each stage."""
 
 
 class SeamBasicBlock(BasicBlock):
-    """residual(x = shortcut, v = two 3x3 convolutions) where torchvision's block adds."""
+    """residual(x = shortcut, v = two 3x3 convolutions) in place of the addition."""
 
     residual: Residual
 
@@ -59,7 +59,7 @@ class SeamBasicBlock(BasicBlock):
 
 
 class SeamBottleneck(Bottleneck):
-    """residual(x = shortcut, v = 1x1, 3x3, 1x1 convolutions) where torchvision's block adds."""
+    """residual(x = shortcut, v = 1x1, 3x3, 1x1 convolutions) in place of the addition."""
 
     residual: Residual
 
@@ -74,7 +74,7 @@ class SeamBottleneck(Bottleneck):
 
 
 class Dendrites:
-    """A block whose 3x3 convolution `conv2` stands beside quadratic neurons: (bn2(conv2(h)) + quadratic(h)) / 2."""
+    """A block with quadratic neurons parallel to its 3x3 convolution: (bn2(conv2(h)) + quadratic(h)) / 2."""
 
     quadratic: QuadraticNeurons
 
@@ -91,10 +91,10 @@ class DendriticBottleneck(Dendrites, SeamBottleneck):
 
 
 def open_seam(model: ResNet, residual: ResidualFactory, blocks: str = "all") -> ResNet:
-    """Let a stock ResNet, fresh or trained, join by `residual` in its last stage; the model itself is changed.
+    """Use `residual` in the last stage of a stock ResNet, fresh or trained; modifies the model in place.
 
     Args:
-        residual: makes the module of one block, called in the order in which they run. D lies on axis 1.
+        residual: called once per block, in execution order, to create its module. D is axis 1.
         blocks: "all" blocks of the last stage, its "last" one, or those whose shortcut is the "identity".
 
     Raises:
@@ -108,7 +108,7 @@ def open_seam(model: ResNet, residual: ResidualFactory, blocks: str = "all") -> 
 
 
 def _open(block: BasicBlock | Bottleneck, residual: Residual) -> None:
-    """The block keeps its weights, hooks and flags; only its forward is another."""
+    """The block keeps its weights, hooks and flags; only its forward changes."""
     if not isinstance(block, SeamBasicBlock | SeamBottleneck):
         block.__class__ = SeamBasicBlock if isinstance(block, BasicBlock) else SeamBottleneck
     last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
@@ -116,17 +116,16 @@ def _open(block: BasicBlock | Bottleneck, residual: Residual) -> None:
 
 
 def grow_dendrites(model: ResNet, stage: int, stem: str, pixels: int) -> None:
-    """Put quadratic neurons beside `conv2` in the first block of `stage`.
+    """Add quadratic neurons parallel to `conv2` in the first block of `stage`.
 
-    So the Dit authors do in the middle stage of their three, whose blocks are basic ones (A14). In a Bottleneck,
-    which they do not have, `conv2` is the 3x3 convolution too, and quadratic neurons of its stride beside it are our
-    reading.
+    The Dit authors do this in the middle one of their three stages of basic blocks (A14). They have no Bottleneck;
+    its `conv2` is the 3x3 convolution too, and using quadratic neurons of its stride there is our reading.
     """
     block = model.get_submodule(f"layer{stage}")[0]  # type: ignore[index]
     if not hasattr(block, "residual"):
         _open(block, Add())
     conv = block.conv2
-    reduction = {"cifar": 1, "imagenet": 4}[stem] * 2 ** (stage - 1) // conv.stride[0]  # of the pixels that conv2 sees
+    reduction = {"cifar": 1, "imagenet": 4}[stem] * 2 ** (stage - 1) // conv.stride[0]  # of the input of conv2
     side = ceil(pixels / reduction)
     block.quadratic = QuadraticNeurons(conv.in_channels, conv.out_channels, (side, side), conv.stride[0])
     block.__class__ = DendriticBasicBlock if isinstance(block, BasicBlock) else DendriticBottleneck
@@ -140,8 +139,8 @@ class ScaledResNet(ResNet):
     ) -> None:
         channels = 64 * width
         if not (channels >= 1 and float(channels).is_integer()):
-            raise ValueError(f"width={width}: 64 times it is needed to be a whole number of channels, at least 1")
-        self.width = width  # ahead of nn.Module's __init__, which ends in making the layers
+            raise ValueError(f"width={width}: 64 times width must be a whole number of channels, at least 1")
+        self.width = width  # before the base __init__, which creates the layers
         super().__init__(block, layers, num_classes, **resnet)
         self.fc = nn.Linear(self.inplanes, num_classes)
 
@@ -153,7 +152,7 @@ class ScaledResNet(ResNet):
         stride: int = 1,
         dilate: bool = False,
     ) -> nn.Sequential:
-        if planes == 64:  # the first stage: what stands before it is not initialised yet
+        if planes == 64:  # the first stage: the stem is not initialised yet
             self.inplanes = int(planes * self.width)
             self.conv1 = nn.Conv2d(3, self.inplanes, kernel_size=7, stride=2, padding=3, bias=False)
             self.bn1 = self._norm_layer(self.inplanes)
@@ -175,7 +174,7 @@ class Pointwise(nn.Module):
 
 
 def build_head(sizes: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers from size to size, "0", "2", "4", …, an activation between any two."""
+    """Linear layers from size to size, named "0", "2", "4", …, with activations between them."""
     layers: list[nn.Module] = []
     for d_in, d_out in pairwise(sizes):
         layers += [nn.Linear(d_in, d_out), Pointwise(activation)]
@@ -210,30 +209,29 @@ def build_resnet(
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        stem: "imagenet", torchvision's own, under which 32x32 pixels are 1x1 in the last stage; or "cifar", 3x3
-            stride 1 and no max-pool, under which they are 4x4 (A12).
-        width: of the stem and all stages, in units of torchvision's.
-        head: sizes of hidden layers between the pooled features and the logits; `fc` is then a sequence, whose
-            linear layers are fc.0, fc.2, …, and otherwise torchvision's one layer. KO's Figure 4 has [1024, 1024].
-        head_activation: between them, one of `ACTIVATIONS`.
-        head_gamma: γ of every weight and bias of a layer of `fc` with m neurons, drawn from N(0, m^-2γ); None leaves
-            what PyTorch draws.
-        zero_init_residual: torchvision's; every branch begins at zero, as timm's do.
+        stem: "imagenet", torchvision's own, where 32x32 pixels become 1x1 in the last stage; or "cifar", 3x3 stride 1
+            and no max-pool, where they become 4x4 (A12).
+        width: channels of the stem and all stages, relative to torchvision's.
+        head: sizes of hidden layers between the pooled features and the logits; `fc` is then a sequence with linear
+            layers fc.0, fc.2, …, otherwise torchvision's single layer. KO's Figure 4 has [1024, 1024].
+        head_activation: between these layers, one of `ACTIVATIONS`.
+        head_gamma: weights and biases of a layer of `fc` with m neurons are drawn from N(0, m^-2γ) with this γ; None
+            keeps PyTorch's initialisation.
+        zero_init_residual: torchvision's option; every branch starts at zero, as in timm.
         drop_path: stochastic depth, see `kiti.models.stochastic_depth`.
         dit_stage: the stage, 1 to 4, whose first block gets quadratic neurons, as in Dit-ResNets; None for none. Their
-            matrix, `layer<dit_stage>.0.quadratic.weight`, has C³ entries, in stage 4 134 million at width 1. It is zero
-            and learns ten times faster than the rest (`lr_multipliers` of a task).
-        pixels: Y and X of the images, which only `dit_stage` asks. Where the neurons see a single position, as those of
-            stage 4 in basic blocks under the ImageNet stem at 32 pixels, they see their LayerNorm's shift alone.
-        channels_last: how weights, and so features, lie in memory: no other numbers but for rounding, and most devices'
-            convolutions are faster for it.
+            matrix, `layer<dit_stage>.0.quadratic.weight`, has C³ entries, 134 million in stage 4 at width 1. It starts
+            at zero and learns ten times faster than the rest (`lr_multipliers` of a task).
+        pixels: Y and X of the images, used only for `dit_stage`. Neurons that see a single position, as in stage 4 with
+            basic blocks and the ImageNet stem at 32 pixels, see only their LayerNorm's shift.
+        channels_last: memory format of the weights, and so of the features: results differ only by rounding, and
+            convolutions are faster on most devices.
         blocks, residual: see `open_seam`.
-        resnet: further arguments of `torchvision.models.ResNet`, as `groups`.
+        resnet: further arguments of `torchvision.models.ResNet`, such as `groups`.
 
     Raises:
-        ValueError: a depth torchvision does not have, a width that leaves no whole number of channels, a `drop_path`
-            that is no probability below 1, or `stem`, `blocks`, `head_activation` or `dit_stage` is none of those
-            named.
+        ValueError: torchvision has no such depth, the number of channels is not whole, `drop_path` is not a
+            probability below 1, or `stem`, `blocks`, `head_activation` or `dit_stage` is unknown.
     """
     check_choice("stem", stem, STEMS)
     check_choice("head_activation", head_activation, tuple(ACTIVATIONS))

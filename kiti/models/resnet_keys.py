@@ -31,7 +31,7 @@ class ResNetKeys(ModelKeys):
         # torch 2.14.1 on a processor with AVX2: the backward of a 1x1 convolution of stride 2 corrupts memory.
         if self.channels_last and 64 * self.width < 8:
             raise ValueError(
-                f"width={self.width} leaves {64 * self.width:g} channels, of which fewer than 8 crash torch's "
-                "convolutions with channels_last=true; choose width=0.125 or more, or channels_last=false"
+                f"width={self.width} gives {64 * self.width:g} channels, and fewer than 8 crash torch's convolutions "
+                "with channels_last=true; choose width=0.125 or more, or channels_last=false"
             )
         return self

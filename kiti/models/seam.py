@@ -1,4 +1,4 @@
-"""Where a model attaches a residual: the model says how its features lie, and what does not fit is refused there."""
+"""Attaches a residual to a model, after checking that it fits the layout of the model's features."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,17 @@ from kiti.residual import Colliding, Residual
 
 
 class SeamError(ValueError):
-    """A residual whose systems are none of the model's."""
+    """A residual that does not fit the model's features."""
 
 
 def attach(residual: Residual, dims: int, features: Mapping[int, int | None]) -> Residual:
-    """`residual`, if it may join tensors of `dims` axes of which `features` are the feature axes, each with its D.
+    """Return `residual` if it can join tensors of `dims` axes; `features` maps their feature axes to D.
 
-    A D of None is one that no model knows before its input, as the points of an operator's grid; a collision itself
-    then complains of particles that do not fit.
+    D is None if only the input determines it, such as the points of an operator's grid; the collision itself then
+    checks it.
 
     Raises:
-        SeamError: `system_axis` names no feature axis, or collision_heads does not divide D there.
+        SeamError: `system_axis` is not a feature axis, or collision_heads does not divide D there.
     """
     if not isinstance(residual, Colliding):
         return residual
@@ -24,7 +24,7 @@ def attach(residual: Residual, dims: int, features: Mapping[int, int | None]) ->
     counted = axis + dims if axis < 0 else axis
     if counted not in features:
         known = ", ".join(f"{one} or {one - dims}" for one in features)
-        raise SeamError(f"residual.system_axis={axis} names no feature axis; there are {known}")
+        raise SeamError(f"residual.system_axis={axis} is not a feature axis; choose from {known}")
     size = features[counted]
     if size is not None and size % heads:
         divisors = [d for d in range(1, size + 1) if size % d == 0]

@@ -2,8 +2,8 @@
 
     branch i of n:  v <- v / (1 - p_i) with probability 1 - p_i, else 0;   p_i = rate i / (n - 1), i = 0 … n - 1
 
-It is timm's rule, and acts where timm acts, on what the branch's last batch norm returns: so before the block adds, or
-joins by `kiti.residual`. A forward hook of that batch norm does it; `state_dict` does not know it.
+This is timm's rule, applied where timm applies it: to the output of the branch's last batch norm, before the addition
+or `kiti.residual`. It is a forward hook of that batch norm and does not appear in `state_dict`.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from torchvision.ops import stochastic_depth
 
 
 def drop_branches(model: ResNet, rate: float) -> ResNet:
-    """Let samples skip branches in training, the last block's with probability `rate`; the model itself is changed.
+    """Let samples skip branches in training, the last block's with probability `rate`; modifies the model in place.
 
     Raises:
         ValueError: `rate` is outside [0, 1).

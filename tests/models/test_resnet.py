@@ -229,7 +229,7 @@ def test_the_shipped_configuration_builds_and_knows_its_seam(depth: int, width: 
             with pytest.raises(ValueError, match=f"collision_heads={2 * channels} does not divide D={channels}"):
                 open_seam(model, partial(KITIResidual, 2 * channels, 0.5, system_axis=axis))
         for axis in (0, -1):
-            with pytest.raises(ValueError, match=f"system_axis={axis} names no feature axis; there are 1 or -3"):
+            with pytest.raises(ValueError, match=f"system_axis={axis} is not a feature axis; choose from 1 or -3"):
                 open_seam(model, partial(KITIResidual, 1, 0.5, system_axis=axis))
 
 
@@ -245,8 +245,8 @@ def test_opening_the_seam_keeps_the_mode() -> None:
         ({"blocks": "first"}, "blocks='first': one of 'all', 'last', 'identity' is needed"),
         ({"stem": "small"}, "stem='small': one of 'cifar', 'imagenet' is needed"),
         ({"depth": 20}, "depth=20: one of 18, 34, 50, 101, 152 is needed"),
-        ({"width": 0.3}, "width=0.3: 64 times it is needed to be a whole number of channels"),
-        ({"width": 0.0}, "width=0.0: 64 times it is needed to be a whole number of channels, at least 1"),
+        ({"width": 0.3}, "width=0.3: 64 times width must be a whole number of channels"),
+        ({"width": 0.0}, "width=0.0: 64 times width must be a whole number of channels, at least 1"),
         ({"head_activation": "gelu"}, "head_activation='gelu': one of 'relu', "),
     ],
 )
