@@ -1,6 +1,6 @@
-"""The modules that collide features in compiled code, imported when first called for.
+"""The modules that collide features in compiled code, imported on first use.
 
-numba takes a second to import, and a machine with a GPU may do without it.
+numba takes a second to import, and a machine with a GPU may not need it.
 """
 
 import functools
@@ -15,12 +15,12 @@ def backend(name: str) -> ModuleType:
     """`cpu.numba_backend` or `gpu.triton_backend`, by the name of the implementation.
 
     Raises:
-        ImportError: the package is not there; what would do.
+        ImportError: the package is missing; the message says what to do.
     """
     try:
         return import_module(_MODULES[name])
     except ImportError as error:
         raise ImportError(
             f"the compiled collision on the CPU needs the package numba ({error}): pip install numba; "
-            "collide's implementation='literal' does without"
+            "collide's implementation='literal' does not need it"
         ) from error

@@ -1,4 +1,4 @@
-"""Where the randomness of a collision comes from: one seed a call, and from it every n_ij = -n_ji."""
+"""The randomness of a collision: one seed per call, which determines every n_ij = -n_ji."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,14 +8,14 @@ _MASK = (1 << 64) - 1
 
 
 def draw_seed(generator: torch.Generator | None) -> Int[Tensor, ""]:
-    """The one random number a collision takes from `generator` (None: torch's default CPU generator), on the CPU."""
+    """The only random number a collision draws from `generator` (None: torch's default CPU generator), on the CPU."""
     if generator is None:
         return torch.randint(2**63 - 1, ())
     return torch.randint(2**63 - 1, (), generator=generator, device=generator.device).cpu()
 
 
 def mix(*keys: int) -> int:
-    """A seed from several numbers (splitmix64), well mixed in its low 32 bits, all that mt19937 seeds from."""
+    """A seed from several numbers (splitmix64); its low 32 bits, all that mt19937 uses, are well mixed."""
     state = 0
     for key in keys:
         state = (state + key + 0x9E3779B97F4A7C15) & _MASK
@@ -26,9 +26,9 @@ def mix(*keys: int) -> int:
 
 
 def all_directions(seed: int, like: Float[Tensor, "S N N heads"]) -> Float[Tensor, "S N N heads"]:
-    """n_ij of every pair, uniform on the unit sphere: one draw per unordered pair, the lower triangle is its minus.
+    """n_ij of every pair, uniform on the unit sphere: one draw per unordered pair, negated in the lower triangle.
 
-    These are the directions of `literal`; the fused forms draw others from the same seed, pair by pair (`philox.py`).
+    `literal` uses these directions; the fused forms draw others from the same seed, pair by pair (`philox.py`).
     """
     generator = torch.Generator(like.device).manual_seed(seed)
     normal = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

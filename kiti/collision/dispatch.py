@@ -1,4 +1,4 @@
-"""`collide`: the collision of features, by whichever implementation."""
+"""`collide`: the collision of features, with any implementation."""
 
 import inspect
 from collections.abc import Callable
@@ -17,29 +17,29 @@ from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules, names_settings
 from kiti.collision.statistics import Collisions
 
-# `literal` is Algorithm 1 written out and decides what is right; the others give the same, fused: compiled loops on
-# the CPU, Triton kernels on a CUDA GPU.
+# `literal` is Algorithm 1 written out, the reference; the others are fused and give the same: compiled loops on the
+# CPU, Triton kernels on a CUDA GPU.
 IMPLEMENTATIONS = ("literal", "numba", "triton")
 Result = TypeVar("Result")
 
 
 def pick(implementation: str, x: Tensor) -> str:
-    """Which of IMPLEMENTATIONS collides features like x: the one asked for, or for "auto" the fastest.
+    """Which of IMPLEMENTATIONS collides features like x: the requested one, or the fastest for "auto".
 
-    `python -m benchmarks.benchmark_collision` measures which that is.
+    `python -m benchmarks.benchmark_collision` measures which is fastest.
 
     Raises:
-        ValueError: "numba" away from the CPU; "triton" itself says where it runs.
+        ValueError: "numba" for features that are not on the CPU; "triton" makes its own check.
     """
     if implementation == "auto":
-        return {"cpu": "numba", "cuda": "triton"}.get(x.device.type, "literal")  # elsewhere there is no other
+        return {"cpu": "numba", "cuda": "triton"}.get(x.device.type, "literal")  # other devices have only that
     if implementation == "numba" and x.device.type != "cpu":
-        raise ValueError(f"implementation='numba' runs on the CPU, the features are on {x.device}; 'auto' picks")
+        raise ValueError(f"implementation='numba' runs on the CPU, but the features are on {x.device}; use 'auto'")
     return implementation
 
 
 def _by_rules(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Let a function of `Rules` be given them, or their fields by name."""
+    """Let a function of `Rules` accept either an instance or its fields by name."""
 
     @wraps(function)
     @names_settings
@@ -55,7 +55,7 @@ def _by_rules(function: Callable[..., Result]) -> Callable[..., Result]:
         if rules is None:
             rules = Rules(**settings)
         elif settings:
-            raise TypeError(f"{', '.join(settings)}: the rules are given, and say it")
+            raise TypeError(f"{', '.join(settings)}: the rules are given and already set it")
         return function(x, v, rules, directions, generator)
 
     given = inspect.signature(called)
@@ -85,32 +85,32 @@ def collide(
         v'_i = v_i + Σ dV_ij,   x*_i = (x_i + Σ (x_i + x_j)/2) / (1 + k_i),   x'_i = x*_i + dt v'_i      (5)
 
     The gradient treats acceptance and n as constants. A particle without partners gives exactly
-    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only. A
-    seed draws the same n in "numba" and "triton", in "literal" others.
+    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only. For the
+    same seed, "numba" and "triton" draw the same n, "literal" others.
 
     Args:
         x: positions, (..., D), any number of leading dimensions.
-        v: velocities, of the shape, dtype and device of x.
-        rules: all settings below but the last two, as one `kiti.collision.rules.Rules`, instead of by name.
+        v: velocities, with the shape, dtype and device of x.
+        rules: all settings below except the last two, as one `kiti.collision.rules.Rules`, instead of by name.
         collision_heads: dimension of a particle, a divisor of D.
         coll_coef: in [0, 1]; 0 accepts nothing, 1 every pair with V_r U_r > 0.
         dt: time step.
-        layout: a particle is `collision_heads` neighbouring features ("contiguous") or features N apart
+        layout: a particle is `collision_heads` adjacent features ("contiguous") or features N apart
             ("strided").
         position_update: False leaves x* = x, the "non-update" of Table 6.
         reduction: "sum" as in (5); "mean" divides Σ dV by k_i; "max_one" keeps only accepted pairs that are
             each other's highest score, so that energy is conserved too.
         max_over: max(V_r) of each "system", or of the whole "batch".
         implementation: "literal", "numba" (CPU), "triton" (CUDA) or "auto", the fastest on the device of x.
-        directions: n_ij, (..., N, N, collision_heads), for exact tests; drawn where None.
-        generator: source of the one seed a call draws; None is torch's default CPU generator.
+        directions: n_ij, (..., N, N, collision_heads), for exact tests; drawn if None.
+        generator: source of the single seed that a call draws; None is torch's default CPU generator.
 
     Returns:
         x', with the shape and dtype of x.
 
     Raises:
-        ValueError: an argument out of its range, named with its value and what would do.
-        TypeError: a setting that is missing or unknown, or given besides `rules`.
+        ValueError: an argument is out of range; the message gives its value and what is allowed.
+        TypeError: a setting is missing, unknown, or given together with `rules`.
     """
     return collide_with_statistics(x, v, rules, directions=directions, generator=generator)[0]
 
@@ -123,12 +123,12 @@ def collide_with_statistics(
     directions: Shaped[Tensor, "..."] | None,
     generator: torch.Generator | None,
 ) -> tuple[Shaped[Tensor, "..."], Collisions]:
-    """`collide`, together with how many collided and what became of the energy; arguments as there."""
+    """`collide`, with statistics of how many particles collided and how the energy changed; same arguments."""
     check_features(x, v, directions, rules.collision_heads)
     chosen = pick(rules.implementation, x)
     seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64)
     if chosen == "literal":
-        with torch.autocast(x.device.type, enabled=False):  # or distances and sums would drop to half precision
+        with torch.autocast(x.device.type, enabled=False):  # keep distances and sums out of half precision
             return collide_literal(x, v, rules, directions, int(seed))
     if rules.threshold >= 1 or x.shape[-1] < 2 * rules.collision_heads:  # no score exceeds 1, no pair exists
         zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)

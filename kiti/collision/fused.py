@@ -1,4 +1,4 @@
-"""What a fused form of the collision gives, on whichever device."""
+"""The result of a fused collision, on any device."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Forward(NamedTuple):
-    """x', and what the backward and the statistics need.
+    """x', and the values that the backward and the statistics need.
 
-    k: accepted partners. v_max: max(V_r), as given or of each system. kept: what spares the same backend's backward
+    k: accepted partners. v_max: max(V_r), as given or of each system. kept: spares the backward of the same backend
     a search. energy: Σ|v|² of a system before and after.
     """
 

@@ -1,4 +1,4 @@
-"""Algorithm 1 of KITINet as written: the oracle. O(N² · heads) memory a system, plain autograd."""
+"""Algorithm 1 of KITINet as written: the reference. O(N² · heads) memory per system, plain autograd."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,7 +41,7 @@ def collide_literal(
     x_star = (x + torch.where(accepted, x_cm, 0).sum(2)) / (1 + k) if rules.position_update else x
     x_new = x_star + rules.dt * v_new
 
-    # A particle that met no other moves exactly as at inference, in the arithmetic of its own dtype.
+    # A particle without partners moves exactly as at inference, computed in its own dtype.
     free = torch.add(features_x, features_v, alpha=rules.dt)
     collided = from_particles(x_new.to(free.dtype), free.shape, rules.layout)
     touched = from_particles((k > 0).expand_as(x), free.shape, rules.layout)
@@ -58,12 +58,12 @@ def _acceptance(x: Float[Tensor, "S N heads"], v: Float[Tensor, "S N heads"], ru
         return v_r > 0
     v_max = v_r.amax() if rules.max_over == "batch" else v_r.amax((1, 2), keepdim=True)
     score = v_r * u_r / v_max
-    accepted = (score > rules.threshold) & (v_max > 0)  # where all v are equal 0/0 accepts nothing
+    accepted = (score > rules.threshold) & (v_max > 0)  # if all v are equal, 0/0 accepts nothing
     return _mutual_best(accepted, score) if rules.reduction == "max_one" else accepted
 
 
 def _mutual_best(accepted: Bool[Tensor, "S N N"], score: Float[Tensor, "S N N"]) -> Bool[Tensor, "S N N"]:
-    """Pairs in which each is the other's highest accepted score; of equal scores the lowest (i, j) goes first."""
+    """Pairs that are each other's highest accepted score; among equal scores the lowest (i, j) wins."""
     n = score.shape[1]
     score = torch.where(accepted, score, -torch.inf)
     highest = accepted & (score == score.amax(2, keepdim=True))

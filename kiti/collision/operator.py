@@ -1,11 +1,11 @@
 """The fused collision as torch operators, `kiti::max_speed` and `kiti::collide`, with their gradient.
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
-all randomness comes from the seed, a tensor. What runs inside is one of `backends.py`. An operator takes no dataclass:
-rules go in as `Rules.encoded`.
+all randomness comes from the seed, a tensor. They run one of the `backends.py`. An operator cannot take a dataclass,
+so rules are passed as `Rules.encoded`.
 
-They are registered by hand: torch.library.custom_op with its register_autograd would do the same, and spend twice the
-time on a call, which is felt where a step is made of small ones.
+They are registered by hand: torch.library.custom_op with its register_autograd would do the same, but takes twice as
+long per call, which matters for steps made of small calls.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ _library = torch.library.Library("kiti", "FRAGMENT")
 
 
 def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `function` the operator kiti::<its name without the underscore>, new tensors of whatever it is given."""
+    """Make `function` the operator kiti::<its name without the underscore>, which returns only new tensors."""
     name = function.__name__.removeprefix("_")
     schema = torch.library.infer_schema(function, mutates_args=())
     _library.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
@@ -114,15 +114,15 @@ def _(
 
 
 class _Collide(torch.autograd.Function):
-    """kiti::collide where a gradient may be asked for."""
+    """kiti::collide when a gradient may be needed."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
         x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
         with torch._C._AutoDispatchBelowAutograd():
             x_new, k, v_max, kept, energy = torch.ops.kiti.collide.default(*inputs)
-        # Where nothing collided the gradient is that of x + dt v, and x and v need not be kept. A traced k has no
-        # numbers, and a GPU would have to be waited for.
+        # If nothing collided, the gradient is that of x + dt v, and x and v need not be saved. Not checked for a
+        # traced k, which has no values, or on a GPU, which would have to synchronise.
         ctx.still = type(k) is Tensor and k.device.type == "cpu" and not k.any()
         if not ctx.still:
             ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)

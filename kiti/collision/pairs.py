@@ -1,8 +1,8 @@
-"""Which rows of a large matrix collide: the search for KO, whose particles are few and of many dimensions.
+"""Which rows of a large matrix collide: the search for KO, which has few particles of many dimensions.
 
-Matrix products give all distances at once, but for rounding; a pair whose score could lie on either side of the
-threshold for all that is known of the rounding is tried again by the formula itself, so that the accepted pairs are
-those of `literal`. Memory: parts of N x N matrices.
+Matrix products give all distances at once, up to rounding. A pair whose score could be on either side of the threshold
+within the rounding error is checked again by the formula itself, so that the accepted pairs are those of `literal`.
+Memory: parts of N x N matrices.
 """
 
 import math
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Entries of N x N matrices handled at once, and numbers gathered at once for exact distances.
+# Entries of N x N matrices processed at once, and numbers gathered at once for exact distances.
 _ENTRIES = 1 << 23
 _GATHERED = 1 << 22
 
@@ -19,7 +19,7 @@ Pairs = tuple[Int[Tensor, " P"], Int[Tensor, " P"]]
 
 
 def accepted_pairs(x: Float[Tensor, "N D"], v: Float[Tensor, "N D"], threshold: float) -> Pairs:
-    """i < j with V_r exp(-X_r) / max(V_r) > threshold, in order; none if v has a NaN. x, v: one precision."""
+    """i < j with V_r exp(-X_r) / max(V_r) > threshold, in order; none if v has a NaN. x, v: same dtype."""
     n = len(x)
     none = torch.zeros(0, dtype=torch.long, device=x.device)
     v_max = max_distance(v) if n > 1 else x.new_zeros(())
@@ -33,7 +33,7 @@ def accepted_pairs(x: Float[Tensor, "N D"], v: Float[Tensor, "N D"], threshold: 
         highest = fast_high.sqrt_() * near_low.sqrt_().neg_().exp_() / v_max
         lowest = fast_low.sqrt_() * near_high.sqrt_().neg_().exp_() / v_max
         slack = 16 * torch.finfo(x.dtype).eps
-        possible = (~(highest * (1 + slack) < threshold)).triu_(1)  # not "≥": a NaN is tried exactly
+        possible = (~(highest * (1 + slack) < threshold)).triu_(1)  # not "≥": a NaN is checked exactly
         certain = (lowest * (1 - slack) > threshold).logical_and_(possible)
         first, second = possible.nonzero(as_tuple=True)
         tried = (~certain[first, second]).nonzero()[:, 0]
@@ -44,7 +44,7 @@ def accepted_pairs(x: Float[Tensor, "N D"], v: Float[Tensor, "N D"], threshold: 
 
 
 def max_distance(points: Float[Tensor, "N D"]) -> Float[Tensor, ""]:
-    """max |p_i - p_j|; NaN where a coordinate is not finite."""
+    """max |p_i - p_j|; NaN if a coordinate is not finite."""
     if not points.isfinite().all():
         return points.new_tensor(math.nan)
     highest = points.new_zeros(())
@@ -58,7 +58,7 @@ def max_distance(points: Float[Tensor, "N D"]) -> Float[Tensor, ""]:
 
 
 def _square_distances(points: Float[Tensor, "N D"], top: int, bottom: int) -> tuple[Tensor, Tensor]:
-    """Bounds from below and above of |p_i - p_j|² for rows top … bottom against columns top … N."""
+    """Lower and upper bounds of |p_i - p_j|² for rows top … bottom against columns top … N."""
     points = points - points.mean(0)  # the error grows with the distance from the origin
     half = points.square().sum(1).mul_(-0.5)
     near = points[top:bottom] @ points[top:].T
@@ -81,13 +81,13 @@ def _distance(points: Tensor, i: Tensor, j: Tensor) -> Float[Tensor, " P"]:
 
 
 def chunks(first: Int[Tensor, " P"], second: Int[Tensor, " P"], d: int) -> list[tuple[Tensor, Tensor]]:
-    """Listed pairs, so many at a time as may be gathered with d numbers each."""
+    """Listed pairs in chunks small enough to gather d numbers for each pair."""
     size = max(1, _GATHERED // max(1, d))
     return [] if not len(first) else list(zip(first.split(size), second.split(size), strict=True))
 
 
 def _product_eps(dtype: torch.dtype) -> float:
-    """Rounding of a matrix product, which for float32 a user may have lowered to TF32 or bfloat16."""
+    """Rounding of a matrix product; for float32 the user may have lowered it to TF32 or bfloat16."""
     if dtype == torch.float64:
         return torch.finfo(dtype).eps
     precision = torch.get_float32_matmul_precision()

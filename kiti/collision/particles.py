@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_particles(features: Float[Tensor, "*systems D"], heads: int, layout: str) -> Float[Tensor, "S N heads"]:
-    """One system a row. `contiguous`: a particle is `heads` neighbours; `strided`: entries N apart."""
+    """One system per row. `contiguous`: a particle is `heads` adjacent entries; `strided`: entries N apart."""
     systems, n = math.prod(features.shape[:-1]), features.shape[-1] // heads
     if layout == "strided":
         return features.reshape(systems, heads, n).transpose(1, 2)
@@ -26,5 +26,5 @@ def from_particles(
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Distances and sums of half precision are taken in float32; float32 and float64 stay."""
+    """The dtype of distances and sums: float32 for half precision, otherwise the same."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -1,6 +1,6 @@
 """`Rules`: every setting of a collision, with its choices, default and range.
 
-Imports no torch, so that YAML can be checked at once. `kiti.collide` documents what each setting means.
+Does not import torch, so that YAML can be checked quickly. `kiti.collide` documents what each setting means.
 """
 
 import ast
@@ -28,10 +28,10 @@ Function = TypeVar("Function", bound=Callable)
 class Rules:
     """How features become particles and which of them collide; see `kiti.collide` for every field.
 
-    `encoded` is all of it as one string, as a torch operator can be given it; `Rules.decode` reads it back.
+    `encoded` is all of it as one string, which a torch operator can take; `Rules.decode` reads it back.
 
     Raises:
-        ValueError: a setting of a wrong type or out of its range, named with its value and what would do.
+        ValueError: a setting has the wrong type or is out of range; the message gives its value and what is allowed.
     """
 
     collision_heads: int
@@ -42,7 +42,7 @@ class Rules:
     reduction: str = "sum"
     max_over: str = "system"
     implementation: str = "auto"
-    revision: ClassVar[int] = 1  # counts the changes of `collide` that moved numbers; part of a run's identity
+    revision: ClassVar[int] = 1  # counts the changes of `collide` that changed results; part of a run's identity
     encoded: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Rules:
             raise ValueError(f"position_update={self.position_update!r}: True or False is needed")
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        # Plain floats, whose repr is a literal as NumPy's is not; by a method, which makes of a traced one a constant.
+        # Plain floats, since NumPy's repr is not a literal; by a method, which turns a traced float into a constant.
         object.__setattr__(self, "coll_coef", self.coll_coef.__float__())
         object.__setattr__(self, "dt", self.dt.__float__())
         object.__setattr__(self, "encoded", repr(tuple(vars(self).values())))
@@ -74,7 +74,7 @@ class Rules:
 
 
 def names_settings(function: Function) -> Function:
-    """In the signature of a function that passes **settings on to `Rules`, put its fields, defaults included."""
+    """Add the fields of `Rules`, with defaults, to the signature of a function that passes **settings to it."""
     own = inspect.signature(function)
     given = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
     settings = [
@@ -92,11 +92,11 @@ def names_settings(function: Function) -> Function:
 
 
 def check_coll_coef(coll_coef: int | float) -> None:
-    """Raise ValueError unless `coll_coef` is a number in [0, 1], which NaN is not."""
+    """Raise ValueError unless `coll_coef` is a number in [0, 1], and not NaN."""
     if not isinstance(coll_coef, int | float) or isinstance(coll_coef, bool) or not 0.0 <= coll_coef <= 1.0:
         raise ValueError(
             f"coll_coef={coll_coef!r}: a number in [0, 1] is needed; 0 accepts no pair, "
-            "1 accepts every pair that moves relative to each other"
+            "1 accepts every pair in relative motion"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a collision reports about itself."""
+"""Statistics of a collision."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ from torch import Tensor
 class Collisions(NamedTuple):
     """Two detached scalars on the device of the features.
 
-    `partners`: mean number of accepted partners a particle, 2·pairs / (systems·N).
-    `energy_ratio`: Σ|v'|² / Σ|v|² over everything; 1 if every v is zero, not finite if some v is not.
+    `partners`: mean number of accepted partners per particle, 2·pairs / (systems·N).
+    `energy_ratio`: Σ|v'|² / Σ|v|² over all particles; 1 if every v is zero, not finite if some v is not.
     """
 
     partners: Float[Tensor, ""]
@@ -19,6 +19,6 @@ class Collisions(NamedTuple):
 
 
 def collisions(partners: Tensor, energy_before: Tensor, energy_after: Tensor) -> Collisions:
-    """Collect the two, reading 0/0 as 1: nothing moved, nothing changed."""
+    """Collect the two, with 0/0 as 1: nothing moved, so nothing changed."""
     ratio = torch.where(energy_before == 0, 1, energy_after / energy_before)
     return Collisions(partners.detach(), ratio.detach())

@@ -1,4 +1,4 @@
-"""The velocity half of a collision, for a single system and without gradients: what KO does to gradients."""
+"""The velocity part of a collision, for a single system and without autograd: KO applies it to gradients."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,9 +19,9 @@ def collide_velocities(
     seed: int = 0,
     approach_only: bool = False,
 ) -> Float[Tensor, "N D"]:
-    """v'_i = v_i + Σ dV_ij over the pairs accepted as in `kiti.collide`, rows being particles.
+    """v'_i = v_i + Σ dV_ij over the pairs accepted as in `kiti.collide`; rows are particles.
 
-    `approach_only` accepts of these only pairs with (x_j - x_i)·(v_j - v_i) > 0. A seed draws the same directions on
+    `approach_only` accepts only those pairs with (x_j - x_i)·(v_j - v_i) > 0. A seed gives the same directions on
     every device, up to rounding.
     """
     dtype = accumulation_dtype(v.dtype)

@@ -38,7 +38,7 @@ class GalerkinAttention(nn.Module):
         self.head_width = head_width or width
         inner = heads * self.head_width
         if self.head_width % 4:
-            raise ValueError(f"a head has {self.head_width} features, not a multiple of 4 (sine and cosine for two axes)")
+            raise ValueError(f"a head has {self.head_width} features, not a multiple of 4 (two axes, sine and cosine)")
         self.query, self.key, self.value = (nn.Linear(width, inner, bias=False) for _ in range(3))
         self.out = nn.Identity() if inner == width and heads == 1 else nn.Linear(inner, width)
         for linear in (self.query,) if self_attention else (self.query, self.key, self.value):
