@@ -19,7 +19,7 @@ DRAWN = 256
 
 
 def neurons(layer: nn.Module) -> Float[Tensor, "R N D"]:
-    """Input weights of a layer's neurons, flattened, the bias as the last entry where there is one.
+    """Input weights of a layer's neurons, flattened, with the bias, if any, as the last entry.
 
     R is 1, or `replicas` for a layer that contains several independent networks.
     """

@@ -27,7 +27,7 @@ class Accuracy(nn.Module):
         self.means["cross_entropy"].update(functional.cross_entropy(logits.float(), labels, reduction="none"))
 
     def compute(self) -> dict[str, Tensor]:
-        """The means over all ranks, then reset; empty without data."""
+        """Return the means over all ranks and reset them; empty without data."""
         found = {name: mean.compute() for name, mean in self.means.items() if mean.update_called}
         for mean in self.means.values():
             mean.reset()

@@ -42,8 +42,8 @@ class FlowRollout(Task):
 
     The loss is that of OFormer's authors, in the units of `model.scaling`: the first term is summed over fields and
     averaged over points and frames, the second is averaged over both components. During the first `curriculum_share` of
-    the training fewer frames are predicted: the first `curriculum_frames`, and a growing number from half of that time
-    on; 0 predicts all frames from the beginning. Only the gradient of the encoder is clipped, to the trainer's
+    training fewer frames are predicted: the first `curriculum_frames`, and a growing number in the second half of that
+    time; 0 predicts all frames from the beginning. Only the gradient of the encoder is clipped, to the trainer's
     `gradient_clip_val`.
 
     Logs the root mean square error of the momentum over the whole test set, in physical units: in `BOX`

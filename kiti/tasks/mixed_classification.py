@@ -16,7 +16,7 @@ class MixedClassification(Classification):
     """Mixes each batch with its reverse by timm's Mixup or CutMix with equal probability; tested as Classification.
 
         mixup:   image <- l image + (1 - l) other,  target likewise        l ~ Beta(mixup, mixup)
-        cutmix:  a box of the image, a share 1 - l of it, is the other's    l ~ Beta(cutmix, cutmix)
+        cutmix:  a box with a share 1 - l of the image is from the other    l ~ Beta(cutmix, cutmix)
 
     Args:
         mixup, cutmix: see above; 0 turns it off.

@@ -66,7 +66,7 @@ class OperatorLearning(Task):
 
 
 class OperatorRollout(OperatorLearning):
-    """The model predicts one frame at a time, and its predictions are fed back until all target frames are there.
+    """The model predicts one frame at a time, and its predictions are fed back until all target frames are predicted.
 
     Training does the same, as in the FNO authors' script: the loss is the relative L2 error of each frame, summed over
     frames and batch; `train/loss` is its mean. The logged errors are those of all frames of a sample together.

@@ -27,9 +27,9 @@ class Task(LightningModule):
         model: the network to train.
         optimizer: called with the parameters.
         scheduler: called with the optimizer; stepped each epoch, or each step if it is one of `BY_STEPS`; or None.
-        collision: called with (optimizer, named parameters), returns a `KO`; or None.
+        collision: called with (optimizer, named parameters) to create a `KO`; or None.
         neurons: name patterns, within `model`, of the weights whose gradients collide.
-        lr_multipliers: by name pattern, within `model`: a factor on the learning rate of these parameters throughout
+        lr_multipliers: by name pattern, within `model`: a factor for the learning rate of these parameters throughout
             the schedule.
         seed: with rank, epoch and batch it determines all random numbers of a training step, so that a resumed run
             draws the same ones and no generator state has to be saved.

@@ -30,7 +30,7 @@ def data(composed: Composed) -> Data:
 
 
 def model(composed: Composed, residual: ResidualFactory | None = None) -> nn.Module:
-    """The model with the configured residual at its seams, or with another one. ConfigError where it does not fit."""
+    """The model with the configured residual at its seams, or with another one. ConfigError if it does not fit."""
     return build_model(composed, residual)
 
 
@@ -53,7 +53,7 @@ def task(composed: Composed, learner: nn.Module | None = None) -> Task:
 
 
 def trainer(composed: Composed) -> pl.Trainer:
-    """A trainer over the processes that torchrun or srun started, or over this one; it starts none itself.
+    """A trainer over the processes that torchrun or srun started, or only this one; it does not start processes.
 
     Raises ConfigError if the global batch size is not divisible by their number.
     """

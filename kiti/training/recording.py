@@ -41,7 +41,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Code:
-    """What a process runs, read when it starts: files may change while it trains."""
+    """The code of a process, read when it starts, since files may change while it trains."""
 
     git: records.GitState
     fingerprint: dict[str, str]
@@ -62,7 +62,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
     logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
     common = _configured(composed, code) | _measured(composed, data, task, trainer)
-    made = []
+    written = []
     for replica, seed in enumerate(composed.seeds):
         run_dir = composed.run_dir_of(seed)
         if finished(run_dir):
@@ -74,7 +74,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
             examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
         metrics = logged | task.of_replica[replica]
         overrides, places = identity.split_overrides(composed.checked, _overrides(seed, len(composed.seeds)))
-        made.append(
+        written.append(
             records.Record(
                 seed=seed,
                 overrides=overrides,
@@ -86,8 +86,8 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
                 **common,
             )
         )
-        records.write(made[-1], run_dir)
-    return made
+        records.write(written[-1], run_dir)
+    return written
 
 
 def _configured(composed: Composed, code: Code) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _configured(composed: Composed, code: Code) -> dict[str, Any]:
 
 
 def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> dict[str, Any]:
-    """What all seeds that this process trained have in common; seconds and operations are those of one."""
+    """The values shared by all seeds that this process trained; seconds and operations are per seed."""
     clock, monitor = _callback(trainer, cost.Cost), _callback(trainer, CollisionMonitor)
     device, together = task.device, len(composed.seeds)
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
@@ -126,7 +126,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "collisions": monitor.collisions(),
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
-        # With replicas, logged values are means over all of them, and no curve of one.
+        # With replicas, logged values are means over all of them, not curves of a single one.
         "curves": _callback(trainer, Curves).curves() if together == 1 else None,
         "replicas": together,
     }

@@ -1,7 +1,7 @@
-"""How loops in Python are compiled by numba: once a precision and processor, kept on disk, without the GIL.
+"""Compiles Python loops with numba: once per precision and processor, cached on disk, without the GIL.
 
-Arithmetic is that of IEEE 754 as written, so that the backward accepts the very pairs of the forward, except where a
-function may be `reassociated`: sums whose rounding decides nothing.
+Arithmetic follows IEEE 754 as written, so that the backward accepts exactly the pairs of the forward. Only
+`reassociated` functions deviate: sums whose rounding does not affect decisions.
 """
 
 import functools
@@ -19,7 +19,7 @@ _numba: Any = _config  # its options are set by name
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator, `numba.njit` with this project's settings; further options are numba's."""
+    """A decorator: `numba.njit` with this project's settings; further options are passed to numba."""
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
         settings = {"nogil": True, "error_model": "numpy", **options}
@@ -27,7 +27,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         try:
             _numba.CACHE_DIR = _folder(Path(inspect.getfile(function)).parent)
             return numba.njit(function, cache=True, **settings)
-        except RuntimeError:  # no home, or no folder there may be written to
+        except RuntimeError:  # no home, or no writable folder there
             return numba.njit(function, **settings)
         finally:
             _numba.CACHE_DIR = others
@@ -36,21 +36,21 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def reassociated(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """`compiled`, and sums may be taken in any order."""
+    """`compiled`, with sums in any order."""
     return compiled(fastmath={"reassoc"}, **options)
 
 
 def _folder(sources: Path) -> str:
-    """Where machine code is kept: a folder for each state of the sources."""
+    """The cache folder for machine code, one for each state of the sources."""
     base = _numba.CACHE_DIR or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiti"
     return str(Path(base) / f"kernels-{_digest(sources)}")
 
 
 @functools.cache
 def _digest(sources: Path) -> str:
-    """Of every file of the folder, and of this one: any may hold a function that another one's machine code contains.
+    """Digest of all files in the folder, and this one: machine code may contain functions from any of them.
 
-    numba itself looks only whether a function's own file has changed, not those of the functions that it calls.
+    numba itself only checks whether a function's own file has changed, not those of the functions that it calls.
     """
     digest = hashlib.sha256()
     for source in (*sorted(sources.glob("*.py")), Path(__file__)):

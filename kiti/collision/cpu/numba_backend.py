@@ -22,20 +22,20 @@ from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 
-# What a thread takes at a time: so many features, counting each pair there may be as a quarter of one. Less is not
-# worth waking a second thread for.
+# Work a thread takes at a time, in features; each possible pair counts as a quarter of one. Less is not worth waking a
+# second thread.
 _SHARE = 1 << 15
-# A sum over listed pairs is always cut into so many parts: its rounding must not depend on the number of threads.
+# Parts of a sum over listed pairs, fixed so that its rounding does not depend on the number of threads.
 _PARTS = 4
 
 
 def kept_width(n: int | torch.SymInt, reduction: str) -> int | torch.SymInt:
-    """Of `Forward.kept`, for N particles: room for N pairs, whatever the reduction."""
+    """Width of `Forward.kept` for N particles: room for N pairs, whatever the reduction."""
     return 2 * n
 
 
 def max_speed(v: Float[Tensor, "S D"], heads: int, strided: bool) -> Float[Tensor, " S"]:
-    """max |v_i - v_j| of each system; NaN where a velocity is not finite."""
+    """max |v_i - v_j| of each system; NaN if a velocity is not finite."""
     particles = _numbers(v, heads, strided)
     v_max = np.zeros(len(particles), particles.dtype)
     if particles.size:
@@ -51,7 +51,7 @@ def forward(
     directions: Float[Tensor, "S N N heads"] | None,
     v_max: Float[Tensor, " S"] | None,
 ) -> Forward:
-    """Algorithm 1; without `directions` they are drawn from `seed`, without `v_max` each system has its own."""
+    """Algorithm 1; if `directions` is None they are drawn from `seed`, if `v_max` is None each system has its own."""
     heads, strided = rules.collision_heads, rules.layout == "strided"
     n, mutual = x.shape[1] // heads, rules.reduction == "max_one"
     dtype, own = accumulation_dtype(x.dtype), v_max is None
@@ -62,14 +62,14 @@ def forward(
     if not x.numel():
         return Forward(torch.add(x, v, alpha=rules.dt), k, v_max, kept, energy)
     positions, velocities = _numbers(x, heads, strided), _numbers(v, heads, strided)
-    whole = rules.dt == 1 and x.dtype == dtype  # else what was not touched is rounded as torch does it
+    whole = rules.dt == 1 and x.dtype == dtype  # otherwise untouched particles are rounded by torch
     out = _like(positions) if whole else _numbers(torch.add(x, v, alpha=rules.dt), heads, strided)
     _share(
         x.shape, heads, numba_loops.forward, positions, velocities, heads,
         _physics(rules, out.dtype), mutual, np.uint64(seed), _given(directions, out.dtype),
         own, v_max.numpy(), whole, out, k.numpy(), _pairs(kept), energy.numpy(),
     )  # fmt: skip
-    # A particle that met nobody keeps what torch.add gave it: float32 holds every half exactly.
+    # A particle without partners keeps the value of torch.add: float32 holds every half exactly.
     return Forward(_features(out, heads, strided).to(x.dtype), k, v_max, kept, energy)
 
 
@@ -84,7 +84,7 @@ def backward(
     v_max: Float[Tensor, " S"],
     kept: Int[Tensor, "S M"],
 ) -> tuple[Float[Tensor, "S D"], Float[Tensor, "S D"]]:
-    """The gradients of x and v, given that of x'; acceptance and directions are constants, and drawn again."""
+    """The gradients of x and v, given that of x'; acceptance and directions are constants, recomputed here."""
     heads, strided = rules.collision_heads, rules.layout == "strided"
     dtype = accumulation_dtype(x.dtype)
     grads = _numbers(grad, heads, strided)
@@ -105,7 +105,7 @@ def kicks(
     seed: int,
     directions: Float[Tensor, "N N D"] | None,
 ) -> Float[Tensor, "N D"]:
-    """Σ dV_ij of each row over listed pairs, first < second, each pair once; rows are the particles of one system."""
+    """Σ dV_ij of each row over the listed pairs, first < second, without repeats; rows are one system's particles."""
     n, d = v.shape
     velocities = _numbers(v, d, strided=False).reshape(-1)
     kick = np.zeros((_PARTS, n * d), velocities.dtype)
@@ -133,12 +133,12 @@ def _numbers(features: Tensor, heads: int, strided: bool) -> Any:
 
 
 def _like(particles: Any) -> Any:
-    """An array of the same kind, in memory of torch's, who keeps what was freed at hand."""
+    """An array of the same kind, in memory from torch, whose allocator reuses freed blocks."""
     return torch.empty_like(torch.from_numpy(particles)).numpy()
 
 
 def _features(particles: Any, heads: int, strided: bool) -> Tensor:
-    """The inverse of `_numbers`, but for the precision."""
+    """The inverse of `_numbers`, except for the precision."""
     features = torch.from_numpy(particles)
     if strided and features.numel():
         features = features.unflatten(1, (-1, heads)).transpose(1, 2).flatten(1)
@@ -146,7 +146,7 @@ def _features(particles: Any, heads: int, strided: bool) -> Tensor:
 
 
 def _pairs(kept: Tensor) -> Any:
-    """The first N accepted pairs of each system, (S, N, 2), -1 where there are fewer."""
+    """The first N accepted pairs of each system, (S, N, 2), -1 if there are fewer."""
     return kept.contiguous().unflatten(1, (-1, 2)).numpy()
 
 
@@ -157,7 +157,7 @@ def _given(directions: Tensor | None, dtype: Any) -> Any:
 
 
 def _slack(dtype: Any) -> Any:
-    """What a bound may be off by, relative to the numbers it was computed from."""
+    """The possible error of a bound, relative to the numbers it was computed from."""
     return dtype.type(64 * np.finfo(dtype).eps)
 
 

@@ -1,7 +1,8 @@
-"""Squared distances between the particles of a system, compiled loops: of one pair, or of one particle to many.
+"""Squared distances between the particles of a system, in compiled loops: of one pair, or of one particle to many.
 
-For one pair, particles are rows of a flat array (N·heads,). For many they lie component by component, M of each in
-`padded(M)` places, so that inner loops are whole vector instructions; inner indices are unsigned for the same reason.
+For one pair, particles are rows of a flat array (N·heads,). For many, they are stored component by component, M of each
+padded to `padded(M)`, so that inner loops are whole vector instructions; inner indices are unsigned for the same
+reason.
 """
 
 from typing import no_type_check
@@ -11,18 +12,18 @@ from numba import uintp
 
 from kiti.collision.cpu.jit import compiled, reassociated
 
-# Columns are padded to a multiple of so many particles.
+# Columns are padded to a multiple of this many particles.
 LANES = 16
-# So many particles are compared pair by pair: columns would take longer to write than to compare.
+# Up to this many particles are compared pair by pair: columns would take longer to write than to compare.
 FEW = 16
-# Components of a pair after which it is asked whether it is too far apart already.
+# Components of a pair between checks of whether it is already too far apart.
 _PIECE = 64
 
 
 @no_type_check
 @compiled()
 def square_distance(points, i, j, heads):
-    """|p_i - p_j|², always summed in the same order, which decides who collides."""
+    """|p_i - p_j|², always summed in the same order; it decides which pairs collide."""
     p, q = uintp(i) * uintp(heads), uintp(j) * uintp(heads)
     zero = points.dtype.type(0)
     s0, s1, s2, s3 = zero, zero, zero, zero
@@ -43,7 +44,7 @@ def square_distance(points, i, j, heads):
 @no_type_check
 @reassociated()
 def roughly(points, i, j, heads, limit):
-    """|p_i - p_j|² to rounding, in whatever order is fastest; where not below `limit`, any number that is not."""
+    """|p_i - p_j|² up to rounding, in the fastest order; if not below `limit`, any number that is not."""
     p, q = uintp(i) * uintp(heads), uintp(j) * uintp(heads)
     square, left = points.dtype.type(0), heads
     while left > 0 and square < limit:  # a sum of squares never shrinks
@@ -57,7 +58,7 @@ def roughly(points, i, j, heads, limit):
 @no_type_check
 @compiled()
 def padded(n):
-    """n rounded up to whole LANES."""
+    """n rounded up to a multiple of LANES."""
     return (n + LANES - 1) // LANES * LANES
 
 
@@ -66,7 +67,7 @@ def padded(n):
 def columns_of(points, order, n, heads, filling, columns):
     """The first n particles of `order`, component by component, into columns (heads·padded(n),)."""
     size = uintp(padded(n))
-    if heads > n:  # the longer loop inside
+    if heads > n:  # the longer loop is the inner one
         for a in range(uintp(n)):
             for c in range(uintp(heads)):
                 columns[c * size + a] = points[uintp(order[a]) * uintp(heads) + c]
@@ -82,10 +83,10 @@ def columns_of(points, order, n, heads, filling, columns):
 @no_type_check
 @compiled(inline="always")
 def square_distances(columns, size, heads, row, end, others, limit, squares):
-    """|p_row - p_other|² of row < other < end, whole LANES, into squares; returns how many are below `limit`.
+    """|p_row - p_other|² for row < other < end, in whole LANES, into squares; returns how many are below `limit`.
 
-    Where none is, the squares are only known not to be: most rows need not all components. Columns up to `row` that
-    share its LANES are started with `others`: infinity keeps them out of everything, 0 gives their squares too.
+    If none is, the squares may be incomplete, but not below it: most rows do not need all components. Columns up to
+    `row` that share its LANES start from `others`: infinity excludes them, 0 gives their squares too.
     """
     first, last, one = uintp(row + 1) // uintp(LANES) * uintp(LANES), uintp(end), uintp(size)
     for other in range(first, last):
@@ -94,7 +95,7 @@ def square_distances(columns, size, heads, row, end, others, limit, squares):
         squares[other] = others
     below, two, four = np.int32(1), uintp(2), uintp(4)
     at, from_, left = uintp(row), uintp(0), uintp(heads)
-    while left >= four and below > 0:  # by fours, since `squares` lies in memory
+    while left >= four and below > 0:  # four at a time, since `squares` is in memory
         from1, from2, from3 = from_ + one, from_ + one + one, from_ + one + one + one
         p0, p1 = columns[at], columns[at + one]
         p2, p3 = columns[at + one + one], columns[at + one + one + one]

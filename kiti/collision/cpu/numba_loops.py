@@ -1,7 +1,7 @@
-"""Algorithm 1 and its gradient over systems begin … end: the compiled loops that `cpu.py` calls.
+"""Algorithm 1 and its gradient over systems begin … end: the compiled loops that `numba_backend.py` calls.
 
-Arrays are contiguous numpy arrays of one precision, float32 or float64, as are the scalars; the GIL is released, so
-that threads share a call by taking different systems. Shapes as in `cpu.py`.
+Arrays are contiguous numpy arrays of one precision, float32 or float64, as are the scalars. The GIL is released, so
+that threads can share a call by taking different systems. Shapes as in `numba_backend.py`.
 """
 
 from typing import no_type_check
@@ -14,7 +14,7 @@ from kiti.collision.cpu.numba_maximum import fastest_of_few, fastest_of_many
 from kiti.collision.cpu.numba_search import any_near, find_among_few, find_among_many, gather, scratch_for
 from kiti.collision.cpu.numba_sums import add_pairs, pull_back
 
-# Pairs listed before they are summed, at least.
+# At least this many pairs are listed before they are summed.
 LISTED = 4096
 
 
@@ -34,9 +34,9 @@ def max_speed(v, heads, slack, v_max, begin, end):
 @no_type_check
 @compiled()
 def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, out, k, kept, energy, begin, end):
-    """Eq 5 into `out`; k holds 0, kept -1, and v_max 0 if it is to be found, `own`. Fills the rest.
+    """Eq 5 into `out`; fills k, which holds 0, kept, which holds -1, energy, and with `own` v_max, which holds 0.
 
-    Unless `whole`, `out` holds x + dt v already and only particles that met another are written.
+    Unless `whole`, `out` already holds x + dt v, and only particles with partners are written.
     """
     n = x.shape[1] // heads
     scratch = scratch_for(n, heads, n + LISTED, x.dtype)
@@ -47,7 +47,7 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
         energy[system] = _add(xs, vs, out[system]) if whole else _energy(vs)
         if own and n > FEW:
             v_max[system] = fastest_of_many(vs, n, heads, physics.slack, scratch)
-        elif own and any_near(xs, n, heads, physics):  # else nobody collides, and it is not asked for
+        elif own and any_near(xs, n, heads, physics):  # otherwise nothing collides and v_max is not needed
             v_max[system] = fastest_of_few(vs, n, heads)
         top = v_max[system]
         if not top > 0:  # all at rest, or NaN
@@ -129,7 +129,7 @@ def _of_addition(grad, dt, grad_x, grad_v):
 @no_type_check
 @compiled()
 def _prefer(x, v, n, heads, few, margin, physics, v_max, scratch, best, partner):
-    """Each particle's accepted partner of highest score, of equal ones the lowest (i, j), into partner (N,)."""
+    """Each particle's accepted partner of highest score, the lowest (i, j) if equal, into partner (N,)."""
     row = 0
     while row < few - 1:
         if n > FEW:
@@ -161,7 +161,7 @@ def _mutual(partner, pairs):
 @no_type_check
 @compiled()
 def _move(x, v, heads, physics, k, shift, kick, out):
-    """Eq 5 of one system where k > 0, into `out`; returns by how much Σ|v|² grew."""
+    """Eq 5 of one system where k > 0, into `out`; returns the growth of Σ|v|²."""
     number = x.dtype.type
     grown = number(0)
     for i in range(len(k)):

@@ -1,4 +1,4 @@
-"""max(V_r) of a system: the farthest two of its velocities, compiled loops."""
+"""max(V_r) of a system, the largest distance between two velocities, in compiled loops."""
 
 import math
 from typing import no_type_check
@@ -13,7 +13,7 @@ from kiti.collision.cpu.numba_distances import LANES, columns_of, padded, roughl
 @no_type_check
 @compiled()
 def fastest_of_few(v, n, heads):
-    """max(V_r) of velocities v (N·heads,): NaN where one is not finite. All pairs are compared."""
+    """max(V_r) of velocities v (N·heads,); NaN if one is not finite. Compares all pairs."""
     number = v.dtype.type
     if not _is_finite(v, _sum(v)):
         return number(np.nan)
@@ -29,10 +29,11 @@ def fastest_of_few(v, n, heads):
 @no_type_check
 @compiled()
 def fastest_of_many(v, n, heads, slack, s):
-    """max(V_r) of velocities v (N·heads,): NaN where one is not finite. Fills s.reach.
+    """max(V_r) of velocities v (N·heads,); NaN if one is not finite. Fills s.reach.
 
-    The farthest from the particle that is farthest from the mean gives a bound from below. Particles within that
-    bound less the largest distance from the mean cannot be of the fastest pair; the others are compared, all pairs.
+    The largest distance from the particle farthest from the mean is a lower bound. Particles closer to the mean than
+    that bound minus the largest distance from the mean cannot be in the fastest pair; all pairs of the others are
+    compared.
     """
     number = v.dtype.type
     total = reaches(v, n, heads, s.mean, s.reach)
@@ -60,7 +61,7 @@ def fastest_of_many(v, n, heads, slack, s):
 @no_type_check
 @compiled()
 def _is_finite(v, total):
-    """Whether every component is, whose sum may have overflowed."""
+    """Whether every component is finite; their sum `total` may have overflowed."""
     return math.isfinite(total) or np.isfinite(v).all()
 
 
@@ -68,13 +69,13 @@ def _is_finite(v, total):
 @compiled()
 def _width(v):
     speed = v.max() - v.min()
-    return math.sqrt(speed * speed)  # what squares do not hold, `literal` does not see either
+    return math.sqrt(speed * speed)  # `literal` also loses what the square cannot represent
 
 
 @no_type_check
 @compiled()
 def _highest(few, heads, s):
-    """The largest square distance of the first `few` columns of s.speeds, partner by partner into s.near."""
+    """The largest square distance of the first `few` columns of s.speeds; s.near holds it for each partner."""
     number = s.speeds.dtype.type
     speeds, fast, highest = s.speeds, s.fast, s.near
     size = padded(few)
@@ -89,7 +90,7 @@ def _highest(few, heads, s):
 @no_type_check
 @reassociated()
 def reaches(v, n, heads, mean, reach):
-    """|v_i - mean| of each particle into reach (N,), and the sum of all velocities' components."""
+    """Writes |v_i - mean| of each particle into reach (N,); returns the sum of all components."""
     number = v.dtype.type
     mean[:] = 0
     for i in range(uintp(n)):

@@ -1,13 +1,13 @@
-"""Which pairs of a system collide: the search of `cpu.py`, compiled loops.
+"""Which pairs of a system collide: the search of `numba_backend.py`, in compiled loops.
 
-A pair can only be accepted where X_r < -ln(1 - coll_coef) and V_r > (1 - coll_coef) max(V_r). None of what spares
-work is an approximation:
+A pair can only be accepted if X_r < -ln(1 - coll_coef) and V_r > (1 - coll_coef) max(V_r). None of the shortcuts is an
+approximation:
 
-- a distance is left off once it exceeds the radius;
-- velocities are compared only where positions are near enough;
-- particles whose velocity is close to the mean are left out, where coll_coef is small;
-- of many particles only those within the radius along the diagonal (1, …, 1) of space are compared, after sorting;
-- exp(-X_r) is taken only where V_r² suffices for a bound of e^2r that needs no root: with r at most the radius R,
+- a distance is abandoned once it exceeds the radius;
+- velocities are compared only if positions are near enough;
+- particles whose velocity is close to the mean are left out if coll_coef is small;
+- many particles are sorted, and only those within the radius along the diagonal (1, …, 1) of space are compared;
+- exp(-X_r) is computed only if V_r² is large enough for a bound on e^2r that needs no root: for r up to the radius R,
   e^2r = cosh 2r + sinh 2r >= 1 + 2r² + 2r⁴/3 + 2r²/R.
 """
 
@@ -22,17 +22,17 @@ from kiti.collision.cpu.jit import compiled, reassociated
 from kiti.collision.cpu.numba_distances import LANES, columns_of, padded, roughly, square_distance, square_distances
 from kiti.collision.cpu.numba_maximum import reaches
 
-# So many are sorted; fewer are compared all with all, which takes less than sorting them.
+# More particles than this are sorted; for fewer, comparing all pairs is faster than sorting.
 _MANY = 128
-# So few partners of a particle that are near enough have their velocities compared one by one.
+# Up to this many near partners of a particle have their velocities compared one by one.
 _SCARCE = 4
-# More than `roughly` differs from the square that decides by rounding, which may be another in every place.
+# A factor larger than the difference by rounding between `roughly` and the deciding square.
 _ROUGHLY = 1.25
 
-# What decides, as numbers of the features' precision; the last two are booleans.
+# Parameters of acceptance, in the precision of the features; the last two are booleans.
 Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
-# Arrays that the search writes: by particle, but for mean (heads,), places and speeds (heads·padded(N),), the columns
-# of x and v, pairs (capacity, 2) and scores (capacity,); near and fast are padded.
+# Arrays that the search writes, one entry per particle except: mean (heads,); places and speeds (heads·padded(N),), the
+# columns of x and v; pairs (capacity, 2) and scores (capacity,). near and fast are padded.
 Scratch = namedtuple("Scratch", "mean reach order keys places speeds near fast pairs scores")
 
 
@@ -57,13 +57,13 @@ def scratch_for(n, heads, capacity, dtype):
 @no_type_check
 @compiled()
 def gather(x, v, n, heads, physics, v_max, reached, s):
-    """Which particles may collide, M, into s.order, and their columns: M, and the error of a difference of s.keys.
+    """Write the M particles that may collide into s.order, and their columns; return M and the error of s.keys.
 
-    `reached` says that s.reach holds |v_i - mean| already.
+    That is the error of a difference of keys. `reached`: s.reach already holds |v_i - mean|.
     """
     number, slack, threshold = v.dtype.type, physics.slack, physics.threshold
     least = number(0)
-    if threshold > number(0.5):  # else none: max(V_r) is at most twice the farthest's distance from the mean
+    if threshold > number(0.5):  # otherwise no bound: max(V_r) is at most twice the largest distance from the mean
         if not reached and not math.isfinite(reaches(v, n, heads, s.mean, s.reach)):
             s.reach[:] = np.inf
         least = threshold * v_max * (number(1) - slack) - s.reach.max() * (number(1) + slack)
@@ -83,7 +83,7 @@ def gather(x, v, n, heads, physics, v_max, reached, s):
 @no_type_check
 @compiled()
 def _sort_by_place(x, few, heads, s):
-    """Sort s.order along the diagonal, with s.keys, leaving out positions that are not finite.
+    """Sort s.order and s.keys along the diagonal, leaving out positions that are not finite.
 
     Returns how many are left, and the largest sum of magnitudes behind a key.
     """
@@ -105,7 +105,7 @@ def _sort_by_place(x, few, heads, s):
 @no_type_check
 @reassociated()
 def _sums(x, i, heads):
-    """Of the components of x_i, and of their magnitudes: the rounding of the first is a small part of the second."""
+    """Sums of x_i's components and of their magnitudes; the first one's rounding is a small part of the second."""
     at, zero = uintp(i) * uintp(heads), x.dtype.type(0)
     total, size = zero, zero
     for c in range(uintp(heads)):
@@ -117,9 +117,9 @@ def _sums(x, i, heads):
 @no_type_check
 @compiled(inline="always")
 def _limits(physics, v_max, one, two, two_thirds):
-    """No pair collides with X_r² beyond the first number or V_r² below the second, nor below that times `_floor`.
+    """No pair collides with X_r² above the first number or V_r² below the second, or below the second times `_floor`.
 
-    The other three are that function's, for which the numbers come in the precision of the features.
+    The other three are arguments of `_floor`, in the precision of the features.
     """
     cut = physics.threshold * v_max * (one - physics.slack)
     rim = physics.radius * physics.radius * (one + physics.slack) + physics.slack
@@ -129,7 +129,7 @@ def _limits(physics, v_max, one, two, two_thirds):
 @no_type_check
 @compiled()
 def any_near(x, n, heads, physics):
-    """Whether two of a few particles are near enough to collide, if they are fast enough: False is certain."""
+    """Whether two of a few particles may be near enough to collide if they are fast enough; False is certain."""
     number = x.dtype.type
     rim, _, _, _, _ = _limits(physics, number(0), number(1), number(2), number(2 / 3))
     wide = rim * number(_ROUGHLY)
@@ -145,8 +145,8 @@ def any_near(x, n, heads, physics):
 def find_among_few(x, v, n, heads, physics, v_max, row, pairs, scores):
     """Accepted pairs from particle `row` on, as i < j into pairs (capacity, 2), and their scores.
 
-    Returns how many pairs there are and the particle to go on from, N - 1 once all is searched. A particle is
-    searched whole, while N more pairs have room.
+    Returns the number of pairs and the particle to continue from, N - 1 when all are searched. It starts a particle
+    only if there is room for N more pairs, and searches all its partners.
     """
     number, threshold = v.dtype.type, physics.threshold
     rim, cut, a, b, one = _limits(physics, v_max, number(1), number(2), number(2 / 3))
@@ -169,7 +169,7 @@ def find_among_few(x, v, n, heads, physics, v_max, row, pairs, scores):
 @no_type_check
 @compiled()
 def find_among_many(v, heads, few, margin, physics, v_max, row, s):
-    """`find_among_few` for the M particles that `gather` gave, rows in its order."""
+    """`find_among_few` for the M particles of `gather`, with rows in its order."""
     number, threshold = v.dtype.type, physics.threshold
     rim, cut, a, b, one = _limits(physics, v_max, number(1), number(2), number(2 / 3))
     infinite = number(np.inf)
@@ -207,5 +207,5 @@ def find_among_many(v, heads, few, margin, physics, v_max, row, s):
 @no_type_check
 @compiled(inline="always")
 def _floor(square, a, b, one):
-    """At most e^(2 sqrt(square)), to rounding, for a = 2 + 2/R and b = 2/3."""
+    """At most e^(2 sqrt(square)), up to rounding, for a = 2 + 2/R and b = 2/3."""
     return square * (square * b + a) + one

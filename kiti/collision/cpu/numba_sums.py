@@ -1,7 +1,7 @@
-"""What accepted pairs do to each other, and its adjoint: the sums of `cpu.py`, compiled loops over listed pairs.
+"""The effect of accepted pairs, and its adjoint: the sums of `numba_backend.py`, compiled loops over listed pairs.
 
-What a pair gives i it takes from j, both of the velocity and, after the mean in x* is written as
-x*_i = x_i + Σ (x_j - x_i)/2 / (1 + k_i), of the position:
+What a pair adds to i it subtracts from j, for the velocity and, with the mean in x* written as
+x*_i = x_i + Σ (x_j - x_i)/2 / (1 + k_i), for the position:
 
     dV_ij = (v_j - v_i + V_r n_ij)/2 = -dV_ji,      shift_ij = (x_j - x_i)/2 = -shift_ji
 
@@ -9,7 +9,7 @@ With a_i and b_i the gradients of Σ shift_ij and Σ dV_ij, the adjoint is of th
 
     grad x_i += (a_j - a_i)/2,      grad v_i += (b_j - b_i + (n_ij·(b_j - b_i)/V_r) (v_j - v_i))/2
 
-All is of one system: features and sums are (N·heads,), a pair is (i, j) with i < j.
+Everything is for one system: features and sums are (N·heads,), a pair is (i, j) with i < j.
 """
 
 import math
@@ -21,14 +21,14 @@ from numba import uintp
 from kiti.collision.cpu.jit import compiled
 from kiti.collision.cpu.philox import draw, draw_signs
 
-# About how many blocks of four random numbers are drawn together.
+# Approximate number of blocks of four random numbers drawn together.
 BLOCKS = 128
 
 
 @no_type_check
 @compiled()
 def add_pairs(x, v, system, heads, pairs, count, seed, directions, k, shift, kick):
-    """Add the first `count` pairs' partners, shifts and dV to k (N,), `shift` and `kick`; no shift without x."""
+    """Add the first `count` pairs' partners, shifts and dV to k (N,), `shift` and `kick`; no shift if x is empty."""
     half, zero = v.dtype.type(0.5), v.dtype.type(0)
     size = _together(count, heads)
     n = np.empty(size * heads, v.dtype)
@@ -59,7 +59,7 @@ def add_pairs(x, v, system, heads, pairs, count, seed, directions, k, shift, kic
 @no_type_check
 @compiled()
 def pull_back(v, system, heads, pairs, count, seed, directions, a, b, grad_x, grad_v):
-    """Add what the first `count` pairs do to the gradients of x and v, given those of Σ shift and Σ dV."""
+    """Add the first `count` pairs' part of the gradients of x and v, given those of Σ shift and Σ dV."""
     half, zero = v.dtype.type(0.5), v.dtype.type(0)
     size = _together(count, heads)
     n = np.empty(size * heads, v.dtype)
@@ -95,7 +95,7 @@ def _together(count, heads):
 @no_type_check
 @compiled()
 def _unit_vectors(system, heads, pairs, start, stop, seed, directions, n):
-    """n_ij of pairs start … stop, taken from `directions` (S, N, N, heads) or, where those are empty, drawn."""
+    """n_ij of pairs start … stop, taken from `directions` (S, N, N, heads), or drawn if those are empty."""
     if directions.shape[0] > 0:
         for p in range(start, stop):
             for c in range(heads):

@@ -1,7 +1,7 @@
-"""Calls of compiled loops side by side, on the very threads torch works with.
+"""Calls compiled loops in parallel, on torch's own threads.
 
-torch's threads wait for their next work by spinning. Others beside them would share their processors with that wait,
-some 10 ms after each of torch's operations, and each would have to be woken.
+torch's threads spin while they wait for work. Other threads would compete with that spinning for some 10 ms after each
+of torch's operations, and each would have to be woken.
 """
 
 import ctypes
@@ -12,19 +12,19 @@ from typing import Any
 
 import torch
 
-# void GOMP_parallel(void (*region)(void *), void *data, unsigned threads, unsigned flags), which libgomp, libomp and
-# Intel's OpenMP all offer: every thread of the team calls the region once.
+# void GOMP_parallel(void (*region)(void *), void *data, unsigned threads, unsigned flags), provided by libgomp, libomp
+# and Intel's OpenMP: every thread of the team calls the region once.
 _Region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _AS_MANY_AS_TORCH = 0
 
 
 def each(function: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> None:
-    """function(*arguments) for each of `calls`, side by side in `torch.get_num_threads()` threads.
+    """function(*arguments) for each of `calls`, in parallel in `torch.get_num_threads()` threads.
 
-    Raises what the first call to fail raised, once no other is running; calls not begun by then are not made.
+    Raises the error of the first call to fail, after running calls have finished; pending calls are not started.
     """
     calls = list(calls)
-    left = iter(calls)  # a free thread takes the next call, so a late one delays none
+    left = iter(calls)  # a free thread takes the next call, so a slow thread delays no other
     failed: list[BaseException] = []
 
     def work(_: Any = None) -> None:
@@ -33,7 +33,7 @@ def each(function: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> Non
                 if failed:
                     break
                 function(*arguments)
-        except BaseException as error:  # which a caller written in C would drop
+        except BaseException as error:  # a caller written in C would drop it
             failed.append(error)
 
     threads = min(torch.get_num_threads(), len(calls))
@@ -52,7 +52,7 @@ def each(function: Callable[..., None], calls: Iterable[tuple[Any, ...]]) -> Non
 
 
 def _find_openmp() -> Callable[..., None] | None:
-    """What starts a team of torch's threads; None where torch has no OpenMP, or one that is entered otherwise."""
+    """The function that starts torch's threads; None if torch has no OpenMP, or one with another entry point."""
     try:
         start: Any = ctypes.CDLL(torch._C.__file__).GOMP_parallel
     except (AttributeError, OSError):
@@ -73,7 +73,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _forget_threads() -> None:
-    """A forked child has neither team nor pool, only what says that they are there."""
+    """A forked child inherits references to team and pool, but not their threads."""
     global _openmp, _pool
     _openmp, _pool = None, None
 

@@ -1,4 +1,4 @@
-"""Random unit vectors n_ij by counter: a pair always gets the same one, in any order, on any device.
+"""Counter-based random unit vectors n_ij: a pair always gets the same one, in any order, on any device.
 
 Philox4x32-10 (Salmon et al., 2011) turns a counter and a key into four random words:
 
@@ -43,7 +43,7 @@ def words(c0, c1, c2, c3, seed):
 def draw(counters, count, seed, scratch, z):
     """Standard normals z[4q … 4q+3] of counters[:, q], q < count.
 
-    counters: uint32 (4, Q). scratch: float32 (4, Q). z: float32 (4Q,). float32 whatever the features' precision:
+    counters: uint32 (4, Q). scratch: float32 (4, Q). z: float32 (4Q,). float32 for any precision of the features:
     they are only random numbers. Two plain loops, which compile to vector instructions.
     """
     n = uintp(count)
@@ -113,7 +113,7 @@ def _float(bits):
 @no_type_check
 @compiled()
 def draw_signs(counters, count, seed, z):
-    """The sphere of one dimension: z[4q] is 1 or -1 by counters[:, q], q < count."""
+    """The one-dimensional sphere: z[4q] is 1 or -1, determined by counters[:, q], q < count."""
     for q in range(uintp(count)):
         w0, _, _, _ = words(counters[0, q], counters[1, q], counters[2, q], counters[3, q], seed)
         z[uintp(4) * q] = np.float32(1) if w0 < uint32(0x80000000) else np.float32(-1)

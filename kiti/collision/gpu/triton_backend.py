@@ -22,19 +22,19 @@ from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 
-# One program handles systems up to this size, and finds max(V_r) itself.
+# Up to this size, one program handles a whole system and finds max(V_r) itself.
 _WHOLE = 128
-# Products and sums in one instruction, whatever Triton's default; it differs between versions.
+# Fuse products and sums explicitly: Triton's default differs between versions.
 _OPTIONS = {"enable_fp_fusion": True}
 
 
 def kept_width(n: int | torch.SymInt, reduction: str) -> int | torch.SymInt:
-    """Of `Forward.kept`, for N particles: whom each collides with, -1 for nobody, where that is one at most."""
+    """Width of `Forward.kept`: N if each particle has at most one partner, which it holds, or -1; otherwise 0."""
     return n if reduction == "max_one" else 0
 
 
 def max_speed(v: Float[Tensor, "S D"], heads: int, strided: bool) -> Float[Tensor, " S"]:
-    """max |v_i - v_j| of each system; NaN where a velocity is not finite."""
+    """max |v_i - v_j| of each system; NaN if a velocity is not finite."""
     kernels, device = _kernels(v)
     dtype = accumulation_dtype(v.dtype)
     if not v.numel():
@@ -65,7 +65,7 @@ def forward(
     directions: Float[Tensor, "S N N heads"] | None,
     v_max: Float[Tensor, " S"] | None,
 ) -> Forward:
-    """Algorithm 1; without `directions` they are drawn from `seed`, without `v_max` each system has its own."""
+    """Algorithm 1; if `directions` is None they are drawn from `seed`, if `v_max` is None each system has its own."""
     kernels, device = _kernels(x)
     heads, systems, dtype = rules.collision_heads, len(x), accumulation_dtype(x.dtype)
     n, mutual = x.shape[1] // heads, rules.reduction == "max_one"
@@ -84,7 +84,7 @@ def forward(
         v_max = max_speed(v, heads, rules.layout == "strided")
     found = torch.empty(systems, dtype=dtype, device=x.device) if v_max is None else v_max.to(dtype).contiguous()
     rows, parts = -(-n // (form["BLOCKS"] * form["ROWS"])), -(-heads // form["C"])
-    # Fused where 1·v is exact. Elsewhere torch rounds x + dt v as it will, and what collides is written over it.
+    # Fused if dt = 1, where 1·v is exact. Otherwise torch computes x + dt v, and collided particles overwrite it.
     free = rules.dt == 1
     out = torch.empty_like(x) if free else torch.add(x, v, alpha=rules.dt)
     k = torch.empty(systems, n, dtype=torch.int32, device=x.device)
@@ -113,7 +113,7 @@ def backward(
     v_max: Float[Tensor, " S"],
     kept: Int[Tensor, "S M"],
 ) -> tuple[Float[Tensor, "S D"], Float[Tensor, "S D"]]:
-    """The gradients of x and v, given that of x'; acceptance and directions are constants, and drawn again."""
+    """The gradients of x and v, given that of x'; acceptance and directions are constants, recomputed here."""
     kernels, device = _kernels(x)
     heads, systems, dtype = rules.collision_heads, len(x), accumulation_dtype(x.dtype)
     grad_x, grad_v = torch.empty_like(x), torch.empty_like(x)
@@ -138,9 +138,9 @@ def kicks(
     seed: int,
     directions: Float[Tensor, "N N D"] | None,
 ) -> Float[Tensor, "N D"]:
-    """Σ dV_ij of each row over listed pairs, first < second, each once, ordered by (first, second), in ACC.
+    """Σ dV_ij of each row over listed pairs, first < second, without repeats, ordered by (first, second), in ACC.
 
-    Rows are the particles of one system. What a pair gives `first` it takes, bit for bit, from `second`.
+    Rows are the particles of one system. What a pair adds to `first` it subtracts, bit for bit, from `second`.
     """
     kernels, device = _kernels(v)
     (n, d), dtype = v.shape, accumulation_dtype(v.dtype)
@@ -148,7 +148,7 @@ def kicks(
     if not len(first) or not d:
         return out
     start, other = _by_row(first, second, n)
-    # All of a row at once as long as 16 numbers a thread hold it, so that each random number is drawn once.
+    # A whole row at once if 16 numbers per thread can hold it, so that each random number is drawn once.
     c = 1 if d == 1 else min(8192, max(4, _power_of_2(d)))
     with device:
         kernels.kicks[(n, -(-d // c))](
@@ -162,8 +162,8 @@ def kicks(
 def _by_row(first: Tensor, second: Tensor, n: int) -> tuple[Int[Tensor, " N1"], Int[Tensor, " P2"]]:
     """Row i's partners, ascending, are other[start[i]:start[i+1]].
 
-    Stably sorted by row, pairs in which i is the second come before those in which it is the first: lower partners
-    before higher ones.
+    The stable sort by row puts pairs with i as second before those with i as first, so lower partners before higher
+    ones.
     """
     row, order = torch.cat([second, first]).to(torch.int32).sort(stable=True)
     other = torch.cat([first, second])[order].to(torch.int32)
@@ -172,7 +172,7 @@ def _by_row(first: Tensor, second: Tensor, n: int) -> tuple[Int[Tensor, " N1"], 
 
 
 def _mutual(preferred: Int[Tensor, "S N"]) -> Int[Tensor, "S N"]:
-    """Each particle's preferred partner where that prefers it too, else -1."""
+    """Each particle's preferred partner if the preference is mutual, else -1."""
     back = preferred.gather(1, preferred.clamp_min(0).to(torch.int64))
     own = torch.arange(preferred.shape[1], dtype=torch.int32, device=preferred.device)
     return torch.where((preferred >= 0) & (back == own), preferred, -1)
@@ -181,11 +181,11 @@ def _mutual(preferred: Int[Tensor, "S N"]) -> Int[Tensor, "S N"]:
 def _form(n: int, heads: int, dtype: torch.dtype) -> dict[str, Any]:
     """Sizes of a program's blocks, as `triton_kernels.py` names them; powers of two.
 
-    Not tuned on a device: chosen so that what a thread holds fits its registers as ptxas counts them, while a row of
-    pairs is no longer than needed. Rows and tiles of 32: a word has 32 bits, tiles of systems such as 96 waste nothing,
-    and where few pairs are accepted, few rows wait for the one with the most.
+    Not tuned on a device: chosen so that a thread's data fits its registers, as ptxas counts them, and a row of pairs
+    is no longer than needed. Rows and tiles of 32: a word has 32 bits, tiles of systems such as 96 waste nothing, and
+    if few pairs are accepted, few rows wait for the one with the most.
     """
-    every = n <= 8  # so few pairs are computed right away
+    every = n <= 8  # so few pairs are all computed, without a search
     i = max(1, _power_of_2(n)) if every else min(32, max(16, _power_of_2(n)))
     c = 1 if heads == 1 else min(max(4, _power_of_2(heads)), 4096 // i)
     return {
@@ -195,16 +195,16 @@ def _form(n: int, heads: int, dtype: torch.dtype) -> dict[str, Any]:
         "COLS": i,
         "GROUP": min(4, _power_of_2(-(-n // i))),
         "C": c,
-        "K": min(32, max(16, _power_of_2(heads))),  # Triton 3.6 and 3.7 take 16 at least, later versions 8
-        # What tensor cores lose in operands, unless these are halves, and in sums; half as much again allowed for.
+        "K": min(32, max(16, _power_of_2(heads))),  # at least 16 for Triton 3.6 and 3.7, 8 for later versions
+        # Error of tensor cores in operands, unless these are halves, and in sums, times 1.5 for safety.
         "OFF": 0.0 if heads <= 4 else 1.5 * ((0.0 if dtype.itemsize == 2 else 2.0**-9) + (heads + 8) * 2.0**-20),
     }
 
 
 def _warps(n: int, heads: int) -> int:
-    """4 numbers of a list of pairs (ROWS, C) to each of a warp's 32 threads, as far as 8 warps reach.
+    """Warps such that each thread has 4 numbers of a list of pairs (ROWS, C), at most 8 warps.
 
-    With 8 numbers ptxas runs out of registers where `forward` also holds tiles of more than 4 components.
+    With 8 numbers ptxas runs out of registers if `forward` also holds tiles of more than 4 components.
     """
     form = _form(n, heads, torch.float32)
     return max(1, min(8, form["ROWS"] * form["C"] // 128))
@@ -227,12 +227,12 @@ def _settings(
 
 
 def _power_of_2(n: int) -> int:
-    """The lowest power of two that is at least n."""
+    """The smallest power of two that is at least n."""
     return 1 << max(0, n - 1).bit_length()
 
 
 def _name(kernels: ModuleType, dtype: torch.dtype) -> Any:
-    """Triton's name of `dtype`."""
+    """Triton's name for `dtype`."""
     return kernels.tl.float64 if dtype == torch.float64 else kernels.tl.float32
 
 

@@ -1,4 +1,4 @@
-"""Random unit vectors n_ij by counter, within Triton kernels: the numbers of `philox.py`, up to rounding.
+"""Counter-based random unit vectors n_ij in Triton kernels: the numbers of `philox.py`, up to rounding.
 
     key = seed,   counter = (i, j, system, block) with i < j   ->   w_0 ... w_3        (Philox4x32-10)
     u_k = (floor(w_k / 2^9) + 1/2) 2^-23
@@ -46,7 +46,7 @@ def _uniform(word):
 @triton.jit
 @no_type_check
 def _log(u):
-    """ln u for u in (0, 1), to 1e-7. The hardware's may round past 0 near u = 1, where the square root needs a sign."""
+    """ln u for u in (0, 1), to 1e-7. The hardware's may round above 0 near u = 1, where the square root would fail."""
     bits = u.to(tl.int32, bitcast=True)
     exponent = (bits - 0x3F2AAAAB) >> 23  # u = m 2^exponent with m in [2/3, 4/3)
     f = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1.0
@@ -61,7 +61,7 @@ def _log(u):
 def _turn(u):
     """cos 2πu and sin 2πu, to 1e-7: a series on an eighth of the circle, turned by quarters.
 
-    tl.cos carries a slow path for arguments of any size, with a stack.
+    tl.cos contains a slow path for large arguments, which needs a stack.
     """
     quarter = (4.0 * u + 0.5).to(tl.int32)
     a = (4.0 * u - quarter.to(tl.float32)) * _HALF_PI
@@ -86,7 +86,7 @@ def normals(i, j, system, first, seed, HEADS: tl.constexpr, C: tl.constexpr):
     radius = tl.sqrt(-2.0 * _log(_uniform(w_2)))
     cosine, sine = _turn(_uniform(w_3))
     z_2, z_3 = radius * cosine, radius * sine
-    # (P, C/4, 2, 2) with the last two numbers counting 0 ... 3: joining moves no register.
+    # (P, C/4, 2, 2), where the last two axes count 0 ... 3: joining moves no registers.
     z = tl.reshape(tl.join(tl.join(z_0, z_2), tl.join(z_1, z_3)), (i.shape[0], C))
     return tl.where((first + tl.arange(0, C) < HEADS)[None, :], z, 0.0)
 

@@ -1,15 +1,15 @@
-"""The collision's Triton kernels, which `gpu.py` launches. Equations as in `literal.py` and `gpu.py`.
+"""The collision's Triton kernels, launched by `triton_backend.py`. Equations as there and in `literal.py`.
 
-A program takes ROWS particles of a system at a time and tries them against tiles of COLS particles. What may collide is
-a word of COLS bits a row and tile. While any row has a bit left, each row takes its lowest: one list of at most ROWS
-pairs i, j, ascending in j, computed exactly and added to sums that stay in registers. So N x N is never stored, random
-numbers are drawn a pair and not a tile, and sums always run in the same order.
+A program takes ROWS particles of a system at a time and compares them with tiles of COLS particles. Candidates are
+stored as a word of COLS bits per row and tile. While any row has a bit left, each row takes its lowest: one list of at
+most ROWS pairs i, j, ascending in j, computed exactly and added to sums that stay in registers. So N x N is never
+stored, random numbers are drawn per pair and not per tile, and sums always run in the same order.
 
     x, v, grad   (S, D) with D = N·HEADS features; `system` is the row
-    C            components at a time. Where HEADS > C, a program sums C of them and goes over all of them for norms
-    BLOCKS       times a program takes ROWS
+    C            components at a time. If HEADS > C, a program sums C of them and loops over all of them for norms
+    BLOCKS       how often a program takes ROWS particles
     GROUP        tiles whose words are loaded together
-    K            components at a time of the products in `gpu_search.py`
+    K            components at a time in the products of `triton_search.py`
     grid         (systems, programs over rows, programs over components)
 """
 
@@ -30,7 +30,7 @@ from kiti.collision.gpu.triton_search import candidates, limits, some, take
 @triton.jit
 @no_type_check
 def _score(distance, speed, v_max, ACC: tl.constexpr):
-    """V_r exp(-X_r) / max(V_r). Sums may run in another order than for v_max, and must not exceed it by that."""
+    """V_r exp(-X_r) / max(V_r). V_r may be summed in another order than v_max, but must not exceed it for that."""
     few_roundings: tl.constexpr = 1e-15 if tl.float64 == ACC else 5e-7
     speed = tl.where(tl.abs(speed - v_max) <= few_roundings * v_max, v_max, speed)
     product = speed * tl.exp(-distance)
@@ -47,7 +47,7 @@ def _meet(
     HEADS: tl.constexpr, C: tl.constexpr, STRIDED: tl.constexpr, UPDATE: tl.constexpr, GIVEN: tl.constexpr,
     MUTUAL: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Add what the accepted of the pairs i, j (ROWS,) do to i: to kick and shift (ROWS, C) and to k (ROWS,)."""
+    """Add the effect on i of the accepted pairs among i, j (ROWS,) to kick and shift (ROWS, C) and k (ROWS,)."""
     c = first + tl.arange(0, C)
     dv = apart(v, i, j, c, listed, N, HEADS, STRIDED, ACC)
     speed = root(tl.sum(dv * dv, 1)) if HEADS <= C else separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
@@ -62,7 +62,7 @@ def _meet(
         n = directions_of(given, system, i, j, listed, first, seed, N, HEADS, C, GIVEN, ACC)
         kick += tl.where(listed[:, None], (dv + speed[:, None] * n) * 0.5, 0.0)
         if UPDATE:
-            # Read again, which costs less than registers kept through the random numbers.
+            # Reading again costs less than keeping registers while random numbers are drawn.
             shift += apart(x, i, j, c, listed, N, HEADS, STRIDED, ACC) * 0.5
         k += listed.to(tl.int32)
     return kick, shift, k
@@ -79,8 +79,8 @@ def forward(
 ):  # fmt: skip
     """x' into out, k, the system's energies into energy (S, programs, 2), and, with FIND, max(V_r) into found_v_max.
 
-    MUTUAL: the pairs are those of `partner` (S, N). FREE: dt = 1 and particles that meet nobody are moved here;
-    otherwise `out` holds x + dt v already.
+    MUTUAL: the pairs are those of `partner` (S, N). FREE: dt = 1 and particles without partners are moved here;
+    otherwise `out` already holds x + dt v.
     """
     system = tl.program_id(0)
     first = tl.program_id(2) * C if HEADS > C else 0
@@ -128,7 +128,7 @@ def forward(
         new_x = own_x.to(ACC) + shift / (1.0 + partners)[:, None] + dt * new_v
         new_x = rounded(new_x, out.dtype.element_ty)
         if FREE:
-            # As torch: half precision is added in float32 and rounded once.
+            # As in torch: half precision is added in float32 and rounded once.
             moved = rounded(own_x.to(ACC) + own_v.to(ACC), out.dtype.element_ty)
             tl.store(out + at, tl.where(touched, new_x, moved), mask=inside)
         else:
@@ -150,7 +150,7 @@ def _pull(
     HEADS: tl.constexpr, C: tl.constexpr, STRIDED: tl.constexpr, UPDATE: tl.constexpr, MEAN: tl.constexpr,
     GIVEN: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Add what the pairs i, j (ROWS,) give to the gradients of i: to for_v and for_x (ROWS, C)."""
+    """Add the part of the pairs i, j (ROWS,) in the gradients of i to for_v and for_x (ROWS, C)."""
     c = first + tl.arange(0, C)
     k_j = tl.load(k + j, mask=listed, other=0).to(ACC)
     g_i = features(grad, i, c, listed, N, HEADS, STRIDED, ACC)
@@ -180,7 +180,7 @@ def backward(
     BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     OFF: tl.constexpr,
 ):  # fmt: skip
-    """grad_x and grad_v of what `forward` computed, the pairs searched again among particles with k > 0."""
+    """grad_x and grad_v of `forward`; searches the pairs again among particles with k > 0."""
     system = tl.program_id(0)
     first = tl.program_id(2) * C if HEADS > C else 0
     base = system.to(tl.int64) * N * HEADS
@@ -233,7 +233,7 @@ def prefer(
     BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     OFF: tl.constexpr,
 ):  # fmt: skip
-    """Of each particle's accepted partners the one of highest score, of equal ones the lowest; -1 without any."""
+    """Each particle's accepted partner of highest score, the lowest if equal; -1 if there is none."""
     system = tl.program_id(0)
     base = system.to(tl.int64) * N * HEADS
     x, v = x + base, v + base
@@ -255,7 +255,7 @@ def prefer(
                     distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
                     speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
                     score = _score(distance, speed, fast, ACC)
-                    # j ascends, and with it (min(i, j), max(i, j)): the first of equal scores stays.
+                    # j ascends, and (min(i, j), max(i, j)) with it, so the first of equal scores is kept.
                     better = listed & (score > best)
                     best = tl.where(better, score, best)
                     chosen = tl.where(better, j, chosen)
@@ -272,7 +272,7 @@ def kicks(
 
     v and out: (N, HEADS). Grid (N, programs over components).
     """
-    i = tl.program_id(0) + tl.zeros((1,), tl.int64)  # N·HEADS may pass 2^31
+    i = tl.program_id(0) + tl.zeros((1,), tl.int64)  # N·HEADS may exceed 2^31
     first = tl.program_id(1) * C if HEADS > C else 0
     c = first + tl.arange(0, C)
     always = i >= 0

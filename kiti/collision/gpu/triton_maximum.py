@@ -1,7 +1,7 @@
-"""max(V_r) of a system, exactly and mostly by tensor cores, within Triton kernels and by kernels of its own.
+"""max(V_r) of a system, exact but mostly by tensor cores, for use in other Triton kernels and as separate kernels.
 
-Every row gets a bound above on its greatest |v_i - v_j|^2; of these bounds follows one below on the system's. Only rows
-that reach it, one or two as a rule, are computed exactly, against all others. A velocity that is not finite gives NaN.
+Every row gets an upper bound on its greatest |v_i - v_j|^2; these bounds give a lower one for the system. Only rows
+that reach it, usually one or two, are computed exactly, against all others. A velocity that is not finite gives NaN.
 Names and shapes as in `triton_kernels.py`.
 """
 
@@ -20,9 +20,9 @@ def row_bounds(
     v, first, N, ROWS: tl.constexpr, COLS: tl.constexpr, HEADS: tl.constexpr, K: tl.constexpr, OFF: tl.constexpr,
     STRIDED: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Bounds above, (ROWS,), on max_j |v_i - v_j|^2 of i = first ... first+ROWS-1, and one below on their maximum.
+    """Upper bounds (ROWS,) of max_j |v_i - v_j|^2 for i = first ... first+ROWS-1, and a lower one of their maximum.
 
-    -1 beyond N. A system is scanned from j = first on: the fastest pair is found from its lower number.
+    -1 beyond N. A system is scanned from j = first on: the fastest pair is found in the row of its lower number.
     """
     i = first + tl.arange(0, ROWS)
     largest = tl.full((ROWS, COLS), -INF, tl.float32)
@@ -46,9 +46,9 @@ def exact_maximum(
     v, upper, index, lower, N, COLS: tl.constexpr, HEADS: tl.constexpr, C: tl.constexpr, STRIDED: tl.constexpr,
     ACC: tl.constexpr,
 ):  # fmt: skip
-    """max |v_i - v_j|^2 over all j and those i = index whose bound `upper` reaches `lower`; 0 where none does.
+    """max |v_i - v_j|^2 over all j and those i = index whose bound `upper` reaches `lower`; 0 if none does.
 
-    NaN is reached by none.
+    No bound reaches NaN.
     """
     square = tl.zeros((), ACC)
     while tl.max(upper) >= lower:
@@ -71,7 +71,7 @@ def exact_maximum(
 def zero_if_finite(
     v, first, N, ROWS: tl.constexpr, HEADS: tl.constexpr, C: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr
 ):  # fmt: skip
-    """0, but NaN where any v_i of i = first ... first+ROWS-1 is not finite."""
+    """0, or NaN if any v_i of i = first ... first+ROWS-1 is not finite."""
     i = first + tl.arange(0, ROWS)
     total = tl.zeros((ROWS,), ACC)
     for c_0 in range(0, HEADS, C):
@@ -121,7 +121,7 @@ def bound_maximum(
     v, upper, lower, N, HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr, C: tl.constexpr, K: tl.constexpr, OFF: tl.constexpr,
 ):  # fmt: skip
-    """Bounds of `row_bounds`: upper (S, N) and lower (S, blocks), float32; lower is NaN where a v is not finite.
+    """Bounds of `row_bounds`: upper (S, N) and lower (S, blocks), float32; lower is NaN if a v is not finite.
 
     Grid (S, blocks).
     """

@@ -1,4 +1,4 @@
-"""Particles of one system as Triton kernels read them: `p` points to the system's D = N·HEADS features."""
+"""How Triton kernels read the particles of one system: `p` points to the system's D = N·HEADS features."""
 
 from typing import no_type_check
 
@@ -9,7 +9,7 @@ import triton.language as tl
 @triton.jit
 @no_type_check
 def place(i, c, N, HEADS: tl.constexpr, STRIDED: tl.constexpr):
-    """Which of its system's features component c of particle i is."""
+    """The index of component c of particle i among its system's features."""
     if STRIDED:
         return c * N + i
     else:
@@ -34,7 +34,7 @@ def apart(p, i, j, c, inside, N, HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC
 @triton.jit
 @no_type_check
 def rounded(a, TYPE: tl.constexpr):
-    """`a` as TYPE, to nearest and even. To bfloat16 by hand: Triton's interpreter cuts there."""
+    """`a` as TYPE, rounded to nearest even. bfloat16 by hand, since Triton's interpreter truncates it."""
     if TYPE == tl.bfloat16:  # noqa: SIM300
         bits = a.to(tl.uint32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
@@ -46,7 +46,7 @@ def rounded(a, TYPE: tl.constexpr):
 @triton.jit
 @no_type_check
 def root(square):
-    """The square root, correctly rounded as torch's is."""
+    """The square root, correctly rounded as in torch."""
     if square.dtype == tl.float64:
         return tl.sqrt(square)
     else:

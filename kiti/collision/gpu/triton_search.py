@@ -1,15 +1,15 @@
-"""Which pairs of a system may collide, within Triton kernels.
+"""Which pairs of a system may collide, in Triton kernels.
 
-A pair can only be accepted where |x_i - x_j| < ln(V_r / (threshold v_max)) and V_r > threshold v_max. Tiles of
-ROWS x COLS pairs are tried for this with bounds on the squared distances, in float32. Who passes is then computed
-exactly, so the bounds decide about time and never about a result:
+A pair can only be accepted if |x_i - x_j| < ln(V_r / (threshold v_max)) and V_r > threshold v_max. Tiles of
+ROWS x COLS pairs are tested for this with bounds on the squared distances, in float32. Pairs that pass are then
+computed exactly, so the bounds affect time but never a result:
 
     up to 4 components      plain differences, off by a few roundings;
     more                    |a_i|^2 + |a_j|^2 - 2 a_i·a_j, the products by tensor cores, which cut operands to 10 binary
                             digits and add in float32. A half has no more digits; else a is relative to particle 0.
                             All of it is off by less than OFF (|a_i|^2 + |a_j|^2).
 
-Whatever overflows or is NaN counts as near enough and fast enough. Particles beyond N are read as particle N - 1.
+Values that overflow or are NaN count as near enough and fast enough. Particles beyond N are read as particle N - 1.
 """
 
 from typing import no_type_check
@@ -19,10 +19,10 @@ import triton.language as tl
 
 from kiti.collision.gpu.triton_particles import place
 
-# The most components that plain differences are taken of.
+# Up to this many components, plain differences are used.
 FEW = tl.constexpr(4)
 PLAIN = tl.constexpr(2.0**-19)
-# What may be lost where squares underflow, and from where their sums may overflow.
+# What may be lost when squares underflow, and the size from which their sums may overflow.
 TINY = tl.constexpr(1e-36)
 HUGE = tl.constexpr(1e36)
 INF = tl.constexpr(float("inf"))
@@ -32,7 +32,7 @@ _LN_2 = tl.constexpr(0.6931471805599453)
 @triton.jit
 @no_type_check
 def _operand(p, i, first, N, HEADS: tl.constexpr, K: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr):
-    """Components first ... first+K-1 of i (ROWS,), (ROWS, K) float32; but for halves, relative to particle 0."""
+    """Components first ... first+K-1 of i (ROWS,), (ROWS, K) float32; relative to particle 0 except for halves."""
     c = (first + tl.arange(0, K))[None, :]
     a = tl.load(p + place(i[:, None], c, N, HEADS, STRIDED), mask=c < HEADS, other=0.0).to(ACC)
     if p.dtype.element_ty.primitive_bitwidth == 16:
@@ -48,10 +48,10 @@ def squares(
     p, i, j, N, SIGN: tl.constexpr, HEADS: tl.constexpr, K: tl.constexpr, OFF: tl.constexpr, STRIDED: tl.constexpr,
     ACC: tl.constexpr,
 ):  # fmt: skip
-    """Bounds on |p_i - p_j|^2, above for SIGN 1 and below for -1: tile_ij + row_i, but for a factor 1 + PLAIN.
+    """Bounds on |p_i - p_j|^2, upper for SIGN 1 and lower for -1: tile_ij + row_i, up to a factor 1 + PLAIN.
 
     Returns tile (ROWS, COLS), row (ROWS,) and column (COLS,). The bound is off by less than
-    2 (OFF (row_i + column_j) + TINY), unless row_i or column_j pass HUGE: then it may have overflowed, to anything.
+    2 (OFF (row_i + column_j) + TINY), unless row_i or column_j exceed HUGE: then it may have overflowed to any value.
     """
     i, j = tl.minimum(i, N - 1), tl.minimum(j, N - 1)
     row = tl.zeros((i.shape[0],), tl.float32)
@@ -95,13 +95,13 @@ def may_collide(
         tile, row, _ = squares(x, i, j, N, -1, HEADS, K, OFF, STRIDED, ACC)
         if (i_0 == j_0) | (tl.maximum(i_0 + ROWS, j_0 + COLS) > N):
             tile = tl.where(pairs, tile, INF)
-        # Of two particles within reach, either both are HUGE or none is; a minimum passes over NaN.
+        # Of two particles within reach, either both are HUGE or neither is; a minimum ignores NaN.
         huge = row >= 0.1 * HUGE
         if tl.max(((tl.min(tile, 1) + row <= reach) | huge).to(tl.int32), 0) > 0:
             speed, own, _ = squares(v, i, j, N, 1, HEADS, K, OFF, STRIDED, ACC)
             speed = speed + own[:, None]
             # |x_i - x_j| < ln(V_r / (threshold v_max)), where the bits of a float32, read as an integer, are its
-            # binary logarithm to 0.09. ~, because what is NaN may be anything.
+            # binary logarithm to 0.09. ~ keeps NaN, which may be anything.
             octaves = speed.to(tl.int32, bitcast=True) - tl.maximum(slowest, TINY).to(tl.int32, bitcast=True)
             limit = tl.maximum(octaves.to(tl.float32) * (2.0**-24 * _LN_2) + 0.031, 0.0)
             limit = tl.where(tl.where(slowest >= TINY, speed, INF) < HUGE, limit * limit, INF)
@@ -137,8 +137,8 @@ def some(words):
 @triton.jit
 @no_type_check
 def take(words, i, j_0, COLS: tl.constexpr):
-    """Each row's lowest candidate j (ROWS,), whether it had one (ROWS,), else j = i, and the words without it."""
-    rest = words & (words - 1)  # neither ~words nor -words: some versions of Triton refuse them of unsigned words
+    """Each row's lowest candidate j (ROWS,) or else i, whether it has one (ROWS,), and the words without it."""
+    rest = words & (words - 1)  # not ~words or -words: some versions of Triton reject them for unsigned words
     lowest = (words ^ rest).to(tl.float32)  # a power of two, so its exponent is the bit's number
     bit = (lowest.to(tl.int32, bitcast=True) >> 23) - 127
     j = j_0 + COLS * tl.arange(0, words.shape[1])[None, :] + bit

@@ -16,7 +16,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class Stopped(Exception):
-    """Training was asked to stop by `signal`, and has saved its state."""
+    """Training was stopped by `signal` and has saved its state."""
 
     def __init__(self, message: str, number: int | None) -> None:
         super().__init__(message)

@@ -12,7 +12,7 @@ from kiti.residual import Colliding, Residual
 
 
 class CollisionMonitor(Callback):
-    """Logs statistics of the collisions as means over each epoch, and keeps their means over the training.
+    """Logs statistics of the collisions as means over each epoch, and keeps their means over all of training.
 
     - `collision/<module>/partners`: accepted partners per particle, for each module that collides features;
     - `collision/<module>/energy_ratio`: its |v'|² / |v|². Warns once if a ratio exceeds `warn_above`: with the literal
@@ -26,7 +26,7 @@ class CollisionMonitor(Callback):
         self.warn_above = warn_above
         self._warned = False
         self._epoch: dict[str, Tensor] = {}  # metric -> (sum, number of steps) over the epoch
-        self._before: dict[str, Tensor] = {}  # the same over the epochs before
+        self._before: dict[str, Tensor] = {}  # the same over earlier epochs
         self._picked: dict[str, str] = {}
 
     def on_train_batch_end(
@@ -62,7 +62,7 @@ class CollisionMonitor(Callback):
             )
 
     def collisions(self) -> dict[str, dict[str, float]] | None:
-        """{module: {"partners", "energy_ratio"}}, means over the training; None if no features collide."""
+        """{module: {"partners", "energy_ratio"}}, means over all of training; None if no features collide."""
         found: dict[str, dict[str, float]] = {}
         for metric, mean in _means(self._before).items():
             kind, module, what = metric.split("/")
@@ -75,7 +75,7 @@ class CollisionMonitor(Callback):
         return self._picked or None
 
     def ko(self) -> dict[str, float] | None:
-        """{parameter: |Δg| / |g|}, means over the training; None if no gradients collide."""
+        """{parameter: |Δg| / |g|}, means over all of training; None if no gradients collide."""
         means = {m.split("/")[1]: mean for m, mean in _means(self._before).items() if m.startswith("ko/")}
         return means or None
 

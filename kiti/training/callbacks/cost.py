@@ -1,4 +1,4 @@
-"""The cost of a training: seconds, samples, memory, operations."""
+"""The cost of training: seconds, samples, memory, operations."""
 
 import platform
 import resource
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Cost(Callback):
-    """When a training started, and its seconds and samples (over all ranks), summed over resumed runs."""
+    """The start time of training, and its seconds and samples (over all ranks), summed over resumed runs."""
 
     def __init__(self) -> None:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -55,14 +55,14 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Peak memory of the GPU, or on a CPU of the process (resident, with data and libraries)."""
+    """Peak memory of the GPU, or of the process on a CPU (resident, including data and libraries)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _fft_flops(shape: Any, dim: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """5 n log2 n for a complex transform of length n, half of it for a real one: the usual count."""
+    """5 n log2 n for a complex transform of length n, half of that for a real one: the usual count."""
     length = prod(max(shape[d], out_shape[d]) for d in dim)  # of the real side: the spectrum has n/2 + 1 entries
     transforms = prod(shape) // prod(shape[d] for d in dim)
     return int(2.5 * transforms * length * log2(length)) if length > 1 else 0

@@ -1,4 +1,4 @@
-"""Keeps every logged metric at a few dozen steps, so that a record alone can draw the training."""
+"""Keeps every logged metric at a few dozen steps, so that training curves can be drawn from a record alone."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ _MOST = 20 * POINTS  # in memory
 
 
 class Curves(Callback):
-    """Collects what is logged during training; part of a checkpoint, so that a resumed run has whole curves.
+    """Collects what is logged during training; saved in checkpoints, so that a resumed run has complete curves.
 
     Attributes:
-        logger: to be given to the trainer.
+        logger: to be passed to the trainer.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Curves(Callback):
 
 
 class _Memory(Logger):
-    """By metric its points, (step, value). Every second one is dropped when there are many: no run fills memory."""
+    """The points (step, value) of each metric. To limit memory, every second one is dropped when there are many."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Monitors distances between particles and the Knudsen number of KITINet 2.1 during the training.
+"""Monitors distances between particles and the Knudsen number of KITINet 2.1 during training.
 
 Equation 2 weights a pair by exp(−|x_i − x_j|), so the mean free path is 1 in the units of the features. The paper takes
 the 90th percentile of distances as the length L of the system, 3.29 after a normalisation, so that Kn = 1/L = 0.30.

@@ -35,7 +35,7 @@ class Status:
 
 
 class Progress(Callback):
-    """One bar over all steps of the training."""
+    """One bar over all training steps."""
 
     LINES = 10  # without a terminal: number of lines for the whole training
 
