@@ -16,7 +16,7 @@ from kiti.neurons.theory.thermal_equilibrium import networks, process
 
 LAGS = 5
 WINDOW = 100  # steps over which kicks are correlated
-# eta, m, trajectories. The paper gives none; with 0.1 and 200 neurons its equations diverge.
+# eta, m, trajectories. The paper gives no values; with 0.1 and 200 neurons its equations diverge.
 EQUILIBRIA = [(0.1, 200, 500), (0.1, 50, 2000), (0.05, 200, 2000), (0.02, 200, 500), (0.01, 200, 200)]
 DIMENSION = 5
 PAIR_TRIALS = 500
