@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from kiti.configuration import explain, identity
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF, working_root
-from kiti.configuration.schema import Config, GroupError, validated
+from kiti.configuration.schema import Config, validated
 from kiti.units import plugins
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*\.[\w.]*=[^\[\]{}(),]*$")  # a.b=value: neither a group choice nor +, ~, lists
@@ -101,8 +101,6 @@ def check(node: DictConfig) -> Composed:
         ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(explain.first_line(error)) from error
-    except GroupError as error:
-        raise ConfigError(str(error)) from error
     except ValidationError as error:
         raise ConfigError(explain.invalid(error, plain)) from error
 

@@ -8,12 +8,20 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from kiti.configuration.schema import Config
+from kiti.configuration.schema import GROUPS, Config
 from kiti.units.keys import Role, Strict, UnitKeys
 from kiti.units.registry import plugin_of
 from kiti.units.sources import digest, file_digest, files_of
 
 Revisions = dict[str, int | str]
+
+
+def _role(metadata: list[Any]) -> Role | None:
+    return next((one for one in metadata if isinstance(one, Role)), None)
+
+
+HASHED = tuple(group for group in GROUPS if _role(Config.model_fields[group].metadata) is None)
+"""The groups that a hash covers."""
 
 
 def config_hash(config: Config) -> str:
@@ -67,12 +75,7 @@ def sources(config: Config) -> dict[str, str]:
 
 
 def _hashed_units(config: Config) -> dict[str, UnitKeys]:
-    fields = Config.model_fields
-    return {group: unit for group, unit in config.units().items() if _role(fields[group].metadata) is None}
-
-
-def _role(metadata: list[Any]) -> Role | None:
-    return next((one for one in metadata if isinstance(one, Role)), None)
+    return {group: unit for group, unit in config.units().items() if group in HASHED}
 
 
 def _plain(node: Strict, left_out: set[Role], defaults: bool) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from kiti.data.mesh_frames_keys import MeshFramesKeys
-from kiti.units.keys import Interval
+from kiti.units.keys import Finite
+
+Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
 
 class AirfoilEulerKeys(MeshFramesKeys):

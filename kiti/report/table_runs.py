@@ -131,7 +131,7 @@ class Archive:
             for record in self._committed.values()
             if (record.experiment, record.scale) == (composed.experiment, composed.scale)
             and record.revisions != today
-            and record.config == composed.config
+            and all(record.config[group] == composed.config[group] for group in identity.HASHED)
         ]
 
 

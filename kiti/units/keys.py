@@ -46,7 +46,6 @@ def _finite(value: float) -> float:
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, AfterValidator(_finite)]
-Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
 
 class Strict(BaseModel):

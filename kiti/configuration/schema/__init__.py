@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, create_model, model_validator
 
+from kiti.configuration.explain import ConfigError
 from kiti.configuration.schema.callback_keys import Callbacks, LoggerKeys
 from kiti.configuration.schema.optimizer_keys import AveragingKeys, OptimizerKeys, SchedulerKeys, TrainerKeys
 from kiti.units.keys import (
@@ -43,10 +44,6 @@ GROUPS: dict[str, type[UnitKeys]] = {
 }
 """The base class of each group's declarations."""
 OPTIONAL = {"collision", "scheduler", "averaging", "logger"}
-
-
-class GroupError(ValueError):
-    """A missing or unsuitable option of a group, in one line."""
 
 
 class Calibration(Strict):
@@ -125,7 +122,7 @@ def validated(plain: Mapping[str, Any]) -> Config:
     """`plain` as a Config whose groups have the types declared for their `_target_`.
 
     Raises:
-        GroupError: a group has no option, or one that is undeclared or belongs to another group.
+        ConfigError: a group has no option, or one that is undeclared or belongs to another group.
         pydantic.ValidationError: any other error.
     """
     return _config(tuple(_declared(group, plain.get(group)) for group in GROUPS)).model_validate(plain)
@@ -144,12 +141,12 @@ def _declared(group: str, node: Any) -> type[Strict]:
     if node == {} and group in OPTIONAL:
         return Absent
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise GroupError(f"{group}: no _target_; choose one with {group}=<option>, options are in conf/{group}/")
+        raise ConfigError(f"{group}: no _target_; choose one with {group}=<option>, options are in conf/{group}/")
     try:
         keys = keys_of(node["_target_"])
     except ValueError as error:
-        raise GroupError(f"{group}._target_: {error}") from error
+        raise ConfigError(f"{group}._target_: {error}") from error
     if not issubclass(keys, GROUPS[group]):
         of = next((name for name, base in GROUPS.items() if issubclass(keys, base)), "another group")
-        raise GroupError(f"{group}._target_={node['_target_']}: belongs to {of}; choose one with {group}=<option>")
+        raise ConfigError(f"{group}._target_={node['_target_']}: belongs to {of}; choose one with {group}=<option>")
     return keys

@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from kiti.units.keys import Factory, Fraction, NotHashed, UnitKeys
 
+Betas = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+
 
 class OptimizerKeys(UnitKeys):
     """The group `optimizer`."""
@@ -23,23 +25,20 @@ class AdamKeys(Factory, OptimizerKeys):
     builds = "torch.optim.Adam"
     name = "adam"
     lr: PositiveFloat
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    betas: Betas = Field(default=[0.9, 0.999])
     weight_decay: NonNegativeFloat
 
 
-class AdamWKeys(Factory, OptimizerKeys):
+class AdamWKeys(AdamKeys):
     builds = "torch.optim.AdamW"
     name = "adamw"
-    lr: PositiveFloat
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
-    weight_decay: NonNegativeFloat
 
 
 class LambKeys(Factory, OptimizerKeys):
     builds = "timm.optim.Lamb"
     name = "lamb"
     lr: PositiveFloat
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    betas: Betas
     eps: PositiveFloat
     weight_decay: NonNegativeFloat
     max_grad_norm: PositiveFloat | None
