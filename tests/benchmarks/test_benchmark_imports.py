@@ -62,7 +62,7 @@ sys.exit(pytest.main(["--collect-only", "-q", *names]))
 """)
     assert "test_triton_draws.py::test_kicks" in output
     assert "test_triton_compiled.py::test_every_kernel_compiles" in output
-    assert "error" not in output
+    assert not [line for line in output.splitlines() if "::" not in line and "error" in line.lower()]  # names may
 
 
 def test_without_numba_only_the_compiled_loops_are_unavailable() -> None:
