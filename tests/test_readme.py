@@ -80,7 +80,7 @@ def test_links_and_paths_exist(page: str) -> None:
     folder = (ROOT / page).parent
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert [link for link in links if not (folder / link).exists()] == []
-    paths = re.findall(r"`((?:kiti|conf|scripts|benchmarks|experiments|tests)/[\w./]*)", text)
+    paths = re.findall(r"`((?:kiti|conf|scripts|benchmarks|experiments|tests)/[\w./-]*)", text)
     assert [path for path in paths if "<" not in path and not (ROOT / path).exists()] == []
 
 

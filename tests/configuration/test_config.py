@@ -284,6 +284,6 @@ def test_help_does_not_import_torch(program: str) -> None:
 
 def test_a_resnet_too_narrow_for_channels_last_is_refused():
     run = ["experiment=cifar_kitinet", "scale=smoke"]
-    with pytest.raises(ConfigError, match=r"width=0.0625 leaves 4 channels"):
+    with pytest.raises(ConfigError, match=r"width=0.0625 gives 4 channels"):
         compose([*run, "model.width=0.0625"])
     compose([*run, "model.width=0.0625", "model.channels_last=false"])

@@ -128,7 +128,7 @@ def test_gradients_of_every_group_collide(mode: str):
 @pytest.mark.parametrize(
     ("multipliers", "message"),
     [
-        ({"layers.0.wieght": 2.0}, "pattern 'layers.0.wieght' matches no parameter; .* close: layers.0.weight"),
+        ({"layers.0.wieght": 2.0}, "pattern 'layers.0.wieght' matches no parameter; closest names: layers.0.weight"),
         ({"layers.0.*": 2.0, "*.bias": 3.0}, r"pattern '\*.bias' matches layers.0.bias, which another pattern matches"),
     ],
 )
