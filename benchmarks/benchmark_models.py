@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kiti.models.bert import build_bert
+from kiti.models.chain import Chain
 from kiti.models.fno import FNO1d
 from kiti.models.gpt2 import build_gpt2
 from kiti.models.resnet import build_resnet
@@ -46,6 +47,14 @@ def fno1d(residual: ResidualFactory, size: Size, device: torch.device) -> Worklo
 
     heads = tuple(2**power for power in range(points.bit_length()))  # the last has one particle
     return Workload(model, loss, Adam, f"{batch} x {points}", heads, neurons=("fc1.weight",), autocast=False)
+
+
+def chain(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
+    """The six-layer network of KITINet's section 5.7: much smaller collisions than those of the other models."""
+    samples = 8 if size == "quick" else 80
+    model = Chain(5, 50, 4, "tanh", 0.005, shortcut=True, seams=4, seed=0, residual=residual).to(device)
+    x, y = torch.randn(samples, 1, 5, device=device), torch.randn(samples, 1, device=device)
+    return Workload(model, lambda: functional.mse_loss(model(x), y), Adam, f"{samples} x 5", heads=(5,), autocast=False)
 
 
 def resnet(depth: int, cpu_batch: int, classes: int = 10, heads: tuple[int, ...] = (2, 4)) -> Builder:

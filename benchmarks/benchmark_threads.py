@@ -20,15 +20,19 @@ import torch
 from torch.optim import SGD
 
 from benchmarks import benchmarking, measuring
-from benchmarks.benchmark_models import MODELS
+from benchmarks.benchmark_models import MODELS, Builder, chain
 from benchmarks.benchmark_step import Seam, kiti_variants
 from benchmarks.benchmarking import Mark, Unusable, judge, timing_text
 from kiti.collision.cpu import numba_backend, numba_loops, numba_threads
 from kiti.report.formats import NOTHING, Grid, percent
 
-CASES = {"fno1d, 8 heads": ("fno1d", 8), "fno1d, 32 heads": ("fno1d", 32), "bert-base, 8 heads": ("bert-base", 8)}
+CASES: dict[str, tuple[Builder, int]] = {
+    "six layers, 5 heads": (chain, 5),
+    "fno1d, 8 heads": (MODELS["fno1d"], 8),
+    "fno1d, 32 heads": (MODELS["fno1d"], 32),
+    "bert-base, 8 heads": (MODELS["bert-base"], 8),
+}
 _forward, _backward = numba_loops.forward, numba_loops.backward
-# Not cached on disk: numba cannot load another process's parallel function.
 _parallel = numba.njit(parallel=True, nogil=True, error_model="numpy")
 
 
@@ -99,7 +103,7 @@ def measure(args: Namespace) -> dict[str, Any]:
 
 
 def measure_case(name: str, args: Namespace) -> dict[str, Any]:
-    model, heads = CASES[name]
+    build, heads = CASES[name]
     torch.manual_seed(0)
     seams: list[Seam] = []
 
@@ -107,7 +111,7 @@ def measure_case(name: str, args: Namespace) -> dict[str, Any]:
         seams.append(Seam())
         return seams[-1]
 
-    work = MODELS[model](seam, args.size, args.device)
+    work = build(seam, args.size, args.device)
     work.model.train()
     optimizer = work.optimizer(work.model.parameters(), lr=0.0, **({"momentum": 0.9} if work.optimizer is SGD else {}))
     [variant] = kiti_variants(work, seams, work.loss, Namespace(heads=[heads], coll_coef=None)).values()

@@ -1,7 +1,8 @@
 """Calls compiled loops in parallel, on torch's own threads.
 
 torch's threads spin while they wait for work. Other threads would compete with that spinning for some 10 ms after each
-of torch's operations, and each would have to be woken.
+of torch's operations, and each would have to be woken. experiments/benchmarks/threads.cpu.md compares them with a pool
+of Python's threads and with numba's `parallel=True`.
 """
 
 import ctypes
