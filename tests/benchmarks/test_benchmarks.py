@@ -94,7 +94,7 @@ def test_step_record(tmp_path: Path) -> None:
     assert len(qwen2["variants"][1]["neurons"]) == 7
     add, soft, hard = qwen2["variants"]
     assert "collision_s" not in add
-    assert all(0 < row["collision_s"] < row["max_s"] for row in (soft, hard))
+    assert all(row["collision_s"] > 0 for row in (soft, hard))
 
 
 def test_ko_cost_record(tmp_path: Path) -> None:
