@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
+from kiti.seams.fitting import attach
 
 
 class SpectralConv2d(nn.Module):
@@ -82,7 +82,7 @@ class FNO2d(nn.Module):
         super().__init__()
         self.fc0 = nn.Linear(t_in + 2, width)
         points = resolution and resolution**2
-        seams = (attach(residual(), 3, {1: width, 2: points}) for _ in range(n_layers))
+        seams = (attach(residual(), 3, {2: points, 1: width}) for _ in range(n_layers))
         self.layers = nn.ModuleList(FourierLayer2d(width, modes, seam) for seam in seams)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, 1)

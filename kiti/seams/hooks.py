@@ -1,0 +1,94 @@
+"""`Seam`: the hooks that put a residual in place of an addition inside somebody else's module.
+
+The block still adds. In training one of the two summands is changed, so that the sum is residual(x, v), one rounding
+away:
+
+    x first:  the branch returns residual(x, v) - x
+    v first:  the shortcut returns residual(x, v) - v
+
+Where the residual is the addition anyway, as in eval mode, the hooks return at once and nothing is touched.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from kiti.residual import Residual
+
+
+class Seam:
+    """The hooks of one addition x + v; created by `open_seam`.
+
+    Args:
+        residual: joins x and v.
+        branch: name of the module that returns v, alone or first in a tuple.
+        shortcut: name of the module that gets x as its first tensor, or returns it if `of_output`.
+    """
+
+    def __init__(self, residual: Residual, branch: str, shortcut: str, of_output: bool) -> None:
+        self.residual = residual
+        self.branch = branch
+        self.shortcut = shortcut
+        self.of_output = of_output
+        self.summands: tuple[Tensor, Tensor] | None = None
+        """What the block adds next, while `watched`."""
+        self.watched = False
+        self._x: Tensor | None = None
+        self._v: tuple[Tensor, Tensor] | None = None  # v, and the copy that the block adds
+        self._handles: list[RemovableHandle] = []
+
+    def open(self, model: nn.Module) -> None:
+        """Register the hooks."""
+        shortcut, branch = model.get_submodule(self.shortcut), model.get_submodule(self.branch)
+        if self.of_output:
+            self._handles.append(shortcut.register_forward_hook(self._shortcut_returns))
+        else:
+            self._handles.append(shortcut.register_forward_pre_hook(self._shortcut_gets, with_kwargs=True))
+        self._handles.append(branch.register_forward_hook(self._branch_returns))
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _shortcut_gets(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.residual.is_addition:
+            return
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        if not isinstance(x, Tensor) and not hasattr(x, "tracer"):  # a Proxy of torch.fx
+            raise TypeError(f"{self.shortcut}: its first argument is a {type(x).__name__}; x must be a tensor")
+        self._x = x
+
+    def _shortcut_returns(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+        if self.residual.is_addition:
+            return None
+        if self._v is None:
+            self._x = output
+            return None
+        (v, added), self._v = self._v, None
+        joined = self.residual(output, v) - v
+        if self.watched:
+            self.summands = joined, added
+        return joined
+
+    def _branch_returns(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if self.residual.is_addition:
+            return None
+        several = isinstance(output, tuple)
+        v = output[0] if several else output
+        x, self._x = self._x, None
+        if x is not None:
+            joined = self.residual(x, v) - x
+            if self.watched:
+                self.summands = joined, x
+        elif self.of_output:
+            joined = v.clone()  # the block may add in place
+            self._v = v, joined
+        else:
+            raise RuntimeError(
+                f"{self.branch} ran before {self.shortcut} got its input: name as shortcut a module that gets x "
+                f"before, or one that returns x, as '{self.shortcut}:output'"
+            )
+        return (joined, *output[1:]) if several else joined
