@@ -42,9 +42,21 @@ class Residual(nn.Module):
     def forward(self, x: Float[Tensor, "*systems D"], v: Float[Tensor, "*systems D"]) -> Float[Tensor, "*systems D"]:
         if isinstance(x, torch.fx.Proxy):  # a leaf for torch.fx: what training does depends on values
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, v), {})  # type: ignore[attr-defined,no-any-return]
+        if torch.jit.is_tracing():
+            if not self.training:
+                return self.drift(x, v)
+            raise RuntimeError(
+                "torch.jit.trace would record the collisions of one call: call model.eval() before tracing"
+            )
         if x.shape != v.shape:
             raise ValueError(f"x and v differ in shape: {tuple(x.shape)} and {tuple(v.shape)}")
         return self.join(x, v) if self.training else self.drift(x, v)
+
+    def __prepare_scriptable__(self) -> "Residual":
+        raise RuntimeError(
+            "torch.jit.script cannot compile a residual of kiti: call kiti.close_seam(model) first, which changes "
+            "nothing in eval mode, or use torch.jit.trace, torch.export or torch.compile"
+        )
 
     @property
     def is_addition(self) -> bool:

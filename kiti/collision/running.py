@@ -45,12 +45,13 @@ class Running:
 
     def add(self, collisions: Collisions, particles: int, label: str) -> None:
         """Add the statistics of one call with this many particles a system; `label` names the module in warnings."""
-        if torch._C._current_graph_task_id() != -1:  # within a backward: a recomputation
+        compiling = torch.compiler.is_compiling()
+        if not compiling and torch._C._current_graph_task_id() != -1:  # within a backward: a recomputation
             return
         pairs = collisions.partners * (particles / 2)
         row = torch.stack([torch.ones_like(pairs), pairs, collisions.energy_ratio]).double()
         self._sums = row if self._sums is None else self._sums.to(row.device) + row
-        if self.warns and not torch.compiler.is_compiling() and type(row) is Tensor and not row.is_meta:
+        if self.warns and not compiling and type(row) is Tensor and not row.is_meta:
             self._check(row, particles, label)
 
     def means(self) -> Means:

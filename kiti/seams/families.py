@@ -60,7 +60,11 @@ def _resnet(convolution: str, norm: str) -> Family:
 
     def ends(block: Any) -> list[tuple[str, str]]:
         last = next(name for name in ("drop_path", "se", norm) if getattr(block, name, None) is not None)
-        return [(last, f"downsample{OUTPUT}" if block.downsample is not None else "conv1")]
+        if block.downsample is None:
+            return [(last, "conv1")]
+        # The last layer of the projection, not the sequence: torch.fx does not see inside a layer.
+        inside = list(dict(block.downsample.named_children())) if isinstance(block.downsample, nn.Sequential) else []
+        return [(last, ".".join(["downsample", *inside[-1:]]) + OUTPUT)]
 
     def size(block: Any) -> int:
         return int(getattr(block, convolution).out_channels)

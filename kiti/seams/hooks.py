@@ -11,6 +11,7 @@ Where the residual is the addition anyway, as in eval mode, the hooks return at 
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -57,7 +58,7 @@ class Seam:
         if self.residual.is_addition:
             return
         x = args[0] if args else next(iter(kwargs.values()), None)
-        if not isinstance(x, Tensor) and not hasattr(x, "tracer"):  # a Proxy of torch.fx
+        if not isinstance(x, Tensor | torch.fx.Proxy):
             raise TypeError(f"{self.shortcut}: its first argument is a {type(x).__name__}; x must be a tensor")
         self._x = x
 
@@ -79,6 +80,10 @@ class Seam:
         several = isinstance(output, tuple)
         v = output[0] if several else output
         x, self._x = self._x, None
+        if x is not None and isinstance(x, torch.fx.Proxy) != isinstance(v, torch.fx.Proxy):
+            raise RuntimeError(
+                f"torch.fx traced into only one of {self.branch} and {self.shortcut}: make both leaf modules, or none"
+            )
         if x is not None:
             joined = self.residual(x, v) - x
             if self.watched:
