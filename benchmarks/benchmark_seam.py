@@ -140,14 +140,14 @@ def hooked(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def closed(model: nn.Module) -> Iterator[None]:
     """Without hooks, as the stock model is."""
-    residuals = [module for module in model.modules() if isinstance(module, KITIResidual)]
-    for residual in residuals:
+    residuals = [(name, module) for name, module in model.named_modules() if isinstance(module, KITIResidual)]
+    for _, residual in residuals:
         residual.seam.close()
     try:
         yield
     finally:
-        for residual in residuals:
-            residual.seam.open(model)
+        for name, residual in residuals:
+            residual.seam.open(model, name.rpartition(".")[0])
 
 
 @contextmanager

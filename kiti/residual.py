@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from kiti.collision.directions import draw_seed
@@ -39,7 +39,7 @@ class Residual(nn.Module):
         self.seam: Any = None  # the hooks, if `open_seam` created it
         self.fits: tuple[int, dict[int, int | None]] | None = None  # the layout that `attach` checked
 
-    def forward(self, x: Float[Tensor, "*systems D"], v: Float[Tensor, "*systems D"]) -> Float[Tensor, "*systems D"]:
+    def forward(self, x: Shaped[Tensor, "..."], v: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         if isinstance(x, torch.fx.Proxy):  # a leaf for torch.fx: what training does depends on values
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, v), {})  # type: ignore[attr-defined,no-any-return]
         if torch.jit.is_tracing():
@@ -132,7 +132,6 @@ class Colliding(Residual):
         rules = rules or self.rules
         wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does if autocast left different dtypes
         x, v = x.to(wider), v.to(wider)
-        self.picked = pick(rules.implementation, x)
         moved, statistics = collide_with_statistics(
             x.movedim(self.axis, -1),
             v.movedim(self.axis, -1),
@@ -140,6 +139,7 @@ class Colliding(Residual):
             generator=self.draws.generator(x, v) if generator is None else generator,
         )
         if self.running.kept and not torch._C._are_functorch_transforms_active():  # whose tensors must not be kept
+            self.picked = pick(rules.implementation, x)
             self.collisions = statistics
             self.running.add(statistics, x.shape[self.axis] // rules.collision_heads, self.label)
         moved = moved.movedim(-1, self.axis)
@@ -165,16 +165,33 @@ class Colliding(Residual):
 class KITIResidual(Colliding):
     """KITINet's residual connection, Algorithm 1.
 
-    Without `collision_heads` and `coll_coef` it waits for `kiti.calibrate`; until then a training call raises.
+        training:   v'_i = v_i + Σ dV_ij,  x*_i = (x_i + Σ (x_i + x_j)/2) / (1 + k_i),  x' = x* + dt v'    (5)
+        inference:  x' = x + dt v
+
+    Call it with x, the shortcut, and v, the residual branch, both (..., D); it returns x' of the same shape. Without
+    `collision_heads` and `coll_coef` it waits for `kiti.calibrate`; until then a training call raises.
 
     Args:
-        collision_heads, coll_coef, dt, settings: see `kiti.collide`.
+        collision_heads: the dimension of a particle, a divisor of D: more heads mean fewer particles, N = D /
+            collision_heads. It is not a number of heads.
+        coll_coef: in [0, 1]. How many pairs it lets collide depends on the features: on the scale of x above all. The
+            papers' 0.1 to 0.9 can mean no pair or all of them, see `kiti.calibrate`.
+        dt, settings: see `kiti.collide`.
         system_axis: see `Colliding`.
         detach_collision: the gradient treats the collision as a constant added to x + dt v (A5).
 
     Raises:
         ValueError: a setting has the wrong type or is out of range, or only one of the first two is given; in training,
             x and v differ in shape or collision_heads does not divide D.
+
+    Example:
+        >>> import torch, kiti
+        >>> residual = kiti.KITIResidual(collision_heads=4, coll_coef=0.3)
+        >>> x, v = torch.randn(32, 64), torch.randn(32, 64)
+        >>> residual(x, v).shape
+        torch.Size([32, 64])
+        >>> torch.equal(residual.eval()(x, v), x + v)
+        True
     """
 
     @names_settings

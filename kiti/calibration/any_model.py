@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from kiti.calibration.acceptance import Systems, pair_scores
+from kiti.collision.dispatch import collide
 from kiti.residual import Colliding
 from kiti.seams.fitting import SeamError
 
@@ -41,9 +42,10 @@ class Settings(dict[str, Setting]):
 def calibrate(model: nn.Module, batch: Any, *, pairs: float = 1.0, collision_heads: int | None = None) -> Settings:
     """Set collision_heads and coll_coef of every residual that collides, so that about `pairs` pairs a system collide.
 
-    Runs the model once on `batch`, in training mode with plain additions, and counts the pairs that would collide. The
-    model's weights, buffers, modes and random numbers are left as they were. Features change in training, so that the
-    count does too: see `kiti.statistics`.
+    Runs the model on `batch`, in training mode, and counts the pairs that would collide: once with plain additions and
+    once more with the collisions that follow from that, since they change what later modules get. The model's weights,
+    buffers, modes and random numbers are left as they were. Features change in training, so that the count does too:
+    see `kiti.statistics`.
 
     Of the collision_heads that divide D and leave two particles or more, it takes the largest that needs a coll_coef of
     at most 0.5, or else the one that needs the smallest. The papers name no values; one pair a system is the mean that
@@ -65,14 +67,24 @@ def calibrate(model: nn.Module, batch: Any, *, pairs: float = 1.0, collision_hea
     Warns:
         UserWarning: at a seam the model was not seen adding x and v, because another module comes between, or because
             a compiled or fused kernel adds.
+
+    Example:
+        >>> import torch, kiti
+        >>> noise = torch.Generator().manual_seed(0)
+        >>> residual, x, v = kiti.KITIResidual(), *torch.randn(2, 100, 64, generator=noise)
+        >>> kiti.calibrate(residual, (x, v), pairs=1)
+        module   collision_heads  coll_coef  pairs a system
+        (model)  2                0.3968     1
     """
     residuals = {name: m for name, m in model.named_modules() if isinstance(m, Colliding)}
     if not residuals:
         raise SeamError(f"nothing in {type(model).__name__} collides: see kiti.open_seam")
     if not pairs > 0:
         raise ValueError(f"pairs={pairs!r}: a positive number is needed")
-    features = _features(model, residuals, batch)
-    found = {name: _fitted(name, features[name], pairs, collision_heads, m) for name, m in residuals.items()}
+    found: dict[str, Setting] = {}
+    for _ in range(2):
+        features = _features(model, residuals, found, batch)
+        found = {name: _fitted(name, features[name], pairs, collision_heads, m) for name, m in residuals.items()}
     for name, (heads, coll_coef, _) in found.items():
         residual = residuals[name]
         residual.rules = replace(residual.rules, collision_heads=heads, coll_coef=coll_coef)
@@ -80,14 +92,21 @@ def calibrate(model: nn.Module, batch: Any, *, pairs: float = 1.0, collision_hea
     return Settings(found)
 
 
-def _features(model: nn.Module, residuals: dict[str, Colliding], batch: Any) -> dict[str, Systems]:
-    """(x, v), each (S, D), of the last call of each residual."""
+def _features(
+    model: nn.Module, residuals: dict[str, Colliding], settings: Mapping[str, Setting], batch: Any
+) -> dict[str, Systems]:
+    """(x, v), each (S, D), of the last call of each residual, which collides by its setting if it has one."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
     def watch(name: str, residual: Colliding) -> Any:
         def join(x: Tensor, v: Tensor) -> Tensor:
             seen[name] = x, v
-            return residual.drift(x, v)
+            if name not in settings:
+                return residual.drift(x, v)
+            heads, coll_coef, _ = settings[name]
+            rules = replace(residual.rules, collision_heads=heads, coll_coef=coll_coef)
+            axis, generator = residual.axis, torch.Generator().manual_seed(0)
+            return collide(x.movedim(axis, -1), v.movedim(axis, -1), rules, generator=generator).movedim(-1, axis)
 
         return join
 
@@ -111,7 +130,7 @@ def _features(model: nn.Module, residuals: dict[str, Colliding], batch: Any) -> 
     for name, residual in residuals.items():
         if name not in seen:
             raise SeamError(f"{residual.label} ({name}) was not called on this batch")
-    if adds.missing:
+    if adds.missing and not settings:
         first, more = adds.missing[0], f" (and {len(adds.missing) - 1} more)" if len(adds.missing) > 1 else ""
         warnings.warn(
             f"{first.label}{more}: torch was not seen adding what {first.seam.branch} returned to x; name the last "

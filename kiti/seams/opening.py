@@ -80,6 +80,15 @@ def open_seam(
         SeamError: before anything is changed, if a pattern matches nothing, the family is not known, the axis does not
             follow from the layers, or the residual does not fit it or D.
         TypeError: `residual` is a module, or returns the same one twice.
+
+    Example:
+        >>> import kiti, torchvision
+        >>> from functools import partial
+        >>> model = torchvision.models.resnet18()
+        >>> kiti.open_seam(model, residual=partial(kiti.KITIResidual, collision_heads=4, coll_coef=0.25))
+        residual           v: branch     x: shortcut                   D    N    axis
+        layer4.0.residual  layer4.0.bn2  layer4.0.downsample.1:output  512  128  1
+        layer4.1.residual  layer4.1.bn2  layer4.1.conv1                512  128  1
     """
     _check_factory(residual)
     if branch is None and shortcut is None:
@@ -140,10 +149,10 @@ def open_places(model: nn.Module, places: Sequence[Place], residual: ResidualFac
                 _close(model, old)
     opened = OpenedSeams()
     for place, made in zip(places, modules, strict=True):
-        seam = Seam(made, place.branch, place.shortcut, place.of_output)
-        seam.open(model)
-        made.seam = seam
         owner = _owner(model, place)
+        seam = Seam(made, place.branch, place.shortcut, place.of_output)
+        seam.open(model, owner)
+        made.seam = seam
         name = _free_name(model.get_submodule(owner), place.branch)
         model.get_submodule(owner).add_module(name, made)
         made.train(model.get_submodule(place.branch).training)
@@ -165,6 +174,14 @@ def close_seam(model: nn.Module) -> list[str]:
 
     Raises:
         SeamError: the model has none.
+
+    Example:
+        >>> import kiti, torchvision
+        >>> from functools import partial
+        >>> model = torchvision.models.resnet18()
+        >>> opened = kiti.open_seam(model, residual=partial(kiti.KITIResidual, 4, 0.25))
+        >>> kiti.close_seam(model)
+        ['layer4.0.residual', 'layer4.1.residual']
     """
     opened, own = _open_residuals(model), own_seams(model)
     if not opened and not own:

@@ -35,6 +35,14 @@ def statistics(model: nn.Module, *, reset: bool = False) -> Statistics:
 
     Raises:
         SeamError: nothing in the model collides.
+
+    Example:
+        >>> import torch, kiti
+        >>> residual = kiti.KITIResidual(collision_heads=4, coll_coef=0.0)
+        >>> x_new = residual(torch.randn(32, 64), torch.randn(32, 64))
+        >>> kiti.statistics(residual)
+        module   calls  pairs a system  energy ratio
+        (model)  1      0               1
     """
     found = Statistics()
     for name, module in _colliding(model):
@@ -52,6 +60,10 @@ def keep_statistics(model: nn.Module, kept: bool = True) -> None:
 
     Raises:
         SeamError: nothing in the model collides.
+
+    Example:
+        >>> import kiti
+        >>> kiti.keep_statistics(kiti.KITIResidual(collision_heads=4, coll_coef=0.3), kept=False)
     """
     for _, module in _colliding(model):
         module.running.kept = kept
@@ -77,7 +89,7 @@ class Directions:
 
     Example:
         >>> import torch, kiti
-        >>> residual = kiti.KITIResidual(collision_heads=2, coll_coef=0.5)
+        >>> residual = kiti.KITIResidual(collision_heads=2, coll_coef=0.9)
         >>> directions, x, v = kiti.Directions(residual, seed=0), torch.randn(4, 8), torch.randn(4, 8)
         >>> state = directions.state_dict()
         >>> first, second = residual(x, v), residual(x, v)

@@ -283,9 +283,9 @@ def test_it_says_what_it_opened() -> None:
     first, second = opened
     assert (first.residual, first.D, first.N, first.axis) == ("layer4.0.residual", 512, 128, 1)
     assert str(opened).splitlines() == [
-        "residual           v: branch     x: shortcut                 D    N    axis",
+        "residual           v: branch     x: shortcut                   D    N    axis",
         "layer4.0.residual  layer4.0.bn2  layer4.0.downsample.1:output  512  128  1",
-        "layer4.1.residual  layer4.1.bn2  layer4.1.conv1              512  128  1",
+        "layer4.1.residual  layer4.1.bn2  layer4.1.conv1                512  128  1",
     ]
     assert second.shortcut == "layer4.1.conv1"
 
