@@ -27,7 +27,7 @@ def weight_correlation(weight: Float[Tensor, "N *filter"]) -> float:
 
     Example:
         >>> import torch, kiti
-        >>> kiti.weight_correlation(torch.eye(3)), kiti.weight_correlation(torch.ones(3, 3).double())
+        >>> round(kiti.weight_correlation(torch.eye(3)), 6), round(kiti.weight_correlation(torch.ones(3, 3)), 6)
         (0.0, 1.0)
     """
     if weight.dim() < 2:
