@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kiti.collision.dispatch import collide
-    from kiti.ko import KO, hard_collision, soft_collision
+    from kiti.ko import KO, hard_collision, matrices, soft_collision
     from kiti.neurons.condensation import weight_correlation
     from kiti.residual import KITIResidual
 
@@ -20,9 +20,10 @@ _HOME = {
     "soft_collision": "kiti.ko",
     "hard_collision": "kiti.ko",
     "KO": "kiti.ko",
+    "matrices": "kiti.ko",
     "weight_correlation": "kiti.neurons.condensation",
 }
-__all__ = ["KO", "KITIResidual", "collide", "hard_collision", "soft_collision", "weight_correlation"]
+__all__ = ["KO", "KITIResidual", "collide", "hard_collision", "matrices", "soft_collision", "weight_correlation"]
 
 
 def __getattr__(name: str) -> Any:
