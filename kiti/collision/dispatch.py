@@ -85,7 +85,8 @@ def collide(
         v'_i = v_i + Σ dV_ij,   x*_i = (x_i + Σ (x_i + x_j)/2) / (1 + k_i),   x'_i = x*_i + dt v'_i      (5)
 
     The gradient treats acceptance and n as constants. A particle without partners gives exactly
-    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only. For the
+    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives and forward
+    mode: `literal` only. For the
     same seed, "numba" and "triton" draw the same n, "literal" others.
 
     Args:
@@ -126,10 +127,10 @@ def collide_with_statistics(
     """`collide`, with statistics of how many particles collided and how the energy changed; same arguments."""
     check_features(x, v, directions, rules.collision_heads)
     chosen = pick(rules.implementation, x)
-    seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64)
+    seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64, device="cpu")
     if chosen == "literal":
         with torch.autocast(x.device.type, enabled=False):  # keep distances and sums out of half precision
-            return collide_literal(x, v, rules, directions, int(seed))
+            return collide_literal(x, v, rules, directions, seed)
     if rules.threshold >= 1 or x.shape[-1] < 2 * rules.collision_heads:  # no score exceeds 1, no pair exists
         zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)
         return torch.add(x, v, alpha=rules.dt), Collisions(zero, zero + 1)

@@ -2,21 +2,19 @@
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
 all randomness comes from the seed, a tensor. They run one of the `backends.py`. An operator cannot take a dataclass,
-so rules are passed as `Rules.encoded`.
-
-They are registered by hand: torch.library.custom_op with its register_autograd would do the same, but takes twice as
-long per call, which matters for steps made of small calls.
+so rules are passed as `Rules.encoded`. Under torch.func `_Transformed` is called in place of its operator: a transform
+has to see it before the dispatcher does.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from kiti.collision.backends import backend as module_of
+from kiti.collision.batching import Axes, over_samples
+from kiti.collision.library import library, operator
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions
@@ -39,37 +37,24 @@ def collide_fused(
     if rules.max_over == "batch" and speeds.numel():
         v_max = torch.ops.kiti.max_speed.default(speeds.detach(), heads, rules.layout == "strided", backend)
         v_max = v_max.amax().expand(len(rows))
-    x_new, k, _, _, energy = torch.ops.kiti.collide.default(
-        rows, speeds, seed, directions, v_max, rules.encoded, backend
-    )
+    call = _Transformed.apply if torch._C._are_functorch_transforms_active() else torch.ops.kiti.collide.default
+    x_new, k, _, _, energy = call(rows, speeds, seed, directions, v_max, rules.encoded, backend)
     before, after = energy.detach().sum(0)
     partners = k.mean(dtype=energy.dtype) if k.numel() else energy.new_zeros(())
     return x_new.view(x.shape), collisions(partners, before, after)
 
 
-_library = torch.library.Library("kiti", "FRAGMENT")
-
-
-def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `function` the operator kiti::<its name without the underscore>, which returns only new tensors."""
-    name = function.__name__.removeprefix("_")
-    schema = torch.library.infer_schema(function, mutates_args=())
-    _library.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
-    _library.impl(name, function, "CompositeExplicitAutograd")
-    return function
-
-
-@_operator
+@operator
 def _max_speed(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
     return module_of(backend).max_speed(v.contiguous(), heads, strided)
 
 
-@torch.library.register_fake("kiti::max_speed", lib=_library)
+@torch.library.register_fake("kiti::max_speed", lib=library)
 def _(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
     return v.new_empty(v.shape[0], dtype=accumulation_dtype(v.dtype))
 
 
-@_operator
+@operator
 def _collide(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -79,7 +64,7 @@ def _collide(
     return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.kept, done.energy)
 
 
-@torch.library.register_fake("kiti::collide", lib=_library)
+@torch.library.register_fake("kiti::collide", lib=library)
 def _(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -94,7 +79,7 @@ def _(
     )
 
 
-@_operator
+@operator
 def _collide_backward(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
     kept: Tensor, rules: str, backend: str,
@@ -105,7 +90,7 @@ def _collide_backward(
     )
 
 
-@torch.library.register_fake("kiti::collide_backward", lib=_library)
+@torch.library.register_fake("kiti::collide_backward", lib=library)
 def _(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
     kept: Tensor, rules: str, backend: str,
@@ -113,25 +98,49 @@ def _(
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
 
+def _first_order() -> NoReturn:
+    raise RuntimeError(
+        "kiti.collide has only first derivatives, in backward mode: for second derivatives or forward mode "
+        "(hessian, jvp, jacfwd) pass implementation='literal'"
+    )
+
+
+class _Backward(torch.autograd.Function):
+    """kiti::collide_backward where a derivative of it could be asked for."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.kiti.collide_backward.default(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Axes, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
+        return over_samples(_Backward.apply, 3, info.batch_size, in_dims, inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> NoReturn:
+        _first_order()
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        _first_order()
+
+
 class _Collide(torch.autograd.Function):
     """kiti::collide when a gradient may be needed."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
         with torch._C._AutoDispatchBelowAutograd():
-            x_new, k, v_max, kept, energy = torch.ops.kiti.collide.default(*inputs)
-        # If nothing collided, the gradient is that of x + dt v, and x and v need not be saved. Not checked for a
-        # traced k, which has no values, or on a GPU, which would have to synchronise.
-        ctx.still = type(k) is Tensor and k.device.type == "cpu" and not k.any()
-        if not ctx.still:
-            ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)
-        ctx.mark_non_differentiable(k, v_max, kept, energy)
-        ctx.set_materialize_grads(False)
-        return x_new, k, v_max, kept, energy
+            output = torch.ops.kiti.collide.default(*inputs)
+        _save(ctx, inputs, output, _still(output[1]))
+        return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         nothing = [None] * 5  # seed, directions, v_max, rules, backend
         if grad is None:
@@ -140,8 +149,53 @@ class _Collide(torch.autograd.Function):
             dt = Rules.decode(ctx.rules).dt
             return grad, grad if dt == 1 else dt * grad, *nothing
         x, v, seed, directions, k, v_max, kept = ctx.saved_tensors
-        arguments = (x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend)
-        return *torch.ops.kiti.collide_backward.default(grad, *arguments), *nothing
+        call = _Backward.apply if torch.is_grad_enabled() else torch.ops.kiti.collide_backward.default
+        return *call(grad, x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend), *nothing
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        _first_order()
 
 
-_library.impl("collide", _Collide.apply, "Autograd")
+class _Transformed(_Collide):
+    """`_Collide` in the form that torch.func asks for, which costs a fifth more per call."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.kiti.collide.default(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        _save(ctx, inputs, output, still=False)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Axes, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
+        return over_samples(_Transformed.apply, 2, info.batch_size, in_dims, inputs)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], still: bool) -> None:
+    """What the backward needs; if nothing collided, the gradient is that of x + dt v, and x and v are not saved."""
+    x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
+    _, k, v_max, kept, energy = output
+    ctx.still = still
+    if not still:
+        ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)
+    ctx.mark_non_differentiable(k, v_max, kept, energy)
+    ctx.set_materialize_grads(False)
+
+
+def _still(k: Tensor) -> bool:
+    """Whether nothing collided; False if k is traced, without values, or on a GPU, which would have to wait."""
+    untraced = type(k) is Tensor and not torch._C._len_torch_dispatch_stack()
+    return untraced and k.device.type == "cpu" and not k.any()
+
+
+library.impl("collide", _Collide.apply, "Autograd")
+
+
+@torch.library.register_vmap("kiti::max_speed", lib=library)
+def _(info: Any, in_dims: Any, v: Tensor, heads: int, strided: bool, backend: str) -> tuple[Tensor, int]:
+    v = v.movedim(in_dims[0], 0)
+    v_max = torch.ops.kiti.max_speed.default(v.flatten(0, 1), heads, strided, backend)
+    return v_max.unflatten(0, (info.batch_size, v.shape[1])), 0
