@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 Layout = Literal["contiguous", "strided"]
 Reduction = Literal["sum", "mean", "max_one"]
@@ -60,6 +60,11 @@ class Rules:
         object.__setattr__(self, "coll_coef", self.coll_coef.__float__())
         object.__setattr__(self, "dt", self.dt.__float__())
         object.__setattr__(self, "encoded", repr(tuple(vars(self).values())))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields by name, as `kiti.collide` takes them."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
 
     @staticmethod
     @lru_cache
