@@ -2,8 +2,7 @@
 
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
 all randomness comes from the seed, a tensor. They run one of the `backends.py`. An operator cannot take a dataclass,
-so rules are passed as `Rules.encoded`. Under torch.func `_Transformed` is called in place of its operator: a transform
-has to see it before the dispatcher does.
+so rules are passed as `Rules.encoded`.
 """
 
 from typing import Any, NoReturn
@@ -11,6 +10,8 @@ from typing import Any, NoReturn
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.function import _SingleLevelFunction
 
 from kiti.collision.backends import backend as module_of
 from kiti.collision.batching import Axes, over_samples
@@ -37,8 +38,9 @@ def collide_fused(
     if rules.max_over == "batch" and speeds.numel():
         v_max = torch.ops.kiti.max_speed.default(speeds.detach(), heads, rules.layout == "strided", backend)
         v_max = v_max.amax().expand(len(rows))
-    call = _Transformed.apply if torch._C._are_functorch_transforms_active() else torch.ops.kiti.collide.default
-    x_new, k, _, _, energy = call(rows, speeds, seed, directions, v_max, rules.encoded, backend)
+    x_new, k, _, _, energy = torch.ops.kiti.collide.default(
+        rows, speeds, seed, directions, v_max, rules.encoded, backend
+    )
     before, after = energy.detach().sum(0)
     partners = k.mean(dtype=energy.dtype) if k.numel() else energy.new_zeros(())
     return x_new.view(x.shape), collisions(partners, before, after)
@@ -105,21 +107,12 @@ def _first_order() -> NoReturn:
     )
 
 
-class _Backward(torch.autograd.Function):
+class _Backward(_SingleLevelFunction):
     """kiti::collide_backward where a derivative of it could be asked for."""
 
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-        with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.kiti.collide_backward.default(*inputs)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        pass
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Axes, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
-        return over_samples(_Backward.apply, 3, info.batch_size, in_dims, inputs)
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        return _below(torch.ops.kiti.collide_backward.default, inputs)
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> NoReturn:
@@ -130,15 +123,19 @@ class _Backward(torch.autograd.Function):
         _first_order()
 
 
-class _Collide(torch.autograd.Function):
+class _Collide(_SingleLevelFunction):
     """kiti::collide when a gradient may be needed."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            output = torch.ops.kiti.collide.default(*inputs)
-        _save(ctx, inputs, output, _still(output[1]))
-        return output
+        x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
+        x_new, k, v_max, kept, energy = _below(torch.ops.kiti.collide.default, inputs)
+        ctx.still = _still(k)
+        if not ctx.still:
+            ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)
+        ctx.mark_non_differentiable(k, v_max, kept, energy)
+        ctx.set_materialize_grads(False)
+        return x_new, k, v_max, kept, energy
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
@@ -149,49 +146,63 @@ class _Collide(torch.autograd.Function):
             dt = Rules.decode(ctx.rules).dt
             return grad, grad if dt == 1 else dt * grad, *nothing
         x, v, seed, directions, k, v_max, kept = ctx.saved_tensors
-        call = _Backward.apply if torch.is_grad_enabled() else torch.ops.kiti.collide_backward.default
-        return *call(grad, x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend), *nothing
+        arguments = (grad, x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend)
+        twice = torch.is_grad_enabled()  # as create_graph=True and torch.func set it
+        call = torch.ops.kiti.collide_backward.default
+        grads = call(*arguments) if twice else _below(call, arguments)
+        return *grads, *nothing
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> NoReturn:
         _first_order()
 
 
-class _Transformed(_Collide):
-    """`_Collide` in the form that torch.func asks for, which costs a fifth more per call."""
-
-    @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.kiti.collide.default(*inputs)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _save(ctx, inputs, output, still=False)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Axes, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
-        return over_samples(_Transformed.apply, 2, info.batch_size, in_dims, inputs)
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...], still: bool) -> None:
-    """What the backward needs; if nothing collided, the gradient is that of x + dt v, and x and v are not saved."""
-    x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
-    _, k, v_max, kept, energy = output
-    ctx.still = still
-    if not still:
-        ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)
-    ctx.mark_non_differentiable(k, v_max, kept, energy)
-    ctx.set_materialize_grads(False)
-
-
 def _still(k: Tensor) -> bool:
-    """Whether nothing collided; False if k is traced, without values, or on a GPU, which would have to wait."""
-    untraced = type(k) is Tensor and not torch._C._len_torch_dispatch_stack()
-    return untraced and k.device.type == "cpu" and not k.any()
+    """Whether nothing collided: then the gradient is that of x + dt v, and x and v need not be saved.
+
+    Not checked for a traced k, which has no values, or on a GPU, which would have to synchronise.
+    """
+    plain = type(k) is Tensor and k.device.type == "cpu" and not torch._C._len_torch_dispatch_stack()
+    return plain and not torch._C._are_functorch_transforms_active() and not k.any()
 
 
-library.impl("collide", _Collide.apply, "Autograd")
+def _below(call: Any, inputs: tuple[Any, ...]) -> Any:
+    """The operator without its own gradient; with that of an outer transform, if any."""
+    with torch._C._AutoDispatchBelowAutograd():
+        if not torch._C._are_functorch_transforms_active():
+            return call(*inputs)
+        with torch.enable_grad(), torch.autograd.forward_ad._set_fwd_grad_enabled(True):
+            return call(*inputs)
+
+
+def _differentiable(function: Any) -> Any:
+    """The kernel of an operator's gradient.
+
+    torch.autograd.Function would take a call inside a transform of torch.func for one from outside. Here, as in torch's
+    own kernels, the dispatcher has already chosen the transform.
+    """
+
+    def kernel(*inputs: Any) -> Any:
+        if not torch._C._are_functorch_transforms_active():
+            return function.apply(*inputs)
+        with enable_single_level_autograd_function():
+            return function.apply(*inputs)
+
+    return kernel
+
+
+library.impl("collide", _differentiable(_Collide), "Autograd")
+library.impl("collide_backward", _differentiable(_Backward), "Autograd")
+
+
+@torch.library.register_vmap("kiti::collide", lib=library)
+def _(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
+    return over_samples(torch.ops.kiti.collide.default, 2, info.batch_size, in_dims, inputs)
+
+
+@torch.library.register_vmap("kiti::collide_backward", lib=library)
+def _(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
+    return over_samples(torch.ops.kiti.collide_backward.default, 3, info.batch_size, in_dims, inputs)
 
 
 @torch.library.register_vmap("kiti::max_speed", lib=library)

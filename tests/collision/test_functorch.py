@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from collision_cases import every, features, unit_vectors
-from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, vmap
 
 from kiti.collision.dispatch import collide, collide_with_statistics
 
@@ -32,6 +32,17 @@ def test_grad_and_jacrev_are_those_of_autograd(implementation, coef):
     torch.testing.assert_close(seeded(grad(loss, (0, 1)), x, v), expected, rtol=0, atol=0)
     jacobian = seeded(jacrev(f, (0, 1)), x, v)
     torch.testing.assert_close([torch.einsum("sd,sdte->te", weight, each) for each in jacobian], [*expected])
+
+
+@every
+def test_an_outer_gradient_sees_the_value_of_an_inner_one(implementation):
+    x, v, weight = features(2, 6, scale=0.3)
+
+    def loss(x, v):
+        return (collide(x, v, implementation=implementation, **SETTINGS) * weight).sum()
+
+    nested = grad(lambda v: grad_and_value(lambda x: loss(x, v))(x)[1])
+    torch.testing.assert_close(seeded(nested, v), seeded(grad(loss, 1), x, v), rtol=0, atol=0)
 
 
 @every
