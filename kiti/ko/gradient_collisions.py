@@ -9,6 +9,7 @@ from torch import Tensor
 from kiti.collision.checks import check_alike, check_directions
 from kiti.collision.directions import draw_seed
 from kiti.collision.particles import accumulation_dtype
+from kiti.collision.precision import without_autocast
 from kiti.collision.rules import check_coll_coef
 from kiti.collision.velocities import collide_velocities
 
@@ -52,7 +53,7 @@ def soft_collision(
     """
     _check_matrices(weight, grad)
     check_soft_coef(coll_coef)
-    with torch.autocast(grad.device.type, enabled=False):
+    with without_autocast(grad):
         dtype = accumulation_dtype(grad.dtype)
         w, g = weight.to(dtype), grad.to(dtype)
         finite = (w.isfinite() & g.isfinite()).all(1, keepdim=True)
@@ -114,7 +115,7 @@ def hard_collision(
         n, d = grad.shape
         check_directions(directions, (n, n, d), grad.device)
     seed = int(draw_seed(generator)) if directions is None else 0
-    with torch.autocast(grad.device.type, enabled=False):
+    with without_autocast(grad):
         return collide_velocities(
             weight, grad, coll_coef, directions=directions, seed=seed, approach_only=approach_only
         )
