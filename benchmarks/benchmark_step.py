@@ -121,7 +121,8 @@ def measure_workload(name: str, build: Builder, args: Namespace) -> dict[str, An
     variants |= kiti_variants(work, seams, loss, args)
     for mode, coll_coef in (("soft", SOFT), ("hard", HARD)) if work.neurons else ():
         parameters = select(work.model, work.neurons)
-        ko = KO(optimizer, parameters, mode, coll_coef, normalize=mode == "soft", attach=False)
+        steps = SGD(parameters.values(), lr=0.0)  # of its own: an optimizer takes one KO
+        ko = KO(steps, parameters, mode, coll_coef, normalize=mode == "soft", attach=False)
         described = {"neurons": [tuple(p.shape) for p in parameters.values()], "coll_coef": coll_coef}
         variants[mode] = Variant("add", mode, variants["add"].kinds, ko, described=described)
 

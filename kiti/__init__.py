@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kiti.calibration.any_model import calibrate
     from kiti.collision.dispatch import collide
-    from kiti.ko import KO, hard_collision, soft_collision
+    from kiti.ko import KO, hard_collision, matrices, soft_collision
     from kiti.neurons.condensation import weight_correlation
     from kiti.residual import KITIResidual
     from kiti.seams.opening import close_seam, open_seam
@@ -44,6 +44,7 @@ _HOME = {
     "KO": "kiti.ko",
     "soft_collision": "kiti.ko",
     "hard_collision": "kiti.ko",
+    "matrices": "kiti.ko",
     "weight_correlation": "kiti.neurons.condensation",
 }
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "collide",
     "hard_collision",
     "keep_statistics",
+    "matrices",
     "open_seam",
     "soft_collision",
     "statistics",

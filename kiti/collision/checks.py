@@ -4,6 +4,26 @@ import torch
 from torch import Tensor
 
 
+def check_dense(name: str, tensor: Tensor) -> None:
+    """Raise an error that says what to pass instead unless this is a dense tensor of one process."""
+    if type(tensor) is Tensor and tensor.layout is torch.strided and not tensor.is_nested:
+        return
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} is a {type(tensor).__name__}: a tensor is needed")
+    if type(tensor).__name__ == "DTensor":
+        raise TypeError(
+            f"{name} is a DTensor: pass {name}.to_local(), whole in its last axis, and on ranks that hold the same "
+            "systems a generator with the same seed"
+        )
+    if tensor.is_nested:
+        raise TypeError(
+            f"{name} is a nested tensor: pass {name}.values(), and nest the result by "
+            f"torch.nested.nested_tensor_from_jagged(result, {name}.offsets())"
+        )
+    if tensor.layout is not torch.strided:
+        raise TypeError(f"{name} has layout {tensor.layout}: pass {name}.to_dense()")
+
+
 def check_alike(names: tuple[str, str], first: Tensor, second: Tensor) -> None:
     """Raise ValueError unless both tensors are floating and share shape, dtype and device."""
     for name, tensor in zip(names, (first, second), strict=True):
@@ -29,7 +49,9 @@ def check_directions(directions: Tensor, shape: tuple[int, ...], device: torch.d
 
 
 def check_features(x: Tensor, v: Tensor, directions: Tensor | None, heads: int) -> None:
-    """Raise ValueError unless x and v are alike, `heads` divides D and the directions fit."""
+    """Raise TypeError unless x and v are dense, ValueError unless they are alike, `heads` divides D, directions fit."""
+    check_dense("x", x)
+    check_dense("v", v)
     check_alike(("x", "v"), x, v)
     if x.dim() == 0:
         raise ValueError("x has shape (): at least one dimension is needed, (..., D)")

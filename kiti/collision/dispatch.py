@@ -3,17 +3,19 @@
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from kiti.collision.checks import check_features
 from kiti.collision.directions import draw_seed
 from kiti.collision.literal import collide_literal
 from kiti.collision.operator import collide_fused
 from kiti.collision.particles import accumulation_dtype
+from kiti.collision.precision import without_autocast
 from kiti.collision.rules import Rules, names_settings
 from kiti.collision.statistics import Collisions
 
@@ -33,7 +35,7 @@ def pick(implementation: str, x: Tensor) -> str:
     """
     if implementation == "auto":
         return {"cpu": "numba", "cuda": "triton"}.get(x.device.type, "literal")  # other devices have only that
-    if implementation == "numba" and x.device.type != "cpu":
+    if implementation == "numba" and x.device.type not in ("cpu", "meta"):
         raise ValueError(f"implementation='numba' runs on the CPU, but the features are on {x.device}; use 'auto'")
     return implementation
 
@@ -56,11 +58,22 @@ def _by_rules(function: Callable[..., Result]) -> Callable[..., Result]:
             rules = Rules(**settings)
         elif settings:
             raise TypeError(f"{', '.join(settings)}: the rules are given and already set it")
+        if has_torch_function_variadic(x, v):  # torch.fx records the call; a subclass or a mode may act on it
+            given = {"directions": directions, "generator": generator, **rules.settings}
+            return handle_torch_function(called, (x, v), x, v, **given)
         return function(x, v, rules, directions, generator)
 
     given = inspect.signature(called)
     called.__signature__ = given.replace(return_annotation=inspect.signature(function).return_annotation)  # type: ignore[attr-defined]
+    called.__prepare_scriptable__ = _refuse_script  # type: ignore[attr-defined]
     return called
+
+
+def _refuse_script() -> NoReturn:
+    raise NotImplementedError(
+        "torch.jit.script cannot compile kiti.collide: use torch.compile or torch.export, or script the model without "
+        "its seam, which in eval mode is x + dt v"
+    )
 
 
 @_by_rules
@@ -85,8 +98,14 @@ def collide(
         v'_i = v_i + Σ dV_ij,   x*_i = (x_i + Σ (x_i + x_j)/2) / (1 + k_i),   x'_i = x*_i + dt v'_i      (5)
 
     The gradient treats acceptance and n as constants. A particle without partners gives exactly
-    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. Second derivatives: `literal` only. For the
-    same seed, "numba" and "triton" draw the same n, "literal" others.
+    torch.add(x, v, alpha=dt). float16 and bfloat16 are summed in float32. For the same seed, "numba" and "triton"
+    draw the same n, "literal" others.
+
+    Every implementation works in torch.compile(fullgraph=True), dynamic shapes and checkpointing included, in
+    torch.export, in torch.fx as a leaf, on meta and fake tensors, and under torch.func's grad, vjp, jacrev and vmap.
+    With vmap(randomness="different") all samples are one call with directions of their own; with "same" each sample
+    is a call, and all have the same directions. Only "literal" has second derivatives and forward mode (jvp, jacfwd).
+    Refused in one line: torch.jit, and nested, sparse, complex and distributed tensors.
 
     Args:
         x: positions, (..., D), any number of leading dimensions.
@@ -110,7 +129,8 @@ def collide(
 
     Raises:
         ValueError: an argument is out of range; the message gives its value and what is allowed.
-        TypeError: a setting is missing, unknown, or given together with `rules`.
+        TypeError: a setting is missing, unknown, or given together with `rules`; x or v is of a kind refused above.
+        RuntimeError: a derivative that only "literal" has.
     """
     return collide_with_statistics(x, v, rules, directions=directions, generator=generator)[0]
 
@@ -124,13 +144,24 @@ def collide_with_statistics(
     generator: torch.Generator | None,
 ) -> tuple[Shaped[Tensor, "..."], Collisions]:
     """`collide`, with statistics of how many particles collided and how the energy changed; same arguments."""
+    if torch.jit.is_tracing():
+        raise NotImplementedError(
+            "torch.jit.trace would fix the sizes in kiti.collide: use torch.export, or trace the model in eval mode"
+        )
     check_features(x, v, directions, rules.collision_heads)
+    if x.is_meta:  # nothing to compute, and no seed drawn: such a call leaves the generator as it is
+        return _apart(x, v, rules)
     chosen = pick(rules.implementation, x)
-    seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64)
+    seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64, device="cpu")
     if chosen == "literal":
-        with torch.autocast(x.device.type, enabled=False):  # keep distances and sums out of half precision
-            return collide_literal(x, v, rules, directions, int(seed))
+        with without_autocast(x):  # keep distances and sums out of half precision
+            return collide_literal(x, v, rules, directions, seed)
     if rules.threshold >= 1 or x.shape[-1] < 2 * rules.collision_heads:  # no score exceeds 1, no pair exists
-        zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)
-        return torch.add(x, v, alpha=rules.dt), Collisions(zero, zero + 1)
+        return _apart(x, v, rules)
     return collide_fused(x, v, rules, directions, seed, chosen)
+
+
+def _apart(x: Tensor, v: Tensor, rules: Rules) -> tuple[Tensor, Collisions]:
+    """x + dt v, and the statistics of no collision."""
+    zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)
+    return torch.add(x, v, alpha=rules.dt), Collisions(zero, zero + 1)

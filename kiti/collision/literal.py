@@ -1,7 +1,7 @@
 """Algorithm 1 of KITINet as written: the reference. O(N² · heads) memory per system, plain autograd."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kiti.collision.directions import all_directions
@@ -15,7 +15,7 @@ def collide_literal(
     features_v: Float[Tensor, "*systems D"],
     rules: Rules,
     given: Tensor | None,
-    seed: int,
+    seed: Int[Tensor, ""],
 ) -> tuple[Float[Tensor, "*systems D"], Collisions]:
     """x', and the statistics; `given` are the directions (..., N, N, heads) or None to draw them from `seed`."""
     dtype = accumulation_dtype(features_x.dtype)

@@ -3,20 +3,19 @@
 torch.compile sees them as single operations, autocast leaves them alone, and checkpointing repeats them exactly:
 all randomness comes from the seed, a tensor. They run one of the `backends.py`. An operator cannot take a dataclass,
 so rules are passed as `Rules.encoded`.
-
-They are registered by hand: torch.library.custom_op with its register_autograd would do the same, but takes twice as
-long per call, which matters for steps made of small calls.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.function import _SingleLevelFunction
 
 from kiti.collision.backends import backend as module_of
+from kiti.collision.batching import Axes, over_samples
+from kiti.collision.library import library, operator
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions
@@ -47,29 +46,17 @@ def collide_fused(
     return x_new.view(x.shape), collisions(partners, before, after)
 
 
-_library = torch.library.Library("kiti", "FRAGMENT")
-
-
-def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `function` the operator kiti::<its name without the underscore>, which returns only new tensors."""
-    name = function.__name__.removeprefix("_")
-    schema = torch.library.infer_schema(function, mutates_args=())
-    _library.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
-    _library.impl(name, function, "CompositeExplicitAutograd")
-    return function
-
-
-@_operator
+@operator
 def _max_speed(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
     return module_of(backend).max_speed(v.contiguous(), heads, strided)
 
 
-@torch.library.register_fake("kiti::max_speed", lib=_library)
+@torch.library.register_fake("kiti::max_speed", lib=library)
 def _(v: Tensor, heads: int, strided: bool, backend: str) -> Tensor:
     return v.new_empty(v.shape[0], dtype=accumulation_dtype(v.dtype))
 
 
-@_operator
+@operator
 def _collide(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -79,7 +66,7 @@ def _collide(
     return (done.x_new, done.k, done.v_max.clone() if v_max is not None else done.v_max, done.kept, done.energy)
 
 
-@torch.library.register_fake("kiti::collide", lib=_library)
+@torch.library.register_fake("kiti::collide", lib=library)
 def _(
     x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, v_max: Tensor | None, rules: str, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -94,7 +81,7 @@ def _(
     )
 
 
-@_operator
+@operator
 def _collide_backward(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
     kept: Tensor, rules: str, backend: str,
@@ -105,7 +92,7 @@ def _collide_backward(
     )
 
 
-@torch.library.register_fake("kiti::collide_backward", lib=_library)
+@torch.library.register_fake("kiti::collide_backward", lib=library)
 def _(
     grad: Tensor, x: Tensor, v: Tensor, seed: Tensor, directions: Tensor | None, k: Tensor, v_max: Tensor,
     kept: Tensor, rules: str, backend: str,
@@ -113,17 +100,37 @@ def _(
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
 
-class _Collide(torch.autograd.Function):
+def _first_order() -> NoReturn:
+    raise RuntimeError(
+        "kiti.collide has only first derivatives, in backward mode: for second derivatives or forward mode "
+        "(hessian, jvp, jacfwd) pass implementation='literal'"
+    )
+
+
+class _Backward(_SingleLevelFunction):
+    """kiti::collide_backward where a derivative of it could be asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        return _below(torch.ops.kiti.collide_backward.default, inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> NoReturn:
+        _first_order()
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        _first_order()
+
+
+class _Collide(_SingleLevelFunction):
     """kiti::collide when a gradient may be needed."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
         x, v, seed, directions, _, ctx.rules, ctx.backend = inputs
-        with torch._C._AutoDispatchBelowAutograd():
-            x_new, k, v_max, kept, energy = torch.ops.kiti.collide.default(*inputs)
-        # If nothing collided, the gradient is that of x + dt v, and x and v need not be saved. Not checked for a
-        # traced k, which has no values, or on a GPU, which would have to synchronise.
-        ctx.still = type(k) is Tensor and k.device.type == "cpu" and not k.any()
+        x_new, k, v_max, kept, energy = _below(torch.ops.kiti.collide.default, inputs)
+        ctx.still = _still(k)
         if not ctx.still:
             ctx.save_for_backward(x, v, seed, directions, k, v_max, kept)
         ctx.mark_non_differentiable(k, v_max, kept, energy)
@@ -131,7 +138,6 @@ class _Collide(torch.autograd.Function):
         return x_new, k, v_max, kept, energy
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         nothing = [None] * 5  # seed, directions, v_max, rules, backend
         if grad is None:
@@ -140,8 +146,67 @@ class _Collide(torch.autograd.Function):
             dt = Rules.decode(ctx.rules).dt
             return grad, grad if dt == 1 else dt * grad, *nothing
         x, v, seed, directions, k, v_max, kept = ctx.saved_tensors
-        arguments = (x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend)
-        return *torch.ops.kiti.collide_backward.default(grad, *arguments), *nothing
+        arguments = (grad, x, v, seed, directions, k, v_max, kept, ctx.rules, ctx.backend)
+        twice = torch.is_grad_enabled()  # as create_graph=True and torch.func set it
+        call = torch.ops.kiti.collide_backward.default
+        grads = call(*arguments) if twice else _below(call, arguments)
+        return *grads, *nothing
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        _first_order()
 
 
-_library.impl("collide", _Collide.apply, "Autograd")
+def _still(k: Tensor) -> bool:
+    """Whether nothing collided: then the gradient is that of x + dt v, and x and v need not be saved.
+
+    Not checked for a traced k, which has no values, or on a GPU, which would have to synchronise.
+    """
+    plain = type(k) is Tensor and k.device.type == "cpu" and not torch._C._len_torch_dispatch_stack()
+    return plain and not torch._C._are_functorch_transforms_active() and not k.any()
+
+
+def _below(call: Any, inputs: tuple[Any, ...]) -> Any:
+    """The operator without its own gradient; with that of an outer transform, if any."""
+    with torch._C._AutoDispatchBelowAutograd():
+        if not torch._C._are_functorch_transforms_active():
+            return call(*inputs)
+        with torch.enable_grad(), torch.autograd.forward_ad._set_fwd_grad_enabled(True):
+            return call(*inputs)
+
+
+def _differentiable(function: Any) -> Any:
+    """The kernel of an operator's gradient.
+
+    torch.autograd.Function would take a call inside a transform of torch.func for one from outside. Here, as in torch's
+    own kernels, the dispatcher has already chosen the transform.
+    """
+
+    def kernel(*inputs: Any) -> Any:
+        if not torch._C._are_functorch_transforms_active():
+            return function.apply(*inputs)
+        with enable_single_level_autograd_function():
+            return function.apply(*inputs)
+
+    return kernel
+
+
+library.impl("collide", _differentiable(_Collide), "Autograd")
+library.impl("collide_backward", _differentiable(_Backward), "Autograd")
+
+
+@torch.library.register_vmap("kiti::collide", lib=library)
+def _(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
+    return over_samples(torch.ops.kiti.collide.default, 2, info.batch_size, in_dims, inputs)
+
+
+@torch.library.register_vmap("kiti::collide_backward", lib=library)
+def _(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], Axes]:
+    return over_samples(torch.ops.kiti.collide_backward.default, 3, info.batch_size, in_dims, inputs)
+
+
+@torch.library.register_vmap("kiti::max_speed", lib=library)
+def _(info: Any, in_dims: Any, v: Tensor, heads: int, strided: bool, backend: str) -> tuple[Tensor, int]:
+    v = v.movedim(in_dims[0], 0)
+    v_max = torch.ops.kiti.max_speed.default(v.flatten(0, 1), heads, strided, backend)
+    return v_max.unflatten(0, (info.batch_size, v.shape[1])), 0

@@ -6,10 +6,11 @@ Does not import torch, so that YAML can be checked quickly. `kiti.collide` docum
 import ast
 import inspect
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 Layout = Literal["contiguous", "strided"]
 Reduction = Literal["sum", "mean", "max_one"]
@@ -56,10 +57,17 @@ class Rules:
             raise ValueError(f"position_update={self.position_update!r}: True or False is needed")
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        # Plain floats, since NumPy's repr is not a literal; by a method, which turns a traced float into a constant.
-        object.__setattr__(self, "coll_coef", self.coll_coef.__float__())
-        object.__setattr__(self, "dt", self.dt.__float__())
-        object.__setattr__(self, "encoded", repr(tuple(vars(self).values())))
+        # Plain numbers, since NumPy's repr is not a literal; by calls that make a constant of a traced number.
+        object.__setattr__(self, "collision_heads", operator.index(heads))
+        object.__setattr__(self, "coll_coef", float(self.coll_coef).__float__())
+        object.__setattr__(self, "dt", float(self.dt).__float__())
+        how = (self.layout, self.position_update, self.reduction, self.max_over, self.implementation)
+        object.__setattr__(self, "encoded", repr((self.collision_heads, self.coll_coef, self.dt, *how)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields by name, as `kiti.collide` takes them."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
 
     @staticmethod
     @lru_cache

@@ -11,20 +11,35 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from kiti.collision.precision import without_autocast
 from kiti.residual import Add, Residual, ResidualFactory
 from kiti.seams.fitting import attach
+
+
+def positive(name: str, number: int) -> int:
+    """`number`, or ValueError unless it is at least 1."""
+    if number < 1:
+        raise ValueError(f"{name}={number}: a positive int is needed")
+    return number
+
+
+def check_channels(h: Tensor, dim: int, channels: int) -> None:
+    """Raise ValueError unless h is a real (B, channels, …) of `dim` axes; einsum would repeat a single channel."""
+    if h.dim() != dim or h.shape[1] != channels or h.is_complex():
+        wanted = f"(batch, {channels}{', points' * (dim - 2)})"
+        raise ValueError(f"spectral convolution of {tuple(h.shape)}, {h.dtype}: real numbers {wanted} are needed")
 
 
 class SpectralConv1d(nn.Module):
     """K: (B, in, S) -> (B, out, S), (K h)^_o(k) = sum_i weight_io(k) h^_i(k) for the lowest `modes` k, 0 above.
 
     `weight` has real and imaginary parts on its last axis, as in the authors' code, so that every optimizer,
-    collective and file format supports it. Raises ValueError if S has fewer than `modes` modes.
+    collective and file format supports it. Raises ValueError if S has fewer than `modes` modes, or h other channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, modes: int) -> None:
         super().__init__()
-        self.modes = modes
+        self.modes = positive("modes", modes)
         scale = 1 / (in_channels * out_channels)
         self.weight = nn.Parameter(scale * torch.rand(in_channels, out_channels, modes, 2))
 
@@ -34,9 +49,10 @@ class SpectralConv1d(nn.Module):
 
     def forward(self, h: Float[Tensor, "B I S"]) -> Float[Tensor, "B O S"]:
         points = h.shape[-1]
+        check_channels(h, 3, self.weight.shape[0])
         if points // 2 + 1 < self.modes:
             raise ValueError(f"modes={self.modes} need at least {2 * (self.modes - 1)} grid points, got {points}")
-        with torch.autocast(h.device.type, enabled=False):  # no FFT in half precision
+        with without_autocast(h):  # no FFT in half precision
             spectrum = torch.fft.rfft(h.float() if h.dtype.itemsize < 4 else h)  # (B, I, S/2+1)
             weight = torch.view_as_complex(self.weight)  # (I, O, modes)
             kept = torch.einsum("bik,iok->bok", spectrum[..., : self.modes], weight)

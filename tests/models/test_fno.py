@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kiti.models.fno import FNO1d, SpectralConv1d
+from kiti.models.fno import FNO1d, SpectralConv1d, check_channels
+from kiti.models.fno2d import FNO2d
 from kiti.residual import Add, KITIResidual
 
 SMALL = {"width": 6, "modes": 5, "n_layers": 3, "hidden": 7}
@@ -122,3 +123,28 @@ def test_evaluates_at_another_resolution(points: int) -> None:
 def test_too_few_points_for_the_modes_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="modes=5 need at least 8 grid points, got 6"):
         FNO1d(**SMALL)(torch.randn(1, 6))
+
+
+def test_what_a_spectral_convolution_cannot_take_is_named() -> None:
+    for h in (torch.zeros(1, 1, 16), torch.zeros(1, 2, 16) + 0j, torch.zeros(1, 2, 16, 16)):
+        with pytest.raises(ValueError, match=r"real numbers \(batch, 2, points\) are needed"):
+            check_channels(h, 3, 2)  # the type checks of the tests would come first in a whole call
+    with pytest.raises(ValueError, match=r"spectral convolution of \(1, 1, 16\)"):  # einsum would repeat the channel
+        SpectralConv1d(2, 2, modes=3)(torch.zeros(1, 1, 16))
+    with pytest.raises(ValueError, match="modes=0: a positive int is needed"):
+        SpectralConv1d(2, 2, modes=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [(FNO1d, (2, 32)), (partial(FNO2d, t_in=3), (2, 3, 32, 24))], ids=["FNO1d", "FNO2d"]
+)
+@pytest.mark.parametrize("implementation", ["auto", "literal", "numba"])
+def test_sizes_are_found_on_the_meta_device(model: partial, shape: tuple[int, ...], implementation: str) -> None:
+    with pytest.importorskip("accelerate").init_empty_weights():
+        empty = model(residual=partial(KITIResidual, 2, 0.5, implementation=implementation))
+    state = torch.get_rng_state()
+    out = empty(torch.empty(*shape, device="meta"))
+    assert (out.device.type, out.shape) == ("meta", (2, *shape[len(shape) // 2 :]))
+    out.sum().backward()
+    assert empty.fc0.weight.grad.shape == empty.fc0.weight.shape
+    assert torch.equal(torch.get_rng_state(), state)

@@ -17,39 +17,53 @@ COLLIDING = partial(KITIResidual, 2, 1.0)
 
 def spectral_by_sums(h, weight):
     """K h mode by mode, no FFT: k2 from 0, k1 from 0 up and from -modes up; the real part of the sum, k2 > 0 twice."""
-    modes, points = weight.shape[3], h.shape[-1]
-    x = np.arange(points) / points
-    out = np.zeros((len(h), weight.shape[2], points, points))
+    modes, grid = weight.shape[3], h.shape[-2:]
+    x1, x2 = (np.arange(points) / points for points in grid)
+    out = np.zeros((len(h), weight.shape[2], *grid))
     for corner, first in enumerate((0, -modes)):
         for a in range(modes):
             for b in range(modes):
-                wave = np.exp(2j * np.pi * ((first + a) * x[:, None] + b * x))
+                wave = np.exp(2j * np.pi * ((first + a) * x1[:, None] + b * x2))
                 coefficient = (h * wave.conj()).mean((-1, -2))  # (B, I)
                 mixed = coefficient @ (weight[corner, :, :, a, b, 0] + 1j * weight[corner, :, :, a, b, 1])
                 out += (1 if b == 0 else 2) * np.real(mixed[..., None, None] * wave)
     return out
 
 
-@pytest.mark.parametrize("points", [6, 7, 12])
-def test_spectral_convolution_matches_its_fourier_series(points):
+@pytest.mark.parametrize("grid", [(6, 6), (7, 7), (12, 12), (8, 12), (12, 7)])
+def test_spectral_convolution_matches_its_fourier_series(grid):
     conv = SpectralConv2d(2, 3, modes=3).double()
     torch.nn.init.normal_(conv.weight)
-    h = torch.randn(2, 2, points, points, dtype=torch.float64)
+    h = torch.randn(2, 2, *grid, dtype=torch.float64)
     expected = spectral_by_sums(h.numpy(), conv.weight.detach().numpy())
     np.testing.assert_allclose(conv(h).detach().numpy(), expected, atol=1e-12)
 
 
-def test_too_coarse_a_grid_is_named():
+@pytest.mark.parametrize("grid", [(5, 5), (5, 12), (12, 5)])
+def test_too_coarse_a_grid_is_named(grid):
     with pytest.raises(ValueError, match="at least 6 grid points along each axis, got 5"):
-        SpectralConv2d(1, 1, modes=3)(torch.zeros(1, 1, 5, 5))
+        SpectralConv2d(1, 1, modes=3)(torch.zeros(1, 1, *grid))
 
 
-def test_network_matches_the_published_formula():
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_channels_are_named(channels):
+    """Einsum would repeat a single channel."""
+    with pytest.raises(ValueError, match=r"real numbers \(batch, 2, points, points\) are needed"):
+        SpectralConv2d(2, 2, modes=3)(torch.zeros(1, channels, 8, 8))
+
+
+def test_no_modes_are_refused_where_the_module_is_made():
+    with pytest.raises(ValueError, match="modes=0: a positive int is needed"):
+        SpectralConv2d(1, 1, modes=0)
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (6, 8)])
+def test_network_matches_the_published_formula(grid):
     model = FNO2d(**SMALL).double()
     p = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    frames = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    x1, x2 = np.meshgrid(np.arange(8) / 8, np.arange(8) / 8, indexing="ij")
-    place = np.broadcast_to(np.stack([x1, x2]), (2, 2, 8, 8))
+    frames = torch.randn(2, 3, *grid, dtype=torch.float64)
+    x1, x2 = np.meshgrid(*(np.arange(points) / points for points in grid), indexing="ij")
+    place = np.broadcast_to(np.stack([x1, x2]), (2, 2, *grid))
     h = np.einsum("oi,bixy->boxy", p["fc0.weight"], np.concatenate([frames.numpy(), place], axis=1))
     h = h + p["fc0.bias"][:, None, None]
     for i in range(2):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-import kiti.ko
+import kiti.ko.gradient_collisions
 from kiti.ko import KO, hard_collision, select, soft_collision
 
 
@@ -56,7 +56,7 @@ def hard_by_loops(w, g, c, n, approach_only=False):
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("entries", [1, 11, 1 << 22])  # cosines held at once: one row, two rows, all
 def test_soft_equals_loops(monkeypatch, include_self, normalize, entries):
-    monkeypatch.setattr(kiti.ko, "_ENTRIES", entries)
+    monkeypatch.setattr(kiti.ko.gradient_collisions, "_ENTRIES", entries)
     w, g = matrices()
     options = {"include_self": include_self, "normalize": normalize}
     torch.testing.assert_close(soft_collision(w, g, 0.3, **options), soft_by_loops(w, g, 0.3, **options))
@@ -208,7 +208,8 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
     uninterrupted = trained(model, optimizer, range(10))
     model, optimizer, ko = start()
     trained(model, optimizer, range(5))
-    assert optimizer.state_dict()["ko"] == {"seed": 11, "step": 5, "mode": "hard"}
+    assert ko.state_dict() == {"seed": 11, "step": 5, "mode": "hard", "coll_coef": 0.9}
+    assert optimizer.state_dict()["param_groups"][0].items() >= {"ko_step": 5, "ko_seed": 11, "ko_hard": 1}.items()
     torch.save({"model": model.state_dict(), "optimizer": copy.deepcopy(optimizer.state_dict())}, tmp_path / "at5.pt")
 
     state = torch.load(tmp_path / "at5.pt", weights_only=True)
@@ -222,7 +223,8 @@ def test_hard_training_resumes_bit_for_bit(tmp_path):
 
     model, optimizer, ko = start()  # without KO's state the directions differ
     model.load_state_dict(state["model"])
-    del state["optimizer"]["ko"]
+    for key in [key for key in state["optimizer"]["param_groups"][0] if key.startswith("ko_")]:
+        del state["optimizer"]["param_groups"][0][key]
     optimizer.load_state_dict(state["optimizer"])
     assert ko.step_count == 0
     other = trained(model, optimizer, range(5, 10))
@@ -298,7 +300,8 @@ def test_detached_ko_leaves_gradients_unchanged():
     got = trained(model, optimizer, range(2))
     expected = trained(plain, torch.optim.SGD(plain.parameters(), lr=0.05), range(2))
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
-    assert "ko" not in optimizer.state_dict()
+    assert not any(key.startswith("ko_") for key in optimizer.state_dict()["param_groups"][0])
+    assert ko.step_count == 0
 
 
 def test_select_returns_matches_in_model_order():

@@ -1,0 +1,10 @@
+"""KO: the gradients of neurons collide before an optimizer's step.
+
+May import `collision`.
+"""
+
+from kiti.ko.gradient_collisions import hard_collision, soft_collision
+from kiti.ko.matrices import Matrices, matrices, select
+from kiti.ko.optimizer_hook import KO
+
+__all__ = ["KO", "Matrices", "hard_collision", "matrices", "select", "soft_collision"]

@@ -1,0 +1,338 @@
+"""`KO`: collides the gradients of some parameters before every step of an optimizer.
+
+    ko = KO(optimizer, matrices(model), mode="hard", coll_coef=0.7)
+    loss.backward(); optimizer.step()                      # collides p.grad, then steps
+
+Order within a step: unscale, all-reduce, collide, clip, step (A28). A training loop that clips, or that gives `step` a
+closure, passes `max_norm`, or `attach=False` and calls `ko.collide()` itself at that point.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module, Parameter
+from torch.optim import LBFGS, Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from kiti.collision.directions import mix
+from kiti.collision.particles import accumulation_dtype
+from kiti.collision.rules import check_choice, check_coll_coef
+from kiti.ko.gradient_collisions import check_soft_coef, hard_collision, soft_collision
+from kiti.ko.matrices import Matrices, NamedParameters, Neurons, named
+from kiti.ko.sharding import gathered, sharded_like
+
+MODES = ("soft", "hard")
+# In the optimizer's first parameter group, where state_dict, torch.distributed.checkpoint and copies of it find them.
+_STEP, _SEED, _HARD, _COEF = "ko_step", "ko_seed", "ko_hard", "ko_coll_coef"
+_ATTRIBUTE = "_kiti_ko"
+
+
+class KO:
+    """Collides the gradients of some parameters just before every step of an optimizer.
+
+    Parameters without a gradient are skipped. KO has its own generator for directions, keyed by (seed, step,
+    parameter): they are the same on every rank, and the global generators are not used. Use one KO per optimizer. A
+    step that torch's GradScaler skips, or in which torch.distributed.checkpoint initialises an optimizer, does not
+    collide. Matrices that are sharded as DTensors (FSDP2, tensor parallelism) are gathered one at a time.
+
+    Args:
+        optimizer: any torch optimizer; one that wraps another, such as accelerate's or timm's Lookahead, is unwrapped.
+            With `attach`, its step must not be given a closure, which would compute new gradients after the collision;
+            LBFGS always needs one.
+        params: what `kiti.matrices` returns, or (name, parameter) pairs or a mapping; all owned by `optimizer`.
+        mode: "soft" or "hard".
+        coll_coef: as in `soft_collision` or `hard_collision`. Its meaning differs between the two: soft's is the size
+            of a step, of the order of 1/N for N neurons; hard's is a threshold in [0, 1].
+        seed: of the directions (hard).
+        neuron_dim: the axis of the neurons of parameters that are passed by hand, for all or by name; 0 by default.
+            `kiti.matrices` knows it from the layers.
+        max_norm: clip the norm of all gradients of the optimizer to this after the collision, whatever the trainer
+            does.
+        include_self, normalize: see `soft_collision`.
+        approach_only: see `hard_collision`.
+        replicas: number of independent networks along the first axis of each parameter; neurons are on the second axis.
+            Replica r collides only within itself, with directions drawn from seed + r. None: no such axis.
+        attach: collide in a hook of the optimizer's step; if False, call `collide` yourself. Either way this object's
+            state is saved and restored with the optimizer's, in its first parameter group.
+
+    Raises:
+        ValueError: an argument is out of range, a parameter is not a real matrix or not owned by the optimizer, or the
+            optimizer has a KO already; later, for a sparse gradient, a closure, or state of another mode or coll_coef.
+        TypeError: `optimizer` is none.
+
+    Warns:
+        UserWarning: once, if a collision changes a gradient by more than its own norm.
+
+    Attributes:
+        step_count: collisions so far.
+        relative_change: |Δg|/|g| of the last collision by name, over all replicas together, as 0-dim tensors on the
+            parameters' devices.
+
+    Example:
+        >>> import torch, kiti
+        >>> model = torch.nn.Linear(8, 4)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> ko = kiti.KO(optimizer, kiti.matrices(model), mode="soft", coll_coef=0.01)
+        >>> model(torch.ones(1, 8)).sum().backward()
+        >>> optimizer.step()
+        >>> ko
+        KO(mode=soft, coll_coef=0.01, 1 matrices, 1 steps, relative change ... on average)
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        params: NamedParameters | Matrices,
+        mode: str,
+        coll_coef: int | float,
+        *,
+        seed: int = 0,
+        neuron_dim: int | Mapping[str, int] = 0,
+        max_norm: float | None = None,
+        include_self: bool = True,
+        normalize: bool = False,
+        approach_only: bool = False,
+        replicas: int | None = None,
+        attach: bool = True,
+    ) -> None:
+        check_choice("mode", mode, MODES)
+        (check_coll_coef if mode == "hard" else check_soft_coef)(coll_coef)
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"max_norm={max_norm!r}: a positive number is needed, or None for no clipping")
+        self.optimizer = _unwrapped(optimizer)
+        self.params = dict(named(params))
+        self.neurons = params.neurons if isinstance(params, Matrices) else _neurons(self.params, neuron_dim)
+        self.mode, self.coll_coef, self.max_norm = mode, coll_coef, max_norm
+        self.include_self, self.normalize, self.approach_only = include_self, normalize, approach_only
+        self.replicas = replicas
+        self.relative_change: dict[str, Tensor] = {}
+        self._hooks: list[Any] = []
+        self._warned = False
+        self._detached: dict[str, Any] = {}  # what the parameter group had
+        self._check_params()
+        if hasattr(self.optimizer, _ATTRIBUTE):
+            raise ValueError(
+                f"the {type(self.optimizer).__name__} optimizer has a KO already: give one KO all parameters, or call "
+                "its detach() first"
+            )
+        if attach:
+            self._attach()
+        self._hooks += [
+            self.optimizer.register_load_state_dict_pre_hook(self._before_load),
+            self.optimizer.register_load_state_dict_post_hook(self._after_load),
+        ]
+        self._write({"seed": seed, "step": 0})
+        setattr(self.optimizer, _ATTRIBUTE, self)
+
+    @property
+    def step_count(self) -> int:
+        return int((self._detached or self._group)[_STEP])
+
+    @property
+    def seed(self) -> int:
+        return int((self._detached or self._group)[_SEED])
+
+    @torch.no_grad()
+    def collide(self) -> None:
+        """Collide the gradients now, in place, as one step, and clip them to `max_norm`."""
+        self.relative_change = {}
+        for index, (name, parameter) in enumerate(self.params.items()):
+            if parameter.grad is None:
+                continue
+            if parameter.grad.layout != torch.strided:
+                raise ValueError(f"gradient of {name!r} has layout {parameter.grad.layout}: a dense one is needed")
+            grad = gathered(parameter.grad)
+            collided = self._collided(gathered(parameter.detach()), grad, index, self.neurons[name])
+            dtype = accumulation_dtype(grad.dtype)
+            before = torch.linalg.vector_norm(grad, dtype=dtype)
+            change = torch.linalg.vector_norm(collided.to(dtype) - grad.to(dtype))
+            self.relative_change[name] = torch.where(before == 0, 0, change / before)
+            parameter.grad.copy_(sharded_like(collided, parameter.grad))
+        self._group[_STEP] = self.step_count + 1
+        self._warn_of_large_changes()
+        if self.max_norm is not None:
+            scale = getattr(self.optimizer, "grad_scale", None)  # fused optimizers unscale inside their step
+            limit = self.max_norm if scale is None else self.max_norm * float(scale)
+            every = [p for group in self.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(every, limit)
+
+    def detach(self) -> None:
+        """Remove the hooks, and the state, from the optimizer."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if getattr(self.optimizer, _ATTRIBUTE, None) is self:
+            delattr(self.optimizer, _ATTRIBUTE)
+            self._detached = {key: self._group.pop(key) for key in (_STEP, _SEED, _HARD, _COEF)}
+
+    def state_dict(self) -> dict[str, int | str | float]:
+        """The plain values that a run needs to continue as if it had never stopped."""
+        return {"seed": self.seed, "step": self.step_count, "mode": self.mode, "coll_coef": self.coll_coef}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore seed and step count; ValueError if the state was saved in another mode or with another coll_coef."""
+        for what in ("mode", "coll_coef"):
+            ours, theirs = getattr(self, what), state.get(what, getattr(self, what))
+            if ours != theirs:
+                raise ValueError(
+                    f"{what}={ours!r}, but the state to load was saved with {what}={theirs!r}: create the KO with "
+                    "that, or start from the weights alone"
+                )
+        self._write(state)
+
+    def __repr__(self) -> str:
+        text = (
+            f"KO(mode={self.mode}, coll_coef={self.coll_coef:g}, {len(self.params)} matrices, {self.step_count} steps"
+        )
+        if self.relative_change:
+            changes = [float(change) for change in self.relative_change.values()]
+            text += f", relative change {sum(changes) / len(changes):.3g} on average"
+        return text + ")"
+
+    @property
+    def _group(self) -> dict[str, Any]:
+        return self.optimizer.param_groups[0]
+
+    def _write(self, state: Mapping[str, Any]) -> None:
+        kept = {_STEP: int(state["step"]), _SEED: int(state["seed"])}
+        self._group.update(kept | {_HARD: int(self.mode == "hard"), _COEF: float(self.coll_coef)})
+
+    def _collided(self, weight: Tensor, grad: Tensor, index: int, neurons: Neurons) -> Tensor:
+        if self.replicas is not None:
+            replicas = zip(weight.flatten(2), grad.flatten(2), strict=True)
+            each = [self._of_one(w, g, (index,), self.seed + replica) for replica, (w, g) in enumerate(replicas)]
+            return torch.stack(each).view(grad.shape)
+        pairs = zip(neurons.rows(weight), neurons.rows(grad), strict=True)
+        parts = [
+            self._of_one(w, g, (index,) if neurons.parts == 1 else (index, part), self.seed)
+            for part, (w, g) in enumerate(pairs)
+        ]
+        return neurons.restore(parts, grad)
+
+    def _of_one(self, weight: Tensor, grad: Tensor, keys: tuple[int, ...], seed: int) -> Tensor:
+        if self.mode == "soft":
+            return soft_collision(
+                weight, grad, self.coll_coef, include_self=self.include_self, normalize=self.normalize
+            )
+        generator = torch.Generator().manual_seed(mix(seed, self.step_count, *keys))
+        return hard_collision(weight, grad, self.coll_coef, generator=generator, approach_only=self.approach_only)
+
+    def _warn_of_large_changes(self) -> None:
+        """Reads the changes at every step on the CPU; elsewhere, where this waits for the device, at 1, 2, 4, 8, …"""
+        steps = self.step_count
+        for name, change in self.relative_change.items():
+            if self._warned or (change.device.type != "cpu" and steps & (steps - 1)):
+                return
+            if float(change) > 1:
+                self._warned = True
+                warnings.warn(
+                    f"KO changes the gradient of {name} by {float(change):.3g} times its norm; lower coll_coef="
+                    f"{self.coll_coef:g}",
+                    stacklevel=4,
+                )
+
+    def _check_params(self) -> None:
+        if not self.params:
+            raise ValueError("params is empty: at least one (name, parameter) pair is needed")
+        owned = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        optimizer = type(self.optimizer).__name__
+        for name, parameter in self.params.items():
+            if id(parameter) not in owned:
+                raise ValueError(f"parameter {name!r} is not among those of the {optimizer} optimizer")
+            if not parameter.is_floating_point():
+                raise ValueError(f"parameter {name!r} has dtype {parameter.dtype}: real numbers are needed")
+            shape = tuple(parameter.shape)
+            if self.replicas is not None and (parameter.dim() < 3 or len(parameter) != self.replicas):
+                raise ValueError(
+                    f"parameter {name!r} has shape {shape}: with replicas={self.replicas} the axes must be replicas, "
+                    "neurons and then weights"
+                )
+            if parameter.dim() < 2:
+                raise ValueError(
+                    f"parameter {name!r} has shape {shape}: at least two dimensions are needed, neurons first"
+                )
+            axis = self.neurons[name].axis
+            if not -parameter.dim() <= axis < parameter.dim():
+                raise ValueError(f"neuron_dim={axis}: parameter {name!r} has shape {shape}")
+
+    def _attach(self) -> None:
+        if isinstance(self.optimizer, LBFGS):
+            raise ValueError(
+                "attach=True: LBFGS computes gradients inside its step, after the hook; pass attach=False and call "
+                "collide() inside the closure"
+            )
+        self._hooks.append(self.optimizer.register_step_pre_hook(self._before_step))
+
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        closure = kwargs.get("closure", next((a for a in args if a is not optimizer), None))
+        if closure is not None:
+            raise ValueError(
+                "attach=True: step was given a closure, which computes gradients after the hook; pass attach=False "
+                "and call collide() at the end of the closure"
+            )
+        if not (_found_inf(optimizer) or _initialises(optimizer)):
+            self.collide()
+
+    def _before_load(self, _: Optimizer, state_dict: dict[str, Any]) -> None:
+        group = state_dict["param_groups"][0]
+        if "ko" in state_dict:  # of kiti before the state moved into the parameter group
+            self.load_state_dict(state_dict["ko"])
+        elif _STEP in group:
+            mode = "hard" if int(group[_HARD]) else "soft"
+            self.load_state_dict(
+                {"seed": group[_SEED], "step": group[_STEP], "mode": mode, "coll_coef": float(group[_COEF])}
+            )
+        self._loaded = self.state_dict()
+
+    def _after_load(self, _: Optimizer) -> None:
+        self._write(self._loaded)  # a loaded group replaces the optimizer's
+
+
+def _neurons(params: Mapping[str, Parameter], neuron_dim: int | Mapping[str, int]) -> dict[str, Neurons]:
+    if isinstance(neuron_dim, Mapping):
+        if unknown := neuron_dim.keys() - params.keys():
+            raise ValueError(f"neuron_dim names {min(unknown)!r}, which is not among params")
+        return {name: Neurons(neuron_dim.get(name, 0)) for name in params}
+    return {name: Neurons(neuron_dim) for name in params}
+
+
+def _unwrapped(optimizer: Any) -> Optimizer:
+    """The optimizer that steps, within accelerate's or timm's wrapper."""
+    if isinstance(optimizer, Module) or not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"optimizer is a {type(optimizer).__name__}: a torch optimizer is needed")
+    for name in ("optimizer", "_base_optimizer", "base_optimizer"):
+        inside = getattr(optimizer, name, None)
+        if isinstance(inside, Optimizer):
+            return _unwrapped(inside)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is a {type(optimizer).__name__}: pass the torch optimizer that it wraps")
+    return optimizer
+
+
+def _found_inf(optimizer: Optimizer) -> bool:
+    """Whether torch's GradScaler found a gradient that is not finite, so that a fused optimizer will skip its step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _initialises(optimizer: Optimizer) -> bool:
+    """Whether this is the step on zero gradients by which torch.distributed.checkpoint creates an optimizer's state."""
+    groups = optimizer.param_groups
+    if optimizer.state or any(float(group.get("lr", 1.0)) for group in groups):
+        return False
+    return not any(bool(p.grad.any()) for group in groups for p in group["params"] if p.grad is not None)
+
+
+def _check_not_lost(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Before every optimizer's step: copies keep KO's state in their parameter group, but not its hooks."""
+    if _STEP in optimizer.param_groups[0] and not hasattr(optimizer, _ATTRIBUTE):
+        raise RuntimeError(
+            f"this {type(optimizer).__name__} is a copy of one with a KO, which was not copied: its gradients would "
+            f"not collide; create a KO for it, or delete param_groups[0][{_STEP!r}]"
+        )
+
+
+register_optimizer_step_pre_hook(_check_not_lost)

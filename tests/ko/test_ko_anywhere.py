@@ -1,0 +1,203 @@
+"""KO with what other code does to an optimizer: wrapping, copying, scaling, skipping, saving, clipping."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from accelerate import Accelerator
+from timm.optim import Lookahead
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+from kiti.ko import KO, hard_collision, matrices, soft_collision
+from kiti.ko.optimizer_hook import _unwrapped
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def backward(model, step=0, scale=1.0):
+    model.zero_grad()
+    x = torch.randn(16, 6, generator=torch.Generator().manual_seed(step))
+    (scale * model(x).square().mean()).backward()
+
+
+def started(mode="hard", coll_coef=0.9, make=torch.optim.Adam, **options):
+    model = network()
+    optimizer = make(model.parameters(), lr=0.01)
+    return model, optimizer, KO(optimizer, matrices(model), mode, coll_coef, seed=3, **options)
+
+
+def trained(model, optimizer, steps):
+    for step in steps:
+        backward(model, step)
+        optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def test_a_second_ko_is_refused_until_the_first_is_detached():
+    model, optimizer, ko = started()
+    with pytest.raises(ValueError, match="the Adam optimizer has a KO already"):
+        KO(optimizer, matrices(model), "soft", 0.1)
+    ko.detach()
+    KO(optimizer, matrices(model), "soft", 0.1)
+
+
+@pytest.mark.parametrize("wrap", [Lookahead, lambda inner: Accelerator(cpu=True).prepare(inner)])
+def test_a_wrapped_optimizer_is_unwrapped(wrap):
+    model = network()
+    inner = torch.optim.Adam(model.parameters(), lr=0.01)
+    wrapped = wrap(inner)
+    ko = KO(wrapped, matrices(model), "hard", 0.9)
+    assert ko.optimizer is inner
+    backward(model)
+    wrapped.step()
+    assert ko.step_count == 1
+
+
+@pytest.mark.parametrize("what", [None, "adam", nn.Linear(2, 2)])
+def test_what_is_not_an_optimizer_is_named(what):
+    with pytest.raises(TypeError, match=r"optimizer is a \w+: a torch optimizer is needed"):
+        _unwrapped(what)  # not through KO, whose types the tests check first
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+def test_a_copy_that_lost_its_ko_says_so_at_its_first_step(how):
+    model, optimizer, _ = started()
+    trained(model, optimizer, range(2))
+    other = how(optimizer)
+    with pytest.raises(RuntimeError, match="this Adam is a copy of one with a KO, which was not copied"):
+        other.step()
+    trained(model, optimizer, range(2))  # the original goes on
+
+
+def test_one_nan_spoils_its_own_row():
+    weight, grad = torch.randn(2, 5, 3)
+    grad[2, 1] = float("nan")
+    collided = soft_collision(weight, grad, 0.1)
+    others = [0, 1, 3, 4]
+    assert collided[2].isnan().any()
+    torch.testing.assert_close(collided[others], soft_collision(weight[others], grad[others], 0.1))
+    assert hard_collision(weight, grad, 0.9)[others].isfinite().all()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_the_scaler_skips_neither_collides_nor_counts(fused):
+    model, optimizer, ko = started(make=lambda p, lr: torch.optim.Adam(p, lr=lr, fused=fused))
+    plain_model, plain, _ = started()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for step, spoilt in enumerate((False, True, False)):
+        backward(model, step, scale=4.0)
+        if spoilt:
+            model[0].bias.grad[0] = float("inf")
+        scaler._scale if scaler._scale is not None else scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
+        scaler.step(optimizer)
+        scaler.update(4.0)
+        if not spoilt:
+            backward(plain_model, step)
+            if step:  # the same directions: the skipped step did not count
+                assert ko.step_count == 2
+            plain.step()
+    for ours, theirs in zip(model.parameters(), plain_model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_distributed_checkpoint_carries_the_state(flat):
+    options = StateDictOptions(flatten_optimizer_state_dict=flat)
+    uninterrupted = trained(*started()[:2], range(6))
+    model, optimizer, ko = started()
+    trained(model, optimizer, range(3))
+    saved, weights = copy.deepcopy(get_optimizer_state_dict(model, optimizer, options=options)), model.state_dict()
+    other, resumed, again = started()
+    other.load_state_dict(weights)
+    set_optimizer_state_dict(other, resumed, saved, options=options)
+    assert again.step_count == 3
+    assert ko.step_count == 3
+    assert all(torch.equal(*pair) for pair in zip(trained(other, resumed, range(3, 6)), uninterrupted, strict=True))
+
+
+def test_the_step_that_initialises_an_optimizer_does_not_count():
+    model, optimizer, ko = started()
+    get_optimizer_state_dict(model, optimizer)
+    assert ko.step_count == 0
+    assert ko.relative_change == {}
+
+
+def test_dcp_save_and_load(tmp_path):
+    import torch.distributed.checkpoint as dcp
+
+    model, optimizer, _ = started()
+    trained(model, optimizer, range(3))
+    uninterrupted = [p.detach().clone() for p in model.parameters()]
+    dcp.save({"optimizer": get_optimizer_state_dict(model, optimizer)}, checkpoint_id=tmp_path, no_dist=True)
+    other, resumed, again = started()
+    other.load_state_dict(model.state_dict())
+    state = {"optimizer": get_optimizer_state_dict(other, resumed)}
+    dcp.load(state, checkpoint_id=tmp_path, no_dist=True)
+    set_optimizer_state_dict(other, resumed, state["optimizer"])
+    assert again.step_count == 3
+    del uninterrupted
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(trained(other, resumed, range(3, 6)), trained(model, optimizer, range(3, 6)), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("mode", "coll_coef", "what"), [("soft", 0.9, "mode='soft'"), ("hard", 0.8, "coll_coef=0.8")])
+def test_state_of_another_ko_is_refused(mode, coll_coef, what):
+    _, optimizer, _ = started()
+    _, other, _ = started(mode, coll_coef)
+    with pytest.raises(ValueError, match=f"{what}, but the state to load was saved with"):
+        other.load_state_dict(optimizer.state_dict())
+
+
+def test_state_of_before_the_parameter_groups_is_read():
+    model, optimizer, ko = started()
+    state = copy.deepcopy(optimizer.state_dict())
+    for key in [key for key in state["param_groups"][0] if key.startswith("ko_")]:
+        del state["param_groups"][0][key]
+    optimizer.load_state_dict(state | {"ko": {"seed": 7, "step": 4, "mode": "hard"}})
+    assert (ko.step_count, ko.seed) == (4, 7)
+    trained(model, optimizer, range(1))
+    assert ko.step_count == 5
+
+
+def test_clipping_comes_after_the_collision():
+    model, optimizer, ko = started("soft", 0.05, max_norm=0.01)
+    backward(model)
+    expected = {}
+    for name, parameter in ko.params.items():
+        expected[name] = soft_collision(parameter.detach(), parameter.grad, 0.05)
+    norm = torch.stack([expected.get(n, p.grad).norm() for n, p in model.named_parameters()]).norm()
+    optimizer.step()
+    for name, parameter in ko.params.items():
+        torch.testing.assert_close(parameter.grad, expected[name] * 0.01 / norm)
+    with pytest.raises(ValueError, match="max_norm=0: a positive number is needed"):
+        started(max_norm=0)
+
+
+def test_repr_and_the_warning_about_large_changes():
+    model, optimizer, ko = started("soft", 100.0)
+    assert repr(ko) == "KO(mode=soft, coll_coef=100, 2 matrices, 0 steps)"
+    with pytest.warns(UserWarning, match=r"KO changes the gradient of 0\.weight by \d+ times its norm"):
+        trained(model, optimizer, range(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trained(model, optimizer, range(2))
+    assert "2 matrices, 3 steps, relative change" in repr(ko)
+
+
+def test_runs_on_meta_tensors():
+    with torch.device("meta"):
+        model = nn.Linear(4, 4)
+        model.weight.grad = torch.empty(4, 4)
+        assert soft_collision(model.weight, model.weight.grad, 0.1).shape == (4, 4)
