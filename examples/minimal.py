@@ -36,7 +36,7 @@ def main():
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     print(kiti.open_seam(model, branch="*.branch", shortcut="*.norm", residual=kiti.KITIResidual))
     print(kiti.calibrate(model, images[train[:256]], pairs=1))
-    ko = kiti.KO(optimizer, {"head": model[3].weight}, mode="soft", coll_coef=0.05)
+    ko = kiti.KO(optimizer, kiti.matrices(model), mode="soft", coll_coef=0.005)
 
     for _ in range(10):
         model.train()
