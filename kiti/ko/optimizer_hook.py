@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module, Parameter
+from torch.nn import Parameter
 from torch.optim import LBFGS, Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kiti.collision.directions import mix
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import check_choice, check_coll_coef
+from kiti.ko.foreign_optimizers import found_inf, initialises, unwrapped
 from kiti.ko.gradient_collisions import check_soft_coef, hard_collision, soft_collision
 from kiti.ko.matrices import Matrices, NamedParameters, Neurons, named
 from kiti.ko.sharding import gathered, sharded_like
@@ -102,7 +103,7 @@ class KO:
         (check_coll_coef if mode == "hard" else check_soft_coef)(coll_coef)
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm={max_norm!r}: a positive number is needed, or None for no clipping")
-        self.optimizer = _unwrapped(optimizer)
+        self.optimizer = unwrapped(optimizer)
         self.params = dict(named(params))
         self.neurons = params.neurons if isinstance(params, Matrices) else _neurons(self.params, neuron_dim)
         self.mode, self.coll_coef, self.max_norm = mode, coll_coef, max_norm
@@ -273,7 +274,7 @@ class KO:
                 "attach=True: step was given a closure, which computes gradients after the hook; pass attach=False "
                 "and call collide() at the end of the closure"
             )
-        if not (_found_inf(optimizer) or _initialises(optimizer)):
+        if not (found_inf(optimizer) or initialises(optimizer)):
             self.collide()
 
     def _before_load(self, _: Optimizer, state_dict: dict[str, Any]) -> None:
@@ -297,33 +298,6 @@ def _neurons(params: Mapping[str, Parameter], neuron_dim: int | Mapping[str, int
             raise ValueError(f"neuron_dim names {min(unknown)!r}, which is not among params")
         return {name: Neurons(neuron_dim.get(name, 0)) for name in params}
     return {name: Neurons(neuron_dim) for name in params}
-
-
-def _unwrapped(optimizer: Any) -> Optimizer:
-    """The optimizer that steps, within accelerate's or timm's wrapper."""
-    if isinstance(optimizer, Module) or not hasattr(optimizer, "param_groups"):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}: a torch optimizer is needed")
-    for name in ("optimizer", "_base_optimizer", "base_optimizer"):
-        inside = getattr(optimizer, name, None)
-        if isinstance(inside, Optimizer):
-            return _unwrapped(inside)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}: pass the torch optimizer that it wraps")
-    return optimizer
-
-
-def _found_inf(optimizer: Optimizer) -> bool:
-    """Whether torch's GradScaler found a gradient that is not finite, so that a fused optimizer will skip its step."""
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)
-
-
-def _initialises(optimizer: Optimizer) -> bool:
-    """Whether this is the step on zero gradients by which torch.distributed.checkpoint creates an optimizer's state."""
-    groups = optimizer.param_groups
-    if optimizer.state or any(float(group.get("lr", 1.0)) for group in groups):
-        return False
-    return not any(bool(p.grad.any()) for group in groups for p in group["params"] if p.grad is not None)
 
 
 def _check_not_lost(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from kiti.ko import KO, hard_collision, matrices, soft_collision
-from kiti.ko.optimizer_hook import _unwrapped
+from kiti.ko.foreign_optimizers import unwrapped
 
 
 def network():
@@ -66,7 +66,7 @@ def test_a_wrapped_optimizer_is_unwrapped(wrap):
 @pytest.mark.parametrize("what", [None, "adam", nn.Linear(2, 2)])
 def test_what_is_not_an_optimizer_is_named(what):
     with pytest.raises(TypeError, match=r"optimizer is a \w+: a torch optimizer is needed"):
-        _unwrapped(what)  # not through KO, whose types the tests check first
+        unwrapped(what)  # not through KO, whose types the tests check first
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
