@@ -12,12 +12,25 @@ from kiti.ko.sharding import total_norm, with_gradients
 # optimizer find it.
 STEP, SEED, HARD, COEF = "ko_step", "ko_seed", "ko_hard", "ko_coll_coef"
 KEYS = (STEP, SEED, HARD, COEF)
-# Where an optimizer keeps its KO; copies and pickles of an optimizer leave this out.
+# Where an optimizer keeps its KO; copies leave this out.
 ATTRIBUTE = "_kiti_ko"
 
 
 class Steps(int):
-    """The number of collisions in a parameter group: a pickle of it imports this module, with the check below."""
+    """The number of collisions, in a parameter group; `live` while a KO counts it, so not in copies and pickles.
+
+    Reading a pickle imports this module, which then checks every optimizer, see below.
+    """
+
+    live: bool
+
+    def __new__(cls, count: int, live: bool = False) -> "Steps":
+        steps = super().__new__(cls, count)
+        steps.live = live
+        return steps
+
+    def __reduce__(self) -> tuple[type["Steps"], tuple[int]]:
+        return Steps, (int(self),)
 
 
 def unwrapped(optimizer: Any) -> Optimizer:
@@ -66,7 +79,8 @@ def initialises(optimizer: Optimizer, kwargs: dict[str, Any]) -> bool:
 
 def _check_not_lost(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Before the step of any optimizer: a copy has KO's state, but not its hooks, and so has one that loaded it."""
-    if STEP in optimizer.param_groups[0] and not hasattr(optimizer, ATTRIBUTE):
+    steps = optimizer.param_groups[0].get(STEP)
+    if steps is not None and not getattr(steps, "live", False):
         raise RuntimeError(
             f"this {type(optimizer).__name__} has the state of a KO, copied or loaded, but no KO: its gradients would "
             f"not collide; create a KO for it, or delete param_groups[0][{STEP!r}]"

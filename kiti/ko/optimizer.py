@@ -173,7 +173,7 @@ class KO:
             change = torch.linalg.vector_norm(collided.to(dtype) - grad.to(dtype))
             self.relative_change[name] = torch.where(before == 0, 0, change / before)
             parameter.grad.copy_(sharded_like(collided, parameter.grad))
-        self._group[STEP] = Steps(self.step_count + 1)
+        self._group[STEP] = Steps(self.step_count + 1, live=True)
         self._warn_of_large_changes()
         if self.max_norm is not None:
             clip(self.optimizer, self.max_norm)
@@ -210,7 +210,7 @@ class KO:
         return self._detached or self.optimizer.param_groups[0]
 
     def _write(self, state: Mapping[str, Any]) -> None:
-        kept = {STEP: Steps(state["step"]), SEED: int(state["seed"])}
+        kept = {STEP: Steps(int(state["step"]), live=True), SEED: int(state["seed"])}
         self._group.update(kept | {HARD: int(self.mode == "hard"), COEF: float(self.coll_coef)})
 
     def _check_same(self, state: Mapping[str, Any]) -> None:
