@@ -1,8 +1,5 @@
 """`KO`: the gradients of some parameters collide before every step of an optimizer.
 
-    ko = KO(optimizer, matrices(model), mode="hard", coll_coef=0.7)
-    loss.backward(); optimizer.step()                      # collides p.grad, then steps
-
 Order within a step: unscale, all-reduce, collide, clip, step (A28): see `max_norm` and `attach`.
 """
 
@@ -73,8 +70,8 @@ class KO:
 
     Raises:
         ValueError: an argument is out of range, a parameter is not a real matrix or not owned by the optimizer, or the
-            optimizer has a KO already, or state of another mode or coll_coef; later, for a sparse gradient, a closure,
-            such a state, or parameters that the optimizer no longer has.
+            optimizer has a KO or state of another mode or coll_coef; later, for a sparse gradient, a closure, such a
+            state, or parameters that the optimizer no longer has.
         TypeError: `optimizer` is no optimizer, or wraps one in an unknown way.
 
     Warns:
@@ -269,7 +266,7 @@ class KO:
         if closure is not None:
             raise ValueError(
                 "attach=True: step was given a closure, which computes gradients after the hook; pass attach=False "
-                "and call collide() at the end of the closure"
+                "and call collide() at the end of the closure, with Lightning in on_before_optimizer_step"
             )
         if is_skipped(optimizer) or initialises(optimizer, kwargs):
             self.relative_change = {}
