@@ -14,7 +14,7 @@ from torch.optim import LBFGS, Optimizer
 from kiti.collision.directions import mix
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import check_choice, check_coll_coef
-from kiti.ko.attachment import (
+from kiti.ko.foreign_optimizers import (
     ATTRIBUTE,
     COEF,
     HARD,

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from kiti.ko import KO, hard_collision, matrices, soft_collision
-from kiti.ko.attachment import unwrapped
+from kiti.ko.foreign_optimizers import unwrapped
 
 # What KO warns about on its own is an error, except for large changes, which coll_coef 0.9 of hard makes.
 pytestmark = [
