@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from kiti.collision.checks import check_alike, check_directions
@@ -56,7 +56,7 @@ def soft_collision(
     with without_autocast(grad):
         dtype = accumulation_dtype(grad.dtype)
         w, g = weight.to(dtype), grad.to(dtype)
-        finite = (w.isfinite() & g.isfinite()).all(1, keepdim=True)
+        finite = _finite_rows(w, g)
         w, others = torch.where(finite, w, 0), torch.where(finite, g, 0)
         unit_w, unit_g = _unit_rows(w), _unit_rows(others)
         scale = coll_coef / max(1, len(w)) if normalize else coll_coef
@@ -97,7 +97,8 @@ def hard_collision(
         approach_only: accept only pairs with (w_j - w_i)·(g_j - g_i) > 0, which the proof needs (A23).
 
     Returns:
-        g', (N, D), in the dtype of `grad`; half precision is computed in float32.
+        g', (N, D), in the dtype of `grad`; half precision is computed in float32. A row with a number that is not
+        finite keeps its own gradient, and neither collides nor counts in max(g_r). On meta only the shape.
 
     Raises:
         ValueError: an argument is out of range; the message gives its value and what is allowed.
@@ -115,10 +116,25 @@ def hard_collision(
         n, d = grad.shape
         check_directions(directions, (n, n, d), grad.device)
     seed = int(draw_seed(generator)) if directions is None else 0
+    if grad.is_meta:
+        return torch.empty_like(grad)
     with without_autocast(grad):
-        return collide_velocities(
-            weight, grad, coll_coef, directions=directions, seed=seed, approach_only=approach_only
+        finite = _finite_rows(weight, grad)[:, 0]
+        if finite.all():
+            return collide_velocities(
+                weight, grad, coll_coef, directions=directions, seed=seed, approach_only=approach_only
+            )
+        some = finite.nonzero()[:, 0]
+        given = None if directions is None else directions[some][:, some]
+        collided = grad.clone()
+        collided[some] = collide_velocities(
+            weight[some], grad[some], coll_coef, directions=given, seed=seed, approach_only=approach_only
         )
+        return collided
+
+
+def _finite_rows(weight: Float[Tensor, "N D"], grad: Float[Tensor, "N D"]) -> Bool[Tensor, "N 1"]:
+    return (weight.isfinite() & grad.isfinite()).all(1, keepdim=True)
 
 
 def _unit_rows(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:

@@ -118,8 +118,18 @@ class Task(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Here gradients are unscaled and averaged over the ranks, but not yet clipped."""
-        if self.ko is not None:
+        if self.ko is None:
+            return
+        if self._is_skipped(optimizer):
+            self.ko.relative_change = {}
+        else:
             self.ko.collide()
+
+    def _is_skipped(self, optimizer: Optimizer) -> bool:
+        """Whether float16's scaler found a gradient that is not finite, so that it will skip this step."""
+        scaler = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None)
+        found = {} if scaler is None else scaler._found_inf_per_device(optimizer)
+        return any(bool(inf) for inf in found.values())
 
     def on_train_start(self) -> None:
         self.model.train()  # Lightning keeps each module's mode, and a pretrained model comes in eval mode

@@ -3,11 +3,14 @@
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
+from torch.nn.utils import parametrizations
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kiti.ko import KO, Matrices, matrices, soft_collision
-from kiti.ko.matrices import Neurons, named
+from kiti.ko import KO, Matrices, matrices, select, soft_collision
+from kiti.ko.given_parameters import named
+from kiti.ko.neuron_axes import Neurons
 
 GPT2 = {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 8, "vocab_size": 11}
 
@@ -103,6 +106,8 @@ def test_patterns_choose_and_exclude():
         matrices(model, "2.wieght")
     with pytest.raises(ValueError, match=r"pattern '3\.\*' matches no parameter"):
         matrices(model, exclude="3.*")
+    with pytest.raises(ValueError, match=r"pattern '0\.bias' matches no matrix of neurons: 0\.bias has shape \(3,\)"):
+        matrices(model, "0.bias")
     with pytest.raises(ValueError, match="Embedding has no matrices of neurons"):
         matrices(nn.Embedding(3, 3))
 
@@ -118,6 +123,69 @@ def test_the_axis_of_parameters_passed_by_hand_is_named():
         KO(optimizer, {"w": layer.weight}, "soft", 0.1, neuron_dim={"v": 1})
     with pytest.raises(ValueError, match="neuron_dim=2: parameter 'w' has shape"):
         KO(optimizer, {"w": layer.weight}, "soft", 0.1, neuron_dim=2)
+    with pytest.raises(ValueError, match="neuron_dim=1: with replicas=2 neurons are on the second axis"):
+        KO(optimizer, {"w": layer.weight}, "soft", 0.1, neuron_dim=1, replicas=2)
+
+
+def test_neuron_dim_comes_before_the_layer():
+    model = GPT2LMHeadModel(GPT2Config(**GPT2))
+    found = matrices(model)
+    c_fc, c_attn = ("transformer.h.0.mlp.c_fc.weight", "transformer.h.0.attn.c_attn.weight")
+    ko = KO(torch.optim.SGD(model.parameters()), found, "soft", 0.1, neuron_dim={c_attn: 0})
+    assert (ko.neurons[c_attn], ko.neurons[c_fc]) == (Neurons(0), Neurons(1))
+    assert (found.axes[c_attn], found.parts[c_attn]) == (1, 3)
+
+
+def test_select_knows_the_axes_too_and_ko_refuses_embeddings():
+    model = GPT2LMHeadModel(GPT2Config(**GPT2))
+    assert select(model, "*.c_fc.*").neurons["transformer.h.0.mlp.c_fc.weight"] == Neurons(1)
+    optimizer = torch.optim.SGD(model.parameters())
+    with pytest.raises(ValueError, match=r"'transformer\.wte\.weight' is an embedding, whose rows are not neurons"):
+        KO(optimizer, select(model, "*.wte.*"), "soft", 0.1)
+    with pytest.raises(ValueError, match=r"lm_head\.weight is tied to the embedding 'transformer\.wte\.weight'"):
+        matrices(model, "lm_head.*")
+
+
+def test_parametrized_weights_are_those_of_their_layer():
+    convolution = parametrizations.spectral_norm(nn.ConvTranspose1d(3, 4, 2))
+    assert matrices(convolution).axes == {"parametrizations.weight.original": 1}
+    within = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 4)))
+    assert list(matrices(within)) == ["0.parametrizations.weight.original1"]  # the other has the rows' lengths
+
+
+class Odd(nn.Module):
+    """Parameters of which nothing says where the neurons are."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.Parameter(torch.zeros(3, 8, 4))
+        self.layer_scale = nn.Parameter(torch.ones(4, 1))
+        self.rel_pos_h = nn.Parameter(torch.zeros(5, 4))
+        self.projection = nn.Parameter(torch.zeros(6, 4))
+        self.frozen = nn.Parameter(torch.zeros(6, 4), requires_grad=False)
+
+
+def test_what_only_resembles_a_matrix_of_neurons_is_left_out():
+    assert matrices(Odd()).axes == {"projection": 0}
+    for name, why in {
+        "experts": r"has shape \(3, 8, 4\), and Odd does not say which axis has neurons: name neuron_dim",
+        "layer_scale": r"has shape \(4, 1\): one number a neuron",
+        "rel_pos_h": "is an embedding",
+        "frozen": "does not require a gradient",
+    }.items():
+        with pytest.raises(ValueError, match=f"pattern '{name}' matches no matrix of neurons: {name} {why}"):
+            matrices(Odd(), name)
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "swin_v2_t", "vit_b_16", "resnet18"])
+def test_all_matrices_of_torchvision_belong_to_linear_layers_convolutions_and_attention(name):
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name)
+    owner = {id(p): layer for layer in model.modules() for p in layer.parameters(recurse=False)}
+    found = matrices(model)
+    assert all(isinstance(owner[id(p)], nn.Linear | nn.Conv2d | nn.MultiheadAttention) for p in found.values())
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    assert sum(isinstance(owner[id(p)], nn.Linear | nn.Conv2d) for p in found.values()) == len(layers)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +194,12 @@ def test_the_axis_of_parameters_passed_by_hand_is_named():
         (lambda m: m, r"params is a module: pass kiti\.matrices\(model\)"),
         (lambda m: m.parameters(), r"params has parameters without names: pass kiti\.matrices\(model\)"),
         (lambda m: [m.weight], r"params has parameters without names"),
+        (lambda m: m.weight, r"params is a parameter without a name: pass \{name: parameter\}"),
+        (lambda m: ["weight"], r"params has names without parameters: pass kiti\.matrices\(model, \['weight'\]\)"),
+        (lambda m: "weight", r"params has names without parameters: pass kiti\.matrices\(model, \['weight'\]\)"),
+        (lambda m: [{"params": [m.weight]}], r"params has a dict: pass kiti\.matrices\(model\)"),
+        (lambda m: {"a": None}, r"params has a tuple: pass kiti\.matrices\(model\)"),
+        (lambda m: [("a", m.weight), ("a", m.bias)], "params has two parameters with the name 'a'"),
         (lambda m: {"a": m.weight, "b": m.weight}, "params has one parameter under two names, 'a' and 'b'"),
     ],
 )

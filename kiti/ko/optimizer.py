@@ -1,10 +1,6 @@
-"""`KO`: collides the gradients of some parameters before every step of an optimizer.
+"""`KO`: the gradients of some parameters collide before every step of an optimizer.
 
-    ko = KO(optimizer, matrices(model), mode="hard", coll_coef=0.7)
-    loss.backward(); optimizer.step()                      # collides p.grad, then steps
-
-Order within a step: unscale, all-reduce, collide, clip, step (A28). A training loop that clips, or that gives `step` a
-closure, passes `max_norm`, or `attach=False` and calls `ko.collide()` itself at that point.
+Order within a step: unscale, all-reduce, collide, clip, step (A28): see `max_norm` and `attach`.
 """
 
 import warnings
@@ -13,59 +9,74 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 from torch.optim import LBFGS, Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kiti.collision.directions import mix
 from kiti.collision.particles import accumulation_dtype
 from kiti.collision.rules import check_choice, check_coll_coef
-from kiti.ko.foreign_optimizers import found_inf, initialises, unwrapped
+from kiti.ko.foreign_optimizers import (
+    ATTRIBUTE,
+    COEF,
+    HARD,
+    KEYS,
+    SEED,
+    STEP,
+    Steps,
+    initialises,
+    is_skipped,
+    state_in,
+    unwrapped,
+)
+from kiti.ko.given_parameters import check_matrices, check_owned, named, neurons_of
 from kiti.ko.gradient_collisions import check_soft_coef, hard_collision, soft_collision
-from kiti.ko.matrices import Matrices, NamedParameters, Neurons, named
-from kiti.ko.sharding import gathered, sharded_like
+from kiti.ko.neuron_axes import Neurons
+from kiti.ko.selection import NamedParameters
+from kiti.ko.sharding import clip, gathered, sharded_like
 
 MODES = ("soft", "hard")
-# In the optimizer's first parameter group, where state_dict, torch.distributed.checkpoint and copies of it find them.
-_STEP, _SEED, _HARD, _COEF = "ko_step", "ko_seed", "ko_hard", "ko_coll_coef"
-_ATTRIBUTE = "_kiti_ko"
 
 
 class KO:
     """Collides the gradients of some parameters just before every step of an optimizer.
 
     Parameters without a gradient are skipped. KO has its own generator for directions, keyed by (seed, step,
-    parameter): they are the same on every rank, and the global generators are not used. Use one KO per optimizer. A
-    step that torch's GradScaler skips, or in which torch.distributed.checkpoint initialises an optimizer, does not
-    collide. Matrices that are sharded as DTensors (FSDP2, tensor parallelism) are gathered one at a time.
+    parameter): they are the same on every rank, and the global generators are not used. A step that torch's GradScaler
+    skips, or in which torch.distributed.checkpoint initialises an optimizer, neither collides nor counts. A fused
+    optimizer unscales its gradients later, which makes no difference: both collisions are homogeneous. Matrices that
+    are sharded as DTensors (FSDP2, tensor parallelism) are gathered one at a time.
+
+    An optimizer has one KO. Its state is saved and restored with the optimizer's, in the first parameter group; a KO
+    that is created for an optimizer that has loaded such a state continues it. Copies and pickles of the optimizer have
+    the state but no KO, and their first step raises RuntimeError.
 
     Args:
         optimizer: any torch optimizer; one that wraps another, such as accelerate's or timm's Lookahead, is unwrapped.
             With `attach`, its step must not be given a closure, which would compute new gradients after the collision;
             LBFGS always needs one.
-        params: what `kiti.matrices` returns, or (name, parameter) pairs or a mapping; all owned by `optimizer`.
+        params: what `kiti.matrices` returns, or a mapping or pairs of names and parameters; all owned by `optimizer`.
         mode: "soft" or "hard".
         coll_coef: as in `soft_collision` or `hard_collision`. Its meaning differs between the two: soft's is the size
             of a step, of the order of 1/N for N neurons; hard's is a threshold in [0, 1].
         seed: of the directions (hard).
-        neuron_dim: the axis of the neurons of parameters that are passed by hand, for all or by name; 0 by default.
-            `kiti.matrices` knows it from the layers.
-        max_norm: clip the norm of all gradients of the optimizer to this after the collision, whatever the trainer
-            does.
+        neuron_dim: the axis of the neurons, for all parameters or by name. None: what `kiti.matrices` or `select` read
+            from the layers; the first axis of parameters that are passed by hand.
+        max_norm: after the collision, clip the norm of all gradients of the optimizer to this, as torch's
+            clip_grad_norm_ does. Switch off the trainer's own clipping, which comes before.
         include_self, normalize: see `soft_collision`.
         approach_only: see `hard_collision`.
         replicas: number of independent networks along the first axis of each parameter; neurons are on the second axis.
             Replica r collides only within itself, with directions drawn from seed + r. None: no such axis.
-        attach: collide in a hook of the optimizer's step; if False, call `collide` yourself. Either way this object's
-            state is saved and restored with the optimizer's, in its first parameter group.
+        attach: collide in a hook of the optimizer's step. If False, call `collide` yourself, before the loop clips.
 
     Raises:
         ValueError: an argument is out of range, a parameter is not a real matrix or not owned by the optimizer, or the
-            optimizer has a KO already; later, for a sparse gradient, a closure, or state of another mode or coll_coef.
-        TypeError: `optimizer` is none.
+            optimizer has a KO or state of another mode or coll_coef; later, for a sparse gradient, a closure, such a
+            state, or parameters that the optimizer no longer has.
+        TypeError: `optimizer` is no optimizer, or wraps one in an unknown way.
 
     Warns:
-        UserWarning: once, if a collision changes a gradient by more than its own norm.
+        UserWarning: once, if a collision changes a gradient by more than its own norm, which is looked at in every step
+            on the CPU and in steps 1, 2, 4, 8, … on a GPU; once, if a step finds no gradient.
 
     Attributes:
         step_count: collisions so far.
@@ -86,12 +97,12 @@ class KO:
     def __init__(
         self,
         optimizer: Optimizer,
-        params: NamedParameters | Matrices,
+        params: NamedParameters,
         mode: str,
         coll_coef: int | float,
         *,
         seed: int = 0,
-        neuron_dim: int | Mapping[str, int] = 0,
+        neuron_dim: int | Mapping[str, int] | None = None,
         max_norm: float | None = None,
         include_self: bool = True,
         normalize: bool = False,
@@ -103,38 +114,45 @@ class KO:
         (check_coll_coef if mode == "hard" else check_soft_coef)(coll_coef)
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm={max_norm!r}: a positive number is needed, or None for no clipping")
+        if replicas is not None and neuron_dim is not None:
+            raise ValueError(f"neuron_dim={neuron_dim!r}: with replicas={replicas} neurons are on the second axis")
         self.optimizer = unwrapped(optimizer)
-        self.params = dict(named(params))
-        self.neurons = params.neurons if isinstance(params, Matrices) else _neurons(self.params, neuron_dim)
+        self.params = named(params)
+        self.neurons = neurons_of(params, self.params, neuron_dim)
         self.mode, self.coll_coef, self.max_norm = mode, coll_coef, max_norm
         self.include_self, self.normalize, self.approach_only = include_self, normalize, approach_only
         self.replicas = replicas
         self.relative_change: dict[str, Tensor] = {}
         self._hooks: list[Any] = []
-        self._warned = False
+        self._warned = self._idle = False  # each warning comes once
         self._detached: dict[str, Any] = {}  # what the parameter group had
-        self._check_params()
-        if hasattr(self.optimizer, _ATTRIBUTE):
+        check_owned(self.params, self.optimizer)
+        check_matrices(self.params, replicas)
+        if hasattr(self.optimizer, ATTRIBUTE):
             raise ValueError(
                 f"the {type(self.optimizer).__name__} optimizer has a KO already: give one KO all parameters, or call "
                 "its detach() first"
             )
+        held = state_in(self._group)
+        if held is not None:
+            self._check_same(held)
         if attach:
             self._attach()
         self._hooks += [
+            self.optimizer.register_state_dict_post_hook(_save_plain),
             self.optimizer.register_load_state_dict_pre_hook(self._before_load),
             self.optimizer.register_load_state_dict_post_hook(self._after_load),
         ]
-        self._write({"seed": seed, "step": 0})
-        setattr(self.optimizer, _ATTRIBUTE, self)
+        self._write(held or {"seed": seed, "step": 0})
+        setattr(self.optimizer, ATTRIBUTE, self)
 
     @property
     def step_count(self) -> int:
-        return int((self._detached or self._group)[_STEP])
+        return int(self._group[STEP])
 
     @property
     def seed(self) -> int:
-        return int((self._detached or self._group)[_SEED])
+        return int(self._group[SEED])
 
     @torch.no_grad()
     def collide(self) -> None:
@@ -152,22 +170,19 @@ class KO:
             change = torch.linalg.vector_norm(collided.to(dtype) - grad.to(dtype))
             self.relative_change[name] = torch.where(before == 0, 0, change / before)
             parameter.grad.copy_(sharded_like(collided, parameter.grad))
-        self._group[_STEP] = self.step_count + 1
+        self._group[STEP] = Steps(self.step_count + 1, live=True)
         self._warn_of_large_changes()
         if self.max_norm is not None:
-            scale = getattr(self.optimizer, "grad_scale", None)  # fused optimizers unscale inside their step
-            limit = self.max_norm if scale is None else self.max_norm * float(scale)
-            every = [p for group in self.optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(every, limit)
+            clip(self.optimizer, self.max_norm)
 
     def detach(self) -> None:
         """Remove the hooks, and the state, from the optimizer."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        if getattr(self.optimizer, _ATTRIBUTE, None) is self:
-            delattr(self.optimizer, _ATTRIBUTE)
-            self._detached = {key: self._group.pop(key) for key in (_STEP, _SEED, _HARD, _COEF)}
+        if getattr(self.optimizer, ATTRIBUTE, None) is self:
+            delattr(self.optimizer, ATTRIBUTE)
+            self._detached = {key: self._group.pop(key) for key in KEYS}
 
     def state_dict(self) -> dict[str, int | str | float]:
         """The plain values that a run needs to continue as if it had never stopped."""
@@ -175,6 +190,27 @@ class KO:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore seed and step count; ValueError if the state was saved in another mode or with another coll_coef."""
+        self._check_same(state)
+        self._write(state)
+
+    def __repr__(self) -> str:
+        text = (
+            f"KO(mode={self.mode}, coll_coef={self.coll_coef:g}, {len(self.params)} matrices, {self.step_count} steps"
+        )
+        changes = [float(change) for change in self.relative_change.values() if not change.is_meta]
+        if changes:
+            text += f", relative change {sum(changes) / len(changes):.3g} on average"
+        return text + ")"
+
+    @property
+    def _group(self) -> dict[str, Any]:
+        return self._detached or self.optimizer.param_groups[0]
+
+    def _write(self, state: Mapping[str, Any]) -> None:
+        kept = {STEP: Steps(int(state["step"]), live=True), SEED: int(state["seed"])}
+        self._group.update(kept | {HARD: int(self.mode == "hard"), COEF: float(self.coll_coef)})
+
+    def _check_same(self, state: Mapping[str, Any]) -> None:
         for what in ("mode", "coll_coef"):
             ours, theirs = getattr(self, what), state.get(what, getattr(self, what))
             if ours != theirs:
@@ -182,24 +218,6 @@ class KO:
                     f"{what}={ours!r}, but the state to load was saved with {what}={theirs!r}: create the KO with "
                     "that, or start from the weights alone"
                 )
-        self._write(state)
-
-    def __repr__(self) -> str:
-        text = (
-            f"KO(mode={self.mode}, coll_coef={self.coll_coef:g}, {len(self.params)} matrices, {self.step_count} steps"
-        )
-        if self.relative_change:
-            changes = [float(change) for change in self.relative_change.values()]
-            text += f", relative change {sum(changes) / len(changes):.3g} on average"
-        return text + ")"
-
-    @property
-    def _group(self) -> dict[str, Any]:
-        return self.optimizer.param_groups[0]
-
-    def _write(self, state: Mapping[str, Any]) -> None:
-        kept = {_STEP: int(state["step"]), _SEED: int(state["seed"])}
-        self._group.update(kept | {_HARD: int(self.mode == "hard"), _COEF: float(self.coll_coef)})
 
     def _collided(self, weight: Tensor, grad: Tensor, index: int, neurons: Neurons) -> Tensor:
         if self.replicas is not None:
@@ -225,7 +243,7 @@ class KO:
         """Reads the changes at every step on the CPU; elsewhere, where this waits for the device, at 1, 2, 4, 8, …"""
         steps = self.step_count
         for name, change in self.relative_change.items():
-            if self._warned or (change.device.type != "cpu" and steps & (steps - 1)):
+            if self._warned or change.is_meta or (change.device.type != "cpu" and steps & (steps - 1)):
                 return
             if float(change) > 1:
                 self._warned = True
@@ -234,30 +252,6 @@ class KO:
                     f"{self.coll_coef:g}",
                     stacklevel=4,
                 )
-
-    def _check_params(self) -> None:
-        if not self.params:
-            raise ValueError("params is empty: at least one (name, parameter) pair is needed")
-        owned = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        optimizer = type(self.optimizer).__name__
-        for name, parameter in self.params.items():
-            if id(parameter) not in owned:
-                raise ValueError(f"parameter {name!r} is not among those of the {optimizer} optimizer")
-            if not parameter.is_floating_point():
-                raise ValueError(f"parameter {name!r} has dtype {parameter.dtype}: real numbers are needed")
-            shape = tuple(parameter.shape)
-            if self.replicas is not None and (parameter.dim() < 3 or len(parameter) != self.replicas):
-                raise ValueError(
-                    f"parameter {name!r} has shape {shape}: with replicas={self.replicas} the axes must be replicas, "
-                    "neurons and then weights"
-                )
-            if parameter.dim() < 2:
-                raise ValueError(
-                    f"parameter {name!r} has shape {shape}: at least two dimensions are needed, neurons first"
-                )
-            axis = self.neurons[name].axis
-            if not -parameter.dim() <= axis < parameter.dim():
-                raise ValueError(f"neuron_dim={axis}: parameter {name!r} has shape {shape}")
 
     def _attach(self) -> None:
         if isinstance(self.optimizer, LBFGS):
@@ -272,41 +266,34 @@ class KO:
         if closure is not None:
             raise ValueError(
                 "attach=True: step was given a closure, which computes gradients after the hook; pass attach=False "
-                "and call collide() at the end of the closure"
+                "and call collide() at the end of the closure, with Lightning in on_before_optimizer_step"
             )
-        if not (found_inf(optimizer) or initialises(optimizer)):
-            self.collide()
+        if is_skipped(optimizer) or initialises(optimizer, kwargs):
+            self.relative_change = {}
+            return
+        self.collide()
+        if not self.relative_change:
+            self._nothing_collided()
+
+    def _nothing_collided(self) -> None:
+        check_owned(
+            self.params, self.optimizer, ": replaced since KO was created; create it after what prepares the model"
+        )
+        if not self._idle:
+            self._idle = True
+            warnings.warn(f"KO: no gradient in any of its {len(self.params)} parameters", stacklevel=4)
 
     def _before_load(self, _: Optimizer, state_dict: dict[str, Any]) -> None:
-        group = state_dict["param_groups"][0]
-        if "ko" in state_dict:  # of kiti before the state moved into the parameter group
-            self.load_state_dict(state_dict["ko"])
-        elif _STEP in group:
-            mode = "hard" if int(group[_HARD]) else "soft"
-            self.load_state_dict(
-                {"seed": group[_SEED], "step": group[_STEP], "mode": mode, "coll_coef": float(group[_COEF])}
-            )
+        # "ko": of kiti before the state moved into the parameter group.
+        state = state_dict["ko"] if "ko" in state_dict else state_in(state_dict["param_groups"][0])
+        if state is not None:
+            self.load_state_dict(state)
         self._loaded = self.state_dict()
 
     def _after_load(self, _: Optimizer) -> None:
         self._write(self._loaded)  # a loaded group replaces the optimizer's
 
 
-def _neurons(params: Mapping[str, Parameter], neuron_dim: int | Mapping[str, int]) -> dict[str, Neurons]:
-    if isinstance(neuron_dim, Mapping):
-        if unknown := neuron_dim.keys() - params.keys():
-            raise ValueError(f"neuron_dim names {min(unknown)!r}, which is not among params")
-        return {name: Neurons(neuron_dim.get(name, 0)) for name in params}
-    return {name: Neurons(neuron_dim) for name in params}
-
-
-def _check_not_lost(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Before every optimizer's step: copies keep KO's state in their parameter group, but not its hooks."""
-    if _STEP in optimizer.param_groups[0] and not hasattr(optimizer, _ATTRIBUTE):
-        raise RuntimeError(
-            f"this {type(optimizer).__name__} is a copy of one with a KO, which was not copied: its gradients would "
-            f"not collide; create a KO for it, or delete param_groups[0][{_STEP!r}]"
-        )
-
-
-register_optimizer_step_pre_hook(_check_not_lost)
+def _save_plain(_: Optimizer, state_dict: dict[str, Any]) -> None:
+    group = state_dict["param_groups"][0]
+    group[STEP] = int(group[STEP])  # torch.load takes nothing else with weights_only=True
