@@ -1,6 +1,6 @@
 """KITINet and KO in a plain PyTorch loop: handwritten digits, 8 x 8 pixels, on a CPU in seconds.
 
-    python examples/minimal.py        needs scikit-learn
+python examples/minimal.py        needs scikit-learn
 """
 
 import torch

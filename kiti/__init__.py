@@ -13,6 +13,7 @@ keep_statistics           switches the statistics off and on
 Directions                the state of the random directions, to be seeded, saved and restored
 KO, matrices              collides gradients before an optimizer's step; which parameters are matrices of neurons
 soft_collision, hard_collision     what KO does to one matrix
+LightningCallback         KO, and saved directions, in a LightningModule
 weight_correlation        how alike the neurons of a layer are (rho)
 
 Commands: kiti-train, kiti-eval, kiti-table, kiti-calibrate. The names above are imported on first use.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kiti.ko import KO, hard_collision, matrices, soft_collision
     from kiti.neurons.condensation import weight_correlation
     from kiti.residual import KITIResidual
+    from kiti.seams.lightning_callback import LightningCallback
     from kiti.seams.opening import close_seam, open_seam
     from kiti.seams.watching import Directions, keep_statistics, statistics
 
@@ -41,6 +43,7 @@ _HOME = {
     "statistics": "kiti.seams.watching",
     "keep_statistics": "kiti.seams.watching",
     "Directions": "kiti.seams.watching",
+    "LightningCallback": "kiti.seams.lightning_callback",
     "KO": "kiti.ko",
     "soft_collision": "kiti.ko",
     "hard_collision": "kiti.ko",
@@ -51,6 +54,7 @@ __all__ = [
     "KO",
     "Directions",
     "KITIResidual",
+    "LightningCallback",
     "calibrate",
     "close_seam",
     "collide",

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import kiti
+from kiti.seams.lightning_callback import ko_of
 from kiti.seams.opening import open_seam
 
 PAGE = (Path(__file__).parents[1] / "docs" / "other-trainers.md").read_text()
@@ -130,13 +131,14 @@ def by_lightning(folder: Path, stop: int, resume: bool = False, accumulate: int 
     trainer = pl.Trainer(
         max_epochs=stop // 3, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
         enable_model_summary=False, accumulate_grad_batches=accumulate, gradient_clip_val=1.0,
+        callbacks=names["callbacks"],
     )  # fmt: skip
     at = folder / "at.ckpt"
     epoch: Any = DataLoader(DATA[: 2 * 3 * accumulate], batch_size=2)  # it resumes at the start of an epoch
     trainer.fit(learner, epoch, ckpt_path=str(at) if resume else None)
     if stop < STEPS:
         trainer.save_checkpoint(at)
-    return learner.model, learner.ko
+    return learner.model, ko_of(trainer.optimizers[0])
 
 
 TRAINERS = {"trainer": by_trainer, "accelerate": by_accelerate, "lightning": by_lightning}

@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric
 from kiti.ko import KO, select
 from kiti.residual import Residual
 from kiti.seams.fitting import SeamError
+from kiti.seams.lightning_callback import is_skipped
 from kiti.tasks.schedules import WarmupCosine
 
 BY_STEPS = (OneCycleLR, WarmupCosine)
@@ -120,16 +121,10 @@ class Task(LightningModule):
         """Here gradients are unscaled and averaged over the ranks, but not yet clipped."""
         if self.ko is None:
             return
-        if self._is_skipped(optimizer):
+        if is_skipped(self._trainer, optimizer):
             self.ko.relative_change = {}
         else:
             self.ko.collide()
-
-    def _is_skipped(self, optimizer: Optimizer) -> bool:
-        """Whether float16's scaler found a gradient that is not finite, so that it will skip this step."""
-        scaler = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None)
-        found = {} if scaler is None else scaler._found_inf_per_device(optimizer)
-        return any(bool(inf) for inf in found.values())
 
     def on_train_start(self) -> None:
         self.model.train()  # Lightning keeps each module's mode, and a pretrained model comes in eval mode
