@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import isnan
 from typing import Any
 
 import torch
@@ -126,8 +127,8 @@ def measure_case(name: str, mode: str, size: str, args: Namespace) -> dict[str, 
                 **timing.summary(),
                 "rounds": len(timing.rounds),
                 "longer": longer.ratio - 1,
-                "longer_lowest": longer.lowest - 1,
-                "longer_highest": longer.highest - 1,
+                "longer_lowest": None if isnan(longer.lowest) else longer.lowest - 1,
+                "longer_highest": None if isnan(longer.highest) else longer.highest - 1,
             }
         )
     return {"case": f"{name}, {mode}", "batch": work.batch, "seams": len(residuals), "rows": rows}
@@ -171,6 +172,12 @@ def swapped(model: nn.Module) -> Iterator[None]:
                 block.__class__ = before
 
 
+def longer_text(row: dict[str, Any]) -> str:
+    if row["longer_lowest"] is None:  # too few rounds for an interval
+        return percent(row["longer"])
+    return f"{percent(row['longer'])} [{percent(row['longer_lowest'])}, {percent(row['longer_highest'])}]"
+
+
 def grid(record: dict[str, Any]) -> Grid:
     """A line for each model, mode and variant."""
     header = ["model", "batch", "seams", "rounds", "variant", "ms", "longer"]
@@ -182,9 +189,7 @@ def grid(record: dict[str, Any]) -> Grid:
             str(row["rounds"]),
             row["variant"],
             timing_text(row),
-            f"{percent(row['longer'])} [{percent(row['longer_lowest'])}, {percent(row['longer_highest'])}]"
-            if at
-            else NOTHING,
+            longer_text(row) if at else NOTHING,
         ]
         for case in record["cases"]
         for at, row in enumerate(case["rows"])
