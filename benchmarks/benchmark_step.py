@@ -46,6 +46,10 @@ class Seam(Residual):
         super().__init__()
         self.kind: Residual = Add()
 
+    @property
+    def is_addition(self) -> bool:
+        return self.kind.is_addition
+
     def forward(self, x: Tensor, v: Tensor) -> Tensor:
         return self.kind(x, v)
 

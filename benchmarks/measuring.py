@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from scipy.stats import quantile_test
 
 Call = Callable[[], object]
 
@@ -44,7 +45,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Seconds of one call over those of another: the ratio of the medians, and the range over single rounds."""
+    """Seconds of one call over those of another, with the lower and the upper end of a range."""
 
     ratio: float
     lowest: float
@@ -52,10 +53,21 @@ class Ratio:
 
 
 def ratio(dividend: Timing, divisor: Timing) -> Ratio:
-    """`dividend` over `divisor`; within a round both run close together, so a slow machine slows both."""
+    """The ratio of the medians, and the range over rounds, in which both run close together."""
     turns = zip(dividend.rounds, divisor.rounds, strict=True)
     pairs = [statistics.median(a) / statistics.median(b) for a, b in turns]
     return Ratio(dividend.median / divisor.median, min(pairs), max(pairs))
+
+
+def paired_ratio(dividend: Timing, divisor: Timing) -> Ratio:
+    """The median over rounds of `dividend` over `divisor` within a round, with its 95 % interval by order statistics.
+
+    Fewer than six rounds have no such interval: its ends are NaN.
+    """
+    turns = zip(dividend.rounds, divisor.rounds, strict=True)
+    pairs = [statistics.median(a) / statistics.median(b) for a, b in turns]
+    interval = quantile_test(pairs, q=1, p=0.5).confidence_interval(0.95)
+    return Ratio(statistics.median(pairs), float(interval.low), float(interval.high))
 
 
 def interleaved(

@@ -17,6 +17,7 @@ class AddKeys(Factory, ResidualKeys):
 class DropoutKeys(Factory, ResidualKeys):
     builds = "kiti.residual.Dropout"
     name = "dropout"
+    revision = 2  # 2: random numbers from the residual's own stream
     dt: Finite
     p: Annotated[float, Field(ge=0, lt=1)]
 
@@ -27,6 +28,7 @@ class CollidingKeys(ResidualKeys):
     Only keys that were added later have a default here (see `kiti.units.keys`).
     """
 
+    revision = 2  # 2: directions from the residual's own stream; seams of library models by hooks
     collision_heads: PositiveInt
     coll_coef: Fraction
     dt: Finite

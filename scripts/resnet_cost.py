@@ -75,7 +75,8 @@ def cost(depth: int, stem: str, network: Network) -> Cost:
     collisions: list[int] = []
     for module in model.modules():
         if isinstance(module, KITIResidual):
-            module.register_forward_pre_hook(lambda seam, xv: collisions.append(collision_cost(seam, xv[0])))
+            branch = model.get_submodule(module.seam.branch)  # in eval mode the residual itself is not called
+            branch.register_forward_hook(lambda _, __, v, seam=module: collisions.append(collision_cost(seam, v)))
     operations = flops(model, image)
     return Cost(sum(p.numel() for p in model.parameters()), operations // 2, sum(collisions))
 

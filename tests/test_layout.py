@@ -14,6 +14,7 @@ LAYERS = (
     {"units", "storage", "pde"},
     {"collision"},
     {"residual", "ko", "residual_keys"},
+    {"seams"},
     {"neurons", "models", "data"},
     {"tasks"},
     {"configuration"},

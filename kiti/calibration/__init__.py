@@ -1,4 +1,4 @@
 """Measures for which collision_heads and coll_coef about one pair per system collides.
 
-May import `residual`.
+May import `seams` and `residual`.
 """

@@ -131,6 +131,13 @@ def collide(
         ValueError: an argument is out of range; the message gives its value and what is allowed.
         TypeError: a setting is missing, unknown, or given together with `rules`; x or v is of a kind refused above.
         RuntimeError: a derivative that only "literal" has.
+
+    Example:
+        >>> import torch, kiti
+        >>> x, v = torch.zeros(1, 4), torch.tensor([[1.0, 2.0, -1.0, 0.0]])
+        >>> moved = kiti.collide(x, v, collision_heads=2, coll_coef=0.5)  # two particles, which collide
+        >>> torch.allclose(moved.view(2, 2).sum(0), v.view(2, 2).sum(0))  # momentum is conserved
+        True
     """
     return collide_with_statistics(x, v, rules, directions=directions, generator=generator)[0]
 

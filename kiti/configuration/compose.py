@@ -156,8 +156,8 @@ def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -
 
     Raises ConfigError if the model has no place for such a residual.
     """
-    from kiti.models.seam import SeamError
     from kiti.residual import Residual
+    from kiti.seams.fitting import SeamError
 
     node, name = composed.node, composed.node.model._target_
     if "residual" not in inspect.signature(hydra.utils.get_object(name)).parameters:

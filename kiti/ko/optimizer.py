@@ -79,6 +79,7 @@ class KO:
             on the CPU and in steps 1, 2, 4, 8, … on a GPU; once, if a step finds no gradient.
 
     Attributes:
+        attached: whether it collides in a hook of the optimizer's step.
         step_count: collisions so far.
         relative_change: |Δg|/|g| of the last collision by name, over all replicas together, as 0-dim tensors on the
             parameters' devices.
@@ -136,6 +137,7 @@ class KO:
         held = state_in(self._group)
         if held is not None:
             self._check_same(held)
+        self.attached = attach
         if attach:
             self._attach()
         self._hooks += [
@@ -266,7 +268,7 @@ class KO:
         if closure is not None:
             raise ValueError(
                 "attach=True: step was given a closure, which computes gradients after the hook; pass attach=False "
-                "and call collide() at the end of the closure, with Lightning in on_before_optimizer_step"
+                "and call collide() at the end of the closure, or with Lightning kiti.LightningCallback()"
             )
         if is_skipped(optimizer) or initialises(optimizer, kwargs):
             self.relative_change = {}

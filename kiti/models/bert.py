@@ -6,69 +6,23 @@
 the default is both (A10). BERT normalises after the addition, so the collision comes before the LayerNorm. The velocity
 is what stock BERT adds, after the dense map and its dropout. D is the d_model features of one token (A2).
 
-The model keeps transformers' class, `state_dict` and initial weights for a given seed.
+The model is transformers' own, with hooks (`kiti.open_seam`).
 """
 
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
-from transformers.models.bert.modeling_bert import BertOutput, BertSelfOutput
 
 from kiti.collision.rules import check_choice
-from kiti.models.seam import attach
-from kiti.residual import Add, Residual, ResidualFactory
+from kiti.residual import Add, ResidualFactory
+from kiti.seams.families import known_places
+from kiti.seams.opening import open_places
 
 RESIDUALS = ("both", "attention", "ffn")
 NAMES = {  # differences from BertConfig's defaults
     "bert-base-uncased": {},
     "bert-base-cased": {"vocab_size": 28996},
 }
-
-
-class SeamSelfOutput(BertSelfOutput):
-    """End of the attention: LN(residual(x = its input, v = its output)) in place of the addition."""
-
-    residual: Residual
-
-    def forward(
-        self, hidden_states: Float[Tensor, "B T D"], input_tensor: Float[Tensor, "B T D"]
-    ) -> Float[Tensor, "B T D"]:
-        return self.LayerNorm(self.residual(input_tensor, self.dropout(self.dense(hidden_states))))
-
-
-class SeamOutput(BertOutput):
-    """End of the feed-forward network: LN(residual(x = its input, v = its output))."""
-
-    residual: Residual
-
-    def forward(
-        self, hidden_states: Float[Tensor, "B T H"], input_tensor: Float[Tensor, "B T D"]
-    ) -> Float[Tensor, "B T D"]:
-        return self.LayerNorm(self.residual(input_tensor, self.dropout(self.dense(hidden_states))))
-
-
-def open_seam(
-    model: BertForSequenceClassification, residual: ResidualFactory, residuals: str = "both"
-) -> BertForSequenceClassification:
-    """Use `residual` in the final layer of a stock BERT, fresh or pretrained; modifies the model in place.
-
-    Args:
-        residual: called once per connection, in execution order, to create its module. D is the last axis.
-        residuals: "both", or only the one around the "attention" or the "ffn".
-
-    Raises:
-        ValueError: `residuals` is unknown, or collision_heads does not divide D.
-    """
-    check_choice("residuals", residuals, RESIDUALS)
-    layer: Any = model.bert.encoder.layer[-1]
-    ends = {"attention": (layer.attention.output, SeamSelfOutput), "ffn": (layer.output, SeamOutput)}
-    for around, (end, seam) in ends.items():
-        if residuals in ("both", around):
-            end.__class__ = seam  # keeps weights, hooks and flags; only forward changes
-            end.residual = attach(residual(), 3, {2: end.dense.out_features}).train(end.training)
-    return model
 
 
 def build_bert(
@@ -82,12 +36,17 @@ def build_bert(
 
     Args:
         name: "bert-base-uncased" or "bert-base-cased", which differ in their vocabulary.
-        residuals, residual: see `open_seam`.
+        residuals: "both", or only the one around the "attention" or the "ffn".
+        residual: called once per connection, in execution order, to create its module. D is the last axis.
         config: changes to `transformers.BertConfig`, such as `hidden_dropout_prob` or `num_hidden_layers`.
 
     Raises:
-        ValueError: `name` or `residuals` is unknown.
+        ValueError: `name` or `residuals` is unknown, or collision_heads does not divide D.
     """
     check_choice("name", name, tuple(NAMES))
+    check_choice("residuals", residuals, RESIDUALS)
     bert = BertConfig(**NAMES[name] | {"num_labels": num_labels} | config)
-    return open_seam(BertForSequenceClassification(bert), residual, residuals)
+    model = BertForSequenceClassification(bert).train()
+    attention, ffn = known_places(model)
+    open_places(model, {"both": [attention, ffn], "attention": [attention], "ffn": [ffn]}[residuals], residual)
+    return model

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
+from kiti.seams.fitting import attach
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,

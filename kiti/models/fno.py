@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from kiti.collision.precision import without_autocast
-from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
+from kiti.seams.fitting import attach
 
 
 def positive(name: str, number: int) -> int:
@@ -93,7 +93,7 @@ class FNO1d(nn.Module):
     ) -> None:
         super().__init__()
         self.fc0 = nn.Linear(2, width)
-        seams = (attach(residual(), 3, {1: width, 2: resolution}) for _ in range(n_layers))
+        seams = (attach(residual(), 3, {2: resolution, 1: width}) for _ in range(n_layers))
         self.layers = nn.ModuleList(FourierLayer(width, modes, seam) for seam in seams)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, 1)

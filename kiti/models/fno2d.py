@@ -13,8 +13,8 @@ from torch.nn.functional import relu
 
 from kiti.collision.precision import without_autocast
 from kiti.models.fno import check_channels, positive
-from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
+from kiti.seams.fitting import attach
 
 
 class SpectralConv2d(nn.Module):
@@ -86,7 +86,7 @@ class FNO2d(nn.Module):
         super().__init__()
         self.fc0 = nn.Linear(t_in + 2, width)
         points = resolution and resolution**2
-        seams = (attach(residual(), 3, {1: width, 2: points}) for _ in range(n_layers))
+        seams = (attach(residual(), 3, {2: points, 1: width}) for _ in range(n_layers))
         self.layers = nn.ModuleList(FourierLayer2d(width, modes, seam) for seam in seams)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, 1)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from kiti.models.galerkin_attention import FourierFeatures, GalerkinAttention
-from kiti.models.seam import attach
 from kiti.residual import Add, Residual, ResidualFactory
+from kiti.seams.fitting import attach
 
 KINDS_OF_POINT = 3
 """Inside, on the airfoil, on the far boundary."""

@@ -4,11 +4,10 @@
 
 KITI "in the last stage" (4.2 of the paper) is read as replacing the addition of every block there, including the one
 with a projected shortcut; the ReLU after it stays (A11). D is the channels, and each (sample, y, x) is a system (A2).
-Channels are axis 1, so the factory must create modules with `system_axis=1`:
 
-    build_resnet(34, residual=partial(KITIResidual, 2, 0.25, system_axis=1))
+    build_resnet(34, residual=partial(KITIResidual, 2, 0.25))
 
-The model keeps torchvision's class, `state_dict` and initial weights for a given seed. timm's `resnet18`, `resnet34`, …
+The model is torchvision's own, with hooks (`kiti.open_seam`). timm's `resnet18`, `resnet34`, …
 (`timm.models.resnet.ResNet`) load the same `state_dict`. This does not hold for narrower networks (`width`), hidden
 layers before the classes (`head`) or quadratic neurons (`dit_stage`).
 """
@@ -21,16 +20,16 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import relu
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from kiti.collision.rules import check_choice
 from kiti.models.chain import ACTIVATIONS
 from kiti.models.dendrite import QuadraticNeurons
-from kiti.models.seam import attach
 from kiti.models.stochastic_depth import drop_branches
-from kiti.residual import Add, Residual, ResidualFactory
+from kiti.residual import Add, ResidualFactory
+from kiti.seams.families import known_places
+from kiti.seams.opening import open_places
 
 BLOCKS = ("all", "last", "identity")
 STEMS = ("cifar", "imagenet")
@@ -44,91 +43,36 @@ STAGES: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 """By depth: the type of block, and the number of blocks in each stage."""
 
 
-class SeamBasicBlock(BasicBlock):
-    """residual(x = shortcut, v = two 3x3 convolutions) in place of the addition."""
-
-    residual: Residual
-
-    def integrate(self, h: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B O Yout Xout"]:
-        return self.bn2(self.conv2(h))
-
-    def forward(self, x: Float[Tensor, "B I Y X"]) -> Float[Tensor, "B O Yout Xout"]:
-        v = self.integrate(self.relu(self.bn1(self.conv1(x))))  # (B, O, Yout, Xout)
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return relu(self.residual(shortcut, v))  # not in place: it may be a view made by a collision
-
-
-class SeamBottleneck(Bottleneck):
-    """residual(x = shortcut, v = 1x1, 3x3, 1x1 convolutions) in place of the addition."""
-
-    residual: Residual
-
-    def integrate(self, h: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B C Yout Xout"]:
-        return self.bn2(self.conv2(h))
-
-    def forward(self, x: Float[Tensor, "B I Y X"]) -> Float[Tensor, "B O Yout Xout"]:
-        v = self.integrate(self.relu(self.bn1(self.conv1(x))))
-        v = self.bn3(self.conv3(self.relu(v)))  # (B, O, Yout, Xout)
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return relu(self.residual(shortcut, v))
-
-
-class Dendrites:
-    """A block with quadratic neurons parallel to its 3x3 convolution: (bn2(conv2(h)) + quadratic(h)) / 2."""
-
-    quadratic: QuadraticNeurons
-
-    def integrate(self, h: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B O Yout Xout"]:
-        return (super().integrate(h) + self.quadratic(h)) / 2  # type: ignore[misc]
-
-
-class DendriticBasicBlock(Dendrites, SeamBasicBlock):
-    pass
-
-
-class DendriticBottleneck(Dendrites, SeamBottleneck):
-    pass
-
-
-def open_seam(model: ResNet, residual: ResidualFactory, blocks: str = "all") -> ResNet:
-    """Use `residual` in the last stage of a stock ResNet, fresh or trained; modifies the model in place.
-
-    Args:
-        residual: called once per block, in execution order, to create its module. D is axis 1.
-        blocks: "all" blocks of the last stage, its "last" one, or those whose shortcut is the "identity".
-
-    Raises:
-        ValueError: `blocks` is unknown, or collision_heads does not divide D.
-    """
-    check_choice("blocks", blocks, BLOCKS)
-    for block in model.layer4[-1:] if blocks == "last" else model.layer4:
-        if blocks != "identity" or block.downsample is None:
-            _open(block, residual())
-    return model
-
-
-def _open(block: BasicBlock | Bottleneck, residual: Residual) -> None:
-    """The block keeps its weights, hooks and flags; only its forward changes."""
-    if not isinstance(block, SeamBasicBlock | SeamBottleneck):
-        block.__class__ = SeamBasicBlock if isinstance(block, BasicBlock) else SeamBottleneck
-    last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
-    block.residual = attach(residual, 4, {1: last.out_channels}).train(block.training)
-
-
 def grow_dendrites(model: ResNet, stage: int, stem: str, pixels: int) -> None:
-    """Add quadratic neurons parallel to `conv2` in the first block of `stage`.
+    """Add quadratic neurons parallel to `conv2` in the first block of `stage`: (bn2(conv2(h)) + quadratic(h)) / 2.
 
     The Dit authors do this in the middle one of their three stages of basic blocks (A14). They have no Bottleneck;
     its `conv2` is the 3x3 convolution too, and using quadratic neurons of its stride there is our reading.
     """
     block = model.get_submodule(f"layer{stage}")[0]  # type: ignore[index]
-    if not hasattr(block, "residual"):
-        _open(block, Add())
     conv = block.conv2
     reduction = {"cifar": 1, "imagenet": 4}[stem] * 2 ** (stage - 1) // conv.stride[0]  # of the input of conv2
     side = ceil(pixels / reduction)
     block.quadratic = QuadraticNeurons(conv.in_channels, conv.out_channels, (side, side), conv.stride[0])
-    block.__class__ = DendriticBasicBlock if isinstance(block, BasicBlock) else DendriticBottleneck
+    Dendrites(block.quadratic).open(conv, block.bn2)
+
+
+class Dendrites:
+    """The hooks that add quadratic neurons to a convolution and its norm."""
+
+    def __init__(self, quadratic: QuadraticNeurons) -> None:
+        self.quadratic = quadratic
+        self._inputs: list[Tensor] = []
+
+    def open(self, convolution: nn.Module, norm: nn.Module) -> None:
+        convolution.register_forward_pre_hook(self._keep)
+        norm.register_forward_hook(self._add)
+
+    def _keep(self, convolution: nn.Module, inputs: tuple[Tensor]) -> None:
+        self._inputs[:] = inputs
+
+    def _add(self, norm: nn.Module, inputs: Any, output: Float[Tensor, "B O Y X"]) -> Float[Tensor, "B O Y X"]:
+        return (output + self.quadratic(self._inputs.pop())) / 2
 
 
 class ScaledResNet(ResNet):
@@ -226,7 +170,8 @@ def build_resnet(
             basic blocks and the ImageNet stem at 32 pixels, see only their LayerNorm's shift.
         channels_last: memory format of the weights, and so of the features: results differ only by rounding, and
             convolutions are faster on most devices.
-        blocks, residual: see `open_seam`.
+        blocks: "all" blocks of the last stage, its "last" one, or those whose shortcut is the "identity".
+        residual: called once per such block, in execution order, to create its module. D is axis 1.
         resnet: further arguments of `torchvision.models.ResNet`, such as `groups`.
 
     Raises:
@@ -234,6 +179,7 @@ def build_resnet(
             probability below 1, or `stem`, `blocks`, `head_activation` or `dit_stage` is unknown.
     """
     check_choice("stem", stem, STEMS)
+    check_choice("blocks", blocks, BLOCKS)
     check_choice("head_activation", head_activation, tuple(ACTIVATIONS))
     if depth not in STAGES:
         raise ValueError(f"depth={depth}: one of {', '.join(map(str, STAGES))} is needed")
@@ -252,9 +198,12 @@ def build_resnet(
     if head_gamma is not None:
         for parameter in model.fc.parameters():
             nn.init.normal_(parameter, std=len(parameter) ** -head_gamma)
-    open_seam(drop_branches(model, drop_path), residual, blocks)
+    drop_branches(model, drop_path)
     if dit_stage is not None:
         grow_dendrites(model, dit_stage, stem, pixels)
+    places = known_places(model)  # after all other hooks: a seam gets what they return
+    chosen = {"all": places, "last": places[-1:], "identity": [place for place in places if not place.of_output]}
+    open_places(model, chosen[blocks], residual)
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

@@ -24,6 +24,11 @@ def weight_correlation(weight: Float[Tensor, "N *filter"]) -> float:
 
     Raises:
         ValueError: a weight of fewer than two dimensions.
+
+    Example:
+        >>> import torch, kiti
+        >>> round(kiti.weight_correlation(torch.eye(3)), 6), round(kiti.weight_correlation(torch.ones(3, 3)), 6)
+        (0.0, 1.0)
     """
     if weight.dim() < 2:
         raise ValueError(f"weight has shape {tuple(weight.shape)}: (N, D) or (N, channels, *kernel) is needed")

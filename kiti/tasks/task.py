@@ -14,6 +14,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric
 
 from kiti.ko import KO, select
+from kiti.residual import Residual
+from kiti.seams.fitting import SeamError
+from kiti.seams.lightning_callback import is_skipped
 from kiti.tasks.schedules import WarmupCosine
 
 BY_STEPS = (OneCycleLR, WarmupCosine)
@@ -32,7 +35,8 @@ class Task(LightningModule):
         lr_multipliers: by name pattern, within `model`: a factor for the learning rate of these parameters throughout
             the schedule.
         seed: with rank, epoch and batch it determines all random numbers of a training step, so that a resumed run
-            draws the same ones and no generator state has to be saved.
+            draws the same ones and no generator state has to be saved. Residuals draw theirs from streams of their own:
+            dropout has the same masks with every residual.
         decay_vectors: False excludes biases and other one-dimensional parameters, such as scales of norms, from weight
             decay.
     """
@@ -117,18 +121,20 @@ class Task(LightningModule):
         """Here gradients are unscaled and averaged over the ranks, but not yet clipped."""
         if self.ko is None:
             return
-        if self._is_skipped(optimizer):
+        if is_skipped(self._trainer, optimizer):
             self.ko.relative_change = {}
         else:
             self.ko.collide()
 
-    def _is_skipped(self, optimizer: Optimizer) -> bool:
-        """Whether float16's scaler found a gradient that is not finite, so that it will skip this step."""
-        scaler = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None)
-        found = {} if scaler is None else scaler._found_inf_per_device(optimizer)
-        return any(bool(inf) for inf in found.values())
+    def on_train_start(self) -> None:
+        self.model.train()  # Lightning keeps each module's mode, and a pretrained model comes in eval mode
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        residuals = [(name, m) for name, m in self.model.named_modules() if isinstance(m, Residual)]
+        for index, (name, residual) in enumerate(residuals):
+            if not residual.training:
+                raise SeamError(f"{name} is in eval mode while the model trains, so nothing collides there")
+            residual.draws.restart(self.seed, self.current_epoch, batch_idx, index)
         key = f"{self.seed}/{self.global_rank}/{self.current_epoch}/{batch_idx}"
         digest = hashlib.sha256(key.encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:8], "big"))

@@ -124,6 +124,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "parameters": sum(p.numel() for p in task.model.parameters()) // together,
         "flops_per_sample": cost.flops(task.model, *task.inputs(sample)) // together,
         "collisions": monitor.collisions(),
+        "counts": {"modules_without_a_collision": silent} if (silent := monitor.silent()) else None,
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
         # With replicas, logged values are means over all of them, not curves of a single one.

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,23 @@ def test_record_of_thread_pools(tmp_path: Path) -> None:
     [case] = record["cases"]
     assert [row["threads"] for row in case["rows"]] == ["torch's", "a pool's", "numba's", "one alone"]
     assert case["rows"][0]["longer"] == 0
+
+
+@pytest.mark.slow
+def test_seam_record(tmp_path: Path) -> None:
+    record = run("benchmark_seam", tmp_path, "--only", "bert")
+    train, eval_ = record["cases"]
+    assert [row["variant"] for row in train["rows"]] == ["classes replaced", "hooks"]
+    assert [row["variant"] for row in eval_["rows"]] == ["stock", "hooks"]
+    assert train["seams"] > 0
+
+
+def test_the_interval_of_a_paired_ratio() -> None:
+    slow = [1.0, 4.0, 2.0, 8.0, 1.0, 5.0, 3.0, 2.0]  # the machine, round by round
+    noise = [1.02, 1.00, 1.03, 0.99, 1.04, 1.01, 1.02, 1.02]
+    first = measuring.Timing([[second] for second in slow])
+    other = measuring.Timing([[second * by] for second, by in zip(slow, noise, strict=True)])
+    found = measuring.paired_ratio(other, first)
+    assert found.ratio == pytest.approx(1.02)
+    assert (found.lowest, found.highest) == (pytest.approx(0.99), pytest.approx(1.04))
+    assert isnan(measuring.paired_ratio(measuring.Timing([[1.0]]), measuring.Timing([[1.0]])).lowest)

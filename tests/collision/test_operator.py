@@ -71,41 +71,6 @@ class Block(nn.Module):
         return self.residual(x, self.linear(x)).relu()
 
 
-COMPILED = """
-import torch
-from torch import nn
-from kiti import KITIResidual
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(12, 12)
-        self.residual = KITIResidual(2, 0.9, implementation={backend!r})
-
-    def forward(self, x):
-        return self.residual(x, self.linear(x)).relu()
-
-torch.manual_seed(0)
-block, x = Block(), 0.3 * torch.randn(4, 12)
-results = []
-for call in (block, torch.compile(block, fullgraph=True, backend="aot_eager")):  # fullgraph: a break is an error
-    block.zero_grad()
-    torch.manual_seed(5)
-    out = call(x)
-    out.square().sum().backward()
-    assert block.residual.collisions.partners > 0
-    results.append((out.detach(), block.linear.weight.grad.clone()))
-torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-6)
-"""
-
-
-@pytest.mark.slow
-@every_backend
-def test_compiles_without_a_graph_break_to_the_same_results(backend):
-    """In a separate process: torch.compile cannot trace the type checks of the tests."""
-    subprocess.run([sys.executable, "-c", COMPILED.format(backend=backend)], check=True)
-
-
 ANOTHER = """
 import torch
 from kiti import collide

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kiti.collision.directions import draw_seed
 from kiti.collision.dispatch import collide
 from kiti.residual import Acceleration, AccelerationChain, Add, Dropout, KITIResidual, MatchedNoise, Residual
 
@@ -133,11 +134,12 @@ def test_acceleration_passes_on_the_collided_velocity() -> None:
     chain = AccelerationChain(collision_heads=2, coll_coef=0.9, v0_scale=0.0)
     first, _second = chain(), chain()
     x, a = features(4, 16, dtype=torch.float64)
-    torch.manual_seed(3)
+    first.draws.restart(3)
     first(x, a)
-    torch.manual_seed(3)
-    torch.randn_like(a)  # v_0, here zero
-    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    first.draws.restart(3)
+    drawn = first.draws.generator(x, a)
+    draw_seed(drawn)  # v_0, here zero
+    generator = torch.Generator().manual_seed(int(draw_seed(drawn)))
     # Where positions are not updated, x' - x = dt v'.
     expected = collide(x, a, collision_heads=2, coll_coef=0.9, position_update=False, generator=generator) - x
     torch.testing.assert_close(chain.handed_on[0], expected)

@@ -32,7 +32,11 @@ def test_encoded_rules_are_read_back(rules):
 @pytest.mark.parametrize("function", [collide, collide_with_statistics, KITIResidual])
 def test_help_shows_every_setting_with_its_default(function):
     parameters = inspect.signature(function).parameters
+    until_calibrated = {"collision_heads", "coll_coef"} if function is KITIResidual else set()
     for setting in SETTINGS:
+        if setting.name in until_calibrated:
+            assert parameters[setting.name].default is None
+            continue
         assert parameters[setting.name].default == getattr(Rules, setting.name, inspect.Parameter.empty)
     assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 

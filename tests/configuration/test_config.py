@@ -273,7 +273,7 @@ def test_heads_that_do_not_divide_are_reported_in_one_line(tmp_path: Path) -> No
 @pytest.mark.parametrize("program", ["train", "calibrate"])
 def test_help_does_not_import_torch(program: str) -> None:
     code = (
-        f"import sys; sys.argv = ['kiti-{program}', '--help']\nfrom kiti.{program} import main\n"
+        f"import sys; sys.argv = ['kiti-{program}', '--help']\nfrom kiti.cli.{program}_command import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
-from kiti.models.bert import build_bert, open_seam
+from kiti.models.bert import build_bert
 from kiti.residual import Add, KITIResidual, Residual
+from kiti.seams.opening import open_seam
+from kiti.seams.watching import Directions
 
 COLLIDING = partial(KITIResidual, 2, 0.9)
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
@@ -16,7 +18,7 @@ SMALL |= {"vocab_size": 31, "max_position_embeddings": 16}
 TOKENS = torch.randint(1, 31, (4, 12), generator=torch.Generator().manual_seed(1))
 MASK = torch.arange(12) < torch.tensor([[12], [7], [9], [12]])
 LABELS = torch.tensor([0, 1, 2, 1])
-FINAL = {"attention": "bert.encoder.layer.2.attention.output.residual", "ffn": "bert.encoder.layer.2.output.residual"}
+FINAL = {"attention": "bert.encoder.layer.2.attention.residual", "ffn": "bert.encoder.layer.2.residual"}
 
 
 def stock() -> BertForSequenceClassification:
@@ -92,17 +94,17 @@ def test_only_the_named_residuals_of_the_final_layer_collide(residuals: str) -> 
 def test_the_seam_gets_what_stock_adds_before_the_layer_norm() -> None:
     model = build_bert(num_labels=3, **SMALL, residual=COLLIDING)
     layer = model.bert.encoder.layer[-1]
-    for end in (layer.attention.output, layer.output):
+    for end, residual in ((layer.attention.output, layer.attention.residual), (layer.output, layer.residual)):
         seen: dict[str, tuple | Tensor] = {}
         end.register_forward_pre_hook(lambda _m, args, seen=seen: seen.update(shortcut=args[1]))
-        end.dropout.register_forward_hook(lambda _m, _i, out, seen=seen: seen.update(branch=out))
-        end.residual.register_forward_hook(lambda _m, xv, out, seen=seen: seen.update(xv=xv, joined=out))
+        end.dropout.register_forward_hook(lambda _m, _i, out, seen=seen: seen.update(branch=out), prepend=True)
+        residual.register_forward_hook(lambda _m, xv, out, seen=seen: seen.update(xv=xv, joined=out))
         end.LayerNorm.register_forward_pre_hook(lambda _m, args, seen=seen: seen.update(normed=args[0]))
         step(model)
         x, v = seen["xv"]
         assert x is seen["shortcut"]
         assert v is seen["branch"]
-        assert seen["normed"] is seen["joined"]
+        torch.testing.assert_close(seen["normed"], seen["joined"])
 
 
 def test_tokens_interact_only_through_attention_in_training() -> None:
@@ -115,7 +117,7 @@ def test_tokens_interact_only_through_attention_in_training() -> None:
     other[:, 1:] = TOKENS[:, 1:] % 30 + 1
     logits = []
     for tokens in (TOKENS, other):
-        torch.manual_seed(0)
+        Directions(model, seed=0)  # the same for both
         logits.append(model(tokens, attention_mask=only_first).logits)
         assert all(model.get_submodule(name).collisions.partners > 0 for name in seams(model))
     assert torch.equal(*logits)
@@ -129,13 +131,16 @@ def test_residuals_are_created_in_execution_order() -> None:
         return made[-1]
 
     layer = build_bert(**SMALL, residual=factory).bert.encoder.layer[-1]
-    assert [layer.attention.output.residual, layer.output.residual] == made
+    assert [layer.attention.residual, layer.residual] == made
 
 
-def test_opening_the_seam_keeps_the_mode() -> None:
-    model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
+def test_opening_the_seam_keeps_the_mode_and_warns() -> None:
+    model = stock().eval()  # from_pretrained returns a model in eval mode
+    with pytest.warns(UserWarning, match=r"eval mode.* call model.train\(\)"):
+        open_seam(model, residual=COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it can be opened again
+    open_seam(model, residual=Add)  # and it can be opened again
+    assert seams(model) == []
 
 
 def test_an_invalid_choice_is_named() -> None:

@@ -8,8 +8,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from kiti.models.convnext import build_convnext, open_seam
+from kiti.models.convnext import build_convnext
 from kiti.residual import Add, KITIResidual
+from kiti.seams.opening import open_seam
 
 COLLIDING = partial(KITIResidual, 4, 0.9, system_axis=1)
 SMALL: dict[str, Any] = {"depths": (1, 1, 1, 2), "dims": (8, 8, 16, 16)}
@@ -95,7 +96,7 @@ def test_the_seam_gets_shortcut_and_branch() -> None:
     block = model.stages[-1].blocks[-1]
     seen: dict[str, Any] = {}
     block.register_forward_pre_hook(lambda _m, inputs: seen.update(x=inputs[0]))
-    block.drop_path.register_forward_hook(lambda _m, inputs, out: seen.update(v=out))
+    block.drop_path.register_forward_hook(lambda _m, inputs, out: seen.update(v=out), prepend=True)
     block.residual.register_forward_pre_hook(lambda _m, xv: seen.update(joined=xv))
     with torch.no_grad():
         model(batch()[0])
@@ -105,10 +106,13 @@ def test_the_seam_gets_shortcut_and_branch() -> None:
     assert 0 < int((v == 0).flatten(1).all(1).sum()) < len(v), "some samples skip the branch, some do not"
 
 
-def test_opening_the_seam_keeps_the_mode() -> None:
-    model = open_seam(stock().eval(), COLLIDING)
+def test_opening_the_seam_keeps_the_mode_and_warns() -> None:
+    model = stock().eval()  # from_pretrained returns a model in eval mode
+    with pytest.warns(UserWarning, match=r"eval mode.* call model.train\(\)"):
+        open_seam(model, residual=COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it can be opened again
+    open_seam(model, residual=Add)  # and it can be opened again
+    assert seams(model) == []
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kiti.models.gpt2 import build_gpt2, open_seam
+from kiti.models.gpt2 import build_gpt2
 from kiti.residual import Add, KITIResidual, Residual
+from kiti.seams.opening import open_seam
+from kiti.seams.watching import Directions
 
 COLLIDING = partial(KITIResidual, 2, 0.9)
 SMALL = {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 16, "vocab_size": 31, "bos_token_id": 0}
@@ -111,6 +113,8 @@ def test_checkpointing_recomputes_the_same_collisions() -> None:
     for name, outputs in collided.items():
         seam = checkpointed.get_submodule(name)
         seam.register_forward_hook(lambda _m, _xv, out, outputs=outputs: outputs.append(out.detach().clone()))
+    Directions(plain, seed=0)
+    Directions(checkpointed, seed=0)
     expected, actual = step(plain), step(checkpointed)
     for name, outputs in collided.items():
         first, again = outputs
@@ -136,7 +140,7 @@ def test_the_seam_gets_the_residual_stream_and_the_attention_output() -> None:
     inputs, branches, joined = [], [], []
     for block in model.transformer.h:
         block.register_forward_pre_hook(lambda _m, args: inputs.append(args[0]))
-        block.attn.register_forward_hook(lambda _m, _i, out: branches.append(out[0]))
+        block.attn.register_forward_hook(lambda _m, _i, out: branches.append(out[0]), prepend=True)
         block.residual.register_forward_pre_hook(lambda _m, xv: joined.append(xv))
     step(model)
     assert len(joined) == 3
@@ -153,7 +157,7 @@ def test_no_token_sees_its_future_in_training(changed: int) -> None:
     other[:, changed] = TOKENS[:, changed] % 30 + 1  # a different token
     logits = []
     for tokens in (TOKENS, other):
-        torch.manual_seed(0)  # the same seed for each layer's collisions
+        Directions(model, seed=0)  # the same for both
         logits.append(model(tokens).logits)
         assert all(model.get_submodule(name).collisions.partners > 0 for name in seams(model))
     assert torch.equal(logits[0][:, :changed], logits[1][:, :changed])
@@ -173,10 +177,13 @@ def test_residuals_are_created_in_execution_order() -> None:
     assert [model.transformer.h[i].residual for i in (0, 2)] == made
 
 
-def test_opening_the_seam_keeps_the_mode() -> None:
-    model = open_seam(stock().eval(), COLLIDING)  # from_pretrained returns a model in eval mode
+def test_opening_the_seam_keeps_the_mode_and_warns() -> None:
+    model = stock().eval()  # from_pretrained returns a model in eval mode
+    with pytest.warns(UserWarning, match=r"eval mode.* call model.train\(\)"):
+        open_seam(model, residual=COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it can be opened again
+    open_seam(model, residual=Add)  # and it can be opened again
+    assert seams(model) == []
 
 
 def test_an_invalid_choice_is_named() -> None:
@@ -184,5 +191,10 @@ def test_an_invalid_choice_is_named() -> None:
         build_gpt2("gpt3")
     with pytest.raises(IndexError):
         build_gpt2(**SMALL, layers=[3])
-    with pytest.raises(ValueError, match="no cross-attention"):
-        build_gpt2(**SMALL, add_cross_attention=True)(TOKENS, encoder_hidden_states=torch.zeros(2, 3, 16))
+
+
+def test_cross_attention_stays_as_it_is() -> None:
+    model = build_gpt2(**SMALL, add_cross_attention=True, residual=COLLIDING)
+    seen = torch.zeros(2, 3, 16)
+    model(TOKENS, encoder_hidden_states=seen).logits.sum().backward()
+    assert all(model.get_submodule(name).collisions.partners > 0 for name in seams(model))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from kiti.configuration.locations import CONF
-from kiti.models.resnet import build_resnet, open_seam
+from kiti.models.resnet import build_resnet
 from kiti.residual import Add, KITIResidual
+from kiti.seams.opening import open_seam
 
 COLLIDING = partial(KITIResidual, 8, 0.9, system_axis=1)
 SMALL = {"num_classes": 10, "stem": "imagenet"}  # 32x32 pixels are 1x1 in the last stage
@@ -144,7 +145,7 @@ def test_the_seam_gets_shortcut_and_branch(depth: int) -> None:
     outputs: dict[str, Tensor] = {}
     joined: dict[str, tuple[Tensor, ...]] = {}
     for name, module in model.layer4.named_modules():
-        module.register_forward_hook(lambda _m, _i, out, name=name: outputs.update({name: out}))
+        module.register_forward_hook(lambda _m, _i, out, name=name: outputs.update({name: out}), prepend=True)
         if isinstance(module, KITIResidual):
             module.register_forward_pre_hook(lambda _m, xv, name=name: joined.update({name: xv}))
     with torch.no_grad():
@@ -153,7 +154,7 @@ def test_the_seam_gets_shortcut_and_branch(depth: int) -> None:
         x, v = joined[f"{i}.residual"]
         assert x is outputs[f"{i - 1}" if i else "0.downsample.1"]
         assert v is outputs[f"{i}.{'bn2' if depth == 18 else 'bn3'}"]
-        assert torch.equal(outputs[f"{i}"], outputs[f"{i}.residual"].relu())
+        torch.testing.assert_close(outputs[f"{i}"], outputs[f"{i}.residual"].relu())
 
 
 @BOTH_BLOCKS
@@ -225,18 +226,21 @@ def test_the_shipped_configuration_builds_and_knows_its_seam(depth: int, width: 
         model = instantiate(node.model, residual=Add)
         assert model.fc.in_features == channels
         for axis in (1, -3):
-            open_seam(model, partial(KITIResidual, channels, 0.5, system_axis=axis))
+            open_seam(model, residual=partial(KITIResidual, channels, 0.5, system_axis=axis))
             with pytest.raises(ValueError, match=f"collision_heads={2 * channels} does not divide D={channels}"):
-                open_seam(model, partial(KITIResidual, 2 * channels, 0.5, system_axis=axis))
+                open_seam(model, residual=partial(KITIResidual, 2 * channels, 0.5, system_axis=axis))
         for axis in (0, -1):
             with pytest.raises(ValueError, match=f"system_axis={axis} is not a feature axis; choose from 1 or -3"):
-                open_seam(model, partial(KITIResidual, 1, 0.5, system_axis=axis))
+                open_seam(model, residual=partial(KITIResidual, 1, 0.5, system_axis=axis))
 
 
-def test_opening_the_seam_keeps_the_mode() -> None:
-    model = open_seam(stock(18).eval(), COLLIDING)
+def test_opening_the_seam_keeps_the_mode_and_warns() -> None:
+    model = stock(18).eval()  # from_pretrained returns a model in eval mode
+    with pytest.warns(UserWarning, match=r"eval mode.* call model.train\(\)"):
+        open_seam(model, residual=COLLIDING)
     assert not any(module.training for module in model.modules())
-    assert seams(open_seam(model, Add)) == []  # and it can be opened again
+    open_seam(model, residual=Add)  # and it can be opened again
+    assert seams(model) == []
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,9 @@ def test_hard_collisions_do_not_change_the_mean():
     """E[δ] = 0 fails for single neurons, (g_j − g_i)/2 in a pair; only the sum over neurons is zero."""
     weight, grad = 0.1 * normal(3, 2, D), normal(4, 2, D)
     draw = torch.Generator().manual_seed(0)
-    added = torch.stack([hard_collision(weight, grad, 1.0, generator=draw) - grad for _ in range(20000)])
-    torch.testing.assert_close(added.sum(1), torch.zeros(20000, D, dtype=torch.float64), atol=1e-12, rtol=0)
-    torch.testing.assert_close(added.mean(0)[0], (grad[1] - grad[0]) / 2, atol=0.03, rtol=0)
+    added = torch.stack([hard_collision(weight, grad, 1.0, generator=draw) - grad for _ in range(1000)])
+    torch.testing.assert_close(added.sum(1), torch.zeros(1000, D, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(added.mean(0)[0], (grad[1] - grad[0]) / 2, atol=0.15, rtol=0)
 
 
 def test_soft_collisions_of_equal_neurons_ascend_above_one_over_n():

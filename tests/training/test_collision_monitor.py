@@ -67,6 +67,19 @@ def test_warns_once_when_the_ratio_exceeds_the_limit(ratio: float) -> None:
         monitor.on_train_epoch_end(TRAINER, module)
 
 
+def test_warns_once_when_no_module_collides() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    monitor.on_fit_start(TRAINER, module)
+    assert not any(one.running.warns for one in module.model.values())
+    step(monitor, module, 0.0, 1.0)
+    with pytest.warns(UserWarning, match="no pair of features collides in any of 1 modules"):
+        monitor.on_train_epoch_end(TRAINER, module)
+    assert monitor.silent() == 1
+    step(monitor, module, 1.0, 1.0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert monitor.silent() == 0
+
+
 def test_logs_nothing_when_nothing_collides() -> None:
     monitor, module = CollisionMonitor(10), Logged()
     monitor.on_train_batch_end(TRAINER, module, None, None, 0)

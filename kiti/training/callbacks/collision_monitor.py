@@ -19,7 +19,7 @@ class CollisionMonitor(Callback):
       sum energy grows with the number of partners squared, and training no longer resembles inference;
     - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides.
 
-    The sums are saved in checkpoints.
+    Warns once too if no pair has collided in any module after an epoch. The sums are saved in checkpoints.
     """
 
     def __init__(self, warn_above: float) -> None:
@@ -28,6 +28,11 @@ class CollisionMonitor(Callback):
         self._epoch: dict[str, Tensor] = {}  # metric -> (sum, number of steps) over the epoch
         self._before: dict[str, Tensor] = {}  # the same over earlier epochs
         self._picked: dict[str, str] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for module in pl_module.modules():
+            if isinstance(module, Colliding):
+                module.running.warns = False  # this callback does, once for the run
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -47,19 +52,26 @@ class CollisionMonitor(Callback):
         for metric, mean in _means(self._epoch).items():
             pl_module.log(metric, mean, sync_dist=True)
             if metric.endswith("energy_ratio") and not mean <= self.warn_above:
-                self._warn(metric.split("/")[1], mean)
+                self._warn(
+                    f"{metric.split('/')[1]}: collisions multiply the kinetic energy by {mean:.3g}; lower coll_coef, "
+                    "raise collision_heads, or see kiti-calibrate"
+                )
         for metric, row in self._epoch.items():
             self._before[metric] = self._before[metric] + row if metric in self._before else row
         self._epoch = {}
+        if (silent := self.silent()) and silent == len(self.collisions() or {}):
+            self._warn(
+                f"no pair of features collides in any of {silent} modules; raise coll_coef or see kiti-calibrate"
+            )
 
-    def _warn(self, module: str, ratio: float) -> None:
+    def _warn(self, message: str) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"{module}: collisions multiply the kinetic energy by {ratio:.3g}; lower coll_coef, raise "
-                "collision_heads, or see kiti-calibrate",
-                stacklevel=3,
-            )
+            warnings.warn(message, stacklevel=3)
+
+    def silent(self) -> int:
+        """In how many modules no pair has collided over all of training, of those that collide features."""
+        return sum(found["partners"] == 0 for found in (self.collisions() or {}).values())
 
     def collisions(self) -> dict[str, dict[str, float]] | None:
         """{module: {"partners", "energy_ratio"}}, means over all of training; None if no features collide."""

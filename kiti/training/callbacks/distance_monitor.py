@@ -68,7 +68,7 @@ class DistanceMonitor(Callback):
         def measure(module: Colliding, arguments: tuple[Tensor, ...]) -> None:
             if key in self._kept:  # measure a module only once even if it is called several times
                 return
-            x = arguments[0].detach().movedim(module.system_axis, -1)
+            x = arguments[0].detach().movedim(module.axis, -1)
             each = [x] if replicas is None else x.unbind(1)
             systems = [to_particles(_some(one), module.rules.collision_heads, module.rules.layout) for one in each]
             self._kept[key] = torch.stack([quantiles(particles) for particles in systems])
