@@ -16,8 +16,9 @@ from types import FrameType
 from kiti.configuration import identity
 from kiti.configuration.command import command
 from kiti.configuration.compose import Composed
+from kiti.storage.processes import rank
 from kiti.storage.records import FILE_NAME, RecordError, read
-from kiti.storage.run_dirs import finished, locked_run_dir, rank, set_aside
+from kiti.storage.run_dirs import finished, locked_run_dir, set_aside
 
 
 @command("train")

@@ -1,6 +1,6 @@
 """Starts a table's missing runs: one process each, a few at a time, continuing after failures.
 
-Exit status 0 with a record means finished; 0 without a record, stopped on request after saving; 75, another process
+Exit status 0 with a record means finished; 0 without a record, stopped on request after saving; 4, another process
 is running this run; anything else, failed for the reason in the last line of output.
 """
 
@@ -22,7 +22,8 @@ from rich.console import Console
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
 from kiti.report.table_runs import Plan, TableRun
-from kiti.storage.run_dirs import LOCKED, finished
+from kiti.storage.exit_status import ExitStatus
+from kiti.storage.run_dirs import finished
 
 _POLL_SECONDS = 0.2
 _LOG_TAIL_BYTES = 16384
@@ -200,7 +201,7 @@ class _Child:
             state = "finished"
         elif code == 0 or (stopping and code == -signal.SIGTERM):  # the latter: before it had a handler
             state, reason = "stopped", "resumes from its checkpoint when started again"
-        elif code == LOCKED:
+        elif code == ExitStatus.LOCKED:
             state, reason = "running elsewhere", "another process has this run"
         elif code is not None and code < 0:
             reason = f"killed by {signal.Signals(-code).name}; last line: {self._last_line() or 'none'}"

@@ -1,6 +1,5 @@
 """Run directories, `runs/<experiment>/<config hash>/seed-<n>`: their locks and contents."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,29 +7,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from kiti.storage.exit_status import ExitStatus
+from kiti.storage.processes import rank
 from kiti.storage.records import FILE_NAME
-
-LOCKED = 75  # exit status: another process is running this run (EX_TEMPFAIL)
-
-
-def rank() -> int:
-    """This process's rank among those started together by torchrun or srun."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
-
-
-def world_size() -> int:
-    """Number of processes started together by torchrun or srun; 1 without them."""
-    if "WORLD_SIZE" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
-    launched_by_srun = "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
-    return int(os.environ["SLURM_NTASKS"]) if launched_by_srun and "SLURM_NTASKS" in os.environ else 1
-
-
-def local_world_size() -> int:
-    """Number of these processes on this machine."""
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        return int(os.environ["LOCAL_WORLD_SIZE"])
-    return world_size() // int(os.environ.get("SLURM_STEP_NUM_NODES", "1")) if world_size() > 1 else 1
 
 
 def finished(run_dir: Path) -> bool:
@@ -41,7 +20,7 @@ def finished(run_dir: Path) -> bool:
 def locked_run_dir(run_dir: Path) -> Iterator[Path]:
     """Create a run's directory if needed and lock it until the block or the process ends. Rank 0 locks for all ranks.
 
-    Exits with status LOCKED and a one-line message if another process holds the lock.
+    Exits with ExitStatus.LOCKED and a one-line message if another process holds the lock.
     """
     if rank() != 0:
         yield run_dir
@@ -55,7 +34,7 @@ def locked_run_dir(run_dir: Path) -> Iterator[Path]:
             f"{run_dir}: another process is running this run; wait for it, or change the seed",
             file=sys.stderr,
         )
-        sys.exit(LOCKED)
+        sys.exit(ExitStatus.LOCKED)
     try:
         yield run_dir
     finally:

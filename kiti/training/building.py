@@ -18,7 +18,7 @@ from kiti.configuration.compose import Composed, build_model
 from kiti.configuration.explain import ConfigError
 from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
-from kiti.storage.run_dirs import local_world_size, world_size
+from kiti.storage.processes import local_world_size, world_size
 from kiti.tasks.task import Task
 from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from kiti.configuration.compose import compose
 from kiti.storage import records
-from kiti.storage.run_dirs import LOCKED
+from kiti.storage.exit_status import ExitStatus
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +47,9 @@ def test_two_different_runs_and_two_equal_ones_started_in_the_same_second(tmp_pa
     outputs = [process.communicate(timeout=300) for process in started]
     codes = [process.returncode for process in started]
     assert codes[0] == 0, outputs[0]
-    assert sorted(codes[1:]) in ([0, LOCKED], [0, 0]), outputs[1:]
-    if LOCKED in codes:
-        assert "another process is running this run" in outputs[codes.index(LOCKED)][1]
+    assert sorted(codes[1:]) in ([0, ExitStatus.LOCKED], [0, 0]), outputs[1:]
+    if ExitStatus.LOCKED in codes:
+        assert "another process is running this run" in outputs[codes.index(ExitStatus.LOCKED)][1]
     else:  # the first finished before the second started
         assert any("finished already" in out for out, _err in outputs[1:])
     assert len(run_dirs(tmp_path)) == 2

@@ -15,6 +15,7 @@ from kiti.cli.train_command import finished_already, train
 from kiti.configuration.compose import Composed, compose
 from kiti.storage import records
 from kiti.storage import run_dirs as runs
+from kiti.storage.exit_status import ExitStatus
 from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
 
 # 5 steps an epoch, 3 epochs; KO's and KITI's directions are both random, so dropout is not needed.
@@ -177,7 +178,7 @@ def test_a_run_directory_is_locked_by_one_process(tmp_path: Path, capsys: pytest
         code = "from kiti.storage.run_dirs import locked_run_dir\nfrom pathlib import Path\n"
         code += f"with locked_run_dir(Path('{tmp_path}/seed-0')): pass"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert other.returncode == runs.LOCKED
+    assert other.returncode == ExitStatus.LOCKED
     assert "another process is running this run" in other.stderr
     with runs.locked_run_dir(tmp_path / "seed-0"):
         pass
