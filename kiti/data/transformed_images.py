@@ -11,6 +11,7 @@ from kiti.data.data_module import Data
 from kiti.data.image_loading import ImageEvaluationLoader, ImageLoader, Samples, Transform
 from kiti.data.image_source import ImageSource
 from kiti.data.loading import clock_of, of_ranks
+from kiti.data.posterize import allow_no_bits
 
 
 class TransformedImages(Data):
@@ -69,6 +70,7 @@ class TransformedImages(Data):
             re_mode=re_mode,
             interpolation=interpolation,
         )
+        allow_no_bits(self.augment)
         self.crop: Transform = create_transform(test_resolution, crop_pct=crop_pct, interpolation=interpolation)
         self._sources: tuple[ImageSource, ImageSource] | None = None
 
