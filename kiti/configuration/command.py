@@ -12,8 +12,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from kiti.configuration import explain
-from kiti.configuration.compose import Composed, check, known_keys, search_path
+from kiti.configuration import scales
+from kiti.configuration.compose import Composed, check, check_shown, explained, search_path
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF
 from kiti.data import DataError
@@ -32,6 +32,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
     def wrap(run: Callable[[Composed], None]) -> Callable[[], None]:
         def task(node: DictConfig) -> None:
             try:
+                scales.check(node, HydraConfig.get().runtime)
                 run(check(node))
             except (ConfigError, DataError, InstantiationException) as error:
                 # A sweep reports it at its end; a single run exits here, before Hydra adds a line of its own.
@@ -40,7 +41,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
                 leave(error)
 
         def leave(error: BaseException) -> NoReturn:
-            print(f"kiti-{config_name}: {explain.line(error, lambda: known_keys(sys.argv[1:]))}", file=sys.stderr)
+            print(f"kiti-{config_name}: {explained(error, sys.argv[1:])}", file=sys.stderr)
             sys.exit(2)
 
         whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -52,6 +53,7 @@ def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable
                 if {"-h", "--help"} & set(given):
                     print(usage(sys.modules[run.__module__].__doc__ or ""))
                     return
+                check_shown(given, config_name)
                 sys.argv[1:] = [*given, *search_path()]
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
             except (ConfigError, DataError, HydraException, OmegaConfBaseException) as error:
