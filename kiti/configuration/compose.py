@@ -90,6 +90,9 @@ class Composed:
 def check(node: DictConfig) -> Composed:
     """Validate a composed node. Raises ConfigError, which names the first invalid key."""
     try:
+        for key, field in Config.model_fields.items():
+            if key not in node and field.is_required():  # before what interpolates it is resolved
+                raise ConfigError(f"{key}: every run needs it, so ~{key} is not possible")
         if missing := OmegaConf.missing_keys(node):
             key = sorted(missing)[0]
             raise ConfigError(f"{key}: missing; give it as {key}=<value>")
