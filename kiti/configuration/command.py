@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from kiti.configuration import explain, hydra_options
-from kiti.configuration.compose import Composed, check, known_keys, search_path
+from kiti.configuration import hydra_options, scales
+from kiti.configuration.compose import Composed, check, check_shown, explained, search_path
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF
 from kiti.data import DataError
@@ -53,6 +54,7 @@ def command(
     def wrap(run: Callable[[Composed], ExitStatus | None]) -> Callable[[], None]:
         def task(node: DictConfig) -> None:
             try:
+                scales.check(node, HydraConfig.get().runtime)
                 composed = check(node)
                 _LOG.info("%s, scale=%s: %s", composed.experiment, composed.scale, composed.run_dir)
                 if status := run(composed):
@@ -63,7 +65,7 @@ def command(
                 leave(error)  # here, before Hydra adds a line of its own
 
         def leave(error: BaseException) -> NoReturn:
-            print(f"kiti-{config_name}: {explain.line(error, lambda: known_keys(sys.argv[1:]))}", file=sys.stderr)
+            print(f"kiti-{config_name}: {explained(error, sys.argv[1:])}", file=sys.stderr)
             sys.exit(ExitStatus.BAD_INPUT)
 
         whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -76,6 +78,7 @@ def command(
                     print(usage(sys.modules[run.__module__].__doc__ or ""))
                     return
                 given = hydra_options.prepared(arguments)
+                check_shown(given.arguments, config_name)
                 program = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
                 sys.argv[1:] = [*given.arguments, *search_path()]
                 if given.sweeping:

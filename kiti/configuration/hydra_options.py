@@ -16,7 +16,7 @@ _FLAGS = ("run", "multirun", "resolve", "shell_completion", "hydra_help")
 _SETTINGS = ("cfg", "package", "info", "config_path", "config_name", "config_dir")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
-# Dictionaries of Hydra's to which a key may be added. Hydra wants `+` or `++` for that, and says "no such key" otherwise.
+# Dictionaries of Hydra's to which a key may be added. Hydra wants `++` for that, and says "no such key" otherwise.
 _OPEN = re.compile(r"hydra\.(job\.env_set|callbacks|job_logging|hydra_logging)\b")
 _DOTTED = re.compile(r"\+{0,2}[A-Za-z_]\w*(\.\w+)+$")
 
@@ -54,6 +54,9 @@ def prepared(arguments: Sequence[str]) -> Given:
     )
     if options.hydra_help:  # composes nothing but Hydra's own configuration
         return Given([*flags, *(_line(one) for one in overrides if one.is_hydra_override())], False, ())
+    for one in overrides:
+        if one.key_or_group in {"experiment", "scale"} and isinstance(one.value(), list):
+            raise ConfigError(f"{_line(one)}: one option; of several a sweep makes a run each: -m {_unlisted(one)}")
     sweeping = options.multirun or any(
         one.key_or_group == "hydra.mode" and str(one.value()).upper().endswith("MULTIRUN") for one in overrides
     )
@@ -78,7 +81,7 @@ def _for_a_sweep(override: Override) -> str:
     """The override as the sweep's members get it.
 
     Hydra first composes what all members have in common, without the swept overrides; a value of a group that a swept
-    one brings (data.n_train with experiment=burgers,heat) has no key there. As a choice of one it waits for the members.
+    one brings (data.n_train with experiment=burgers,heat) has no key there. A choice of one waits for the members.
     """
     line = _line(override)
     if override.is_hydra_override():
@@ -95,6 +98,11 @@ def _for_a_sweep(override: Override) -> str:
     except HydraException:
         return line
     return waiting
+
+
+def _unlisted(override: Override) -> str:
+    key, _, values = _line(override).partition("=")
+    return f"{key}={values.strip('[]')}"
 
 
 def _line(override: Override) -> str:

@@ -1,7 +1,7 @@
 """A sweep, `-m`: Hydra decides what its members are and its launcher where they run; each is a process of its own.
 
 So a member that fails, or that another process is running, does not end the others. A member reports in a file below
-`hydra.sweep.dir`, as launchers may run it in another process or on another machine, and is asked to stop by a file there.
+`hydra.sweep.dir`, as launchers may run it in another process or on another machine; a file there asks it to stop.
 """
 
 import atexit
@@ -24,6 +24,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
+from kiti.configuration import scales
 from kiti.configuration.compose import Composed, check
 from kiti.configuration.explain import ConfigError, first_line
 from kiti.launching import sweep_summary
@@ -118,6 +119,7 @@ class Sweep:
         _write(member, folder)
         label = member.label(self.swept)
         try:
+            scales.check(node, hydra.runtime)
             composed = check(node)
         except ConfigError as error:
             member.status, member.reason = ExitStatus.BAD_INPUT, str(error)
