@@ -27,9 +27,10 @@ from rich.console import Console
 from kiti.configuration import scales
 from kiti.configuration.compose import Composed, check
 from kiti.configuration.explain import ConfigError, first_line
-from kiti.launching import sweep_summary
-from kiti.launching.launch import Run, _Child
+from kiti.launching import run_log, sweep_summary
+from kiti.launching.launch import Run
 from kiti.launching.sweep_summary import Member
+from kiti.launching.worker_process import Forked
 from kiti.storage.exit_status import ExitStatus, gravest
 from kiti.storage.processes import rank, world_size
 
@@ -139,17 +140,18 @@ class Sweep:
             environment.pop("HYDRA_FULL_ERROR", None)
         _say(f"started {label} (log: {run.log})")
         begun = time.monotonic()
-        child = _Child.start(run, environment)
+        output = run_log.begin(run.log, run.command)
+        process = Forked(run.command, environment, run.log)
         sent = 0
         try:
-            while (code := child.process.poll()) is None:
+            while (code := process.poll()) is None:
                 if (asked := _asked(folder)) > sent:
-                    child.process.send_signal(signal.SIGTERM if asked == 1 else signal.SIGKILL)
+                    process.send_signal(signal.SIGTERM if asked == 1 else signal.SIGKILL)
                     sent = asked
                 time.sleep(_POLL_SECONDS)
         finally:  # an error here must not leave an orphaned run
-            child.process.send_signal(signal.SIGTERM)
-            child.process.wait()
+            process.send_signal(signal.SIGTERM)
+            process.wait()
         member.seconds, member.log, member.run_dirs = time.monotonic() - begun, run.log, list(run.run_dirs)
         if code in tuple(ExitStatus):
             member.status = ExitStatus(code)
@@ -157,9 +159,9 @@ class Sweep:
             member.status = ExitStatus.STOPPED if sent and code == -signal.SIGTERM else ExitStatus.FAILED
         if member.status == ExitStatus.FAILED:
             killed = f"killed by {signal.Signals(-code).name}; last line: " if code < 0 else ""
-            member.reason = killed + (child._last_line() or "none")
+            member.reason = killed + (run_log.last_line(run.log, output) or "none")
         elif member.status == ExitStatus.BAD_INPUT:
-            member.reason = child._last_line()
+            member.reason = run_log.last_line(run.log, output)
 
     def _process(self, composed: Composed, member: Member) -> Run:
         """As `module` is started by hand for this member alone."""
