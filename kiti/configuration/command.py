@@ -17,35 +17,41 @@ from kiti.configuration.compose import Composed, check, known_keys, search_path
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF
 from kiti.data import DataError
+from kiti.storage import stop_signals
+from kiti.storage.exit_status import ExitStatus
 from kiti.units import plugins
 
 # Flags besides Hydra's own, and the overrides they stand for.
 _FLAGS = {"--again": "resume=never"}
 
 
-def command(config_name: str) -> Callable[[Callable[[Composed], None]], Callable[[], None]]:
-    """A program around `run(composed)` that exits with status 2 after an input error.
+def command(config_name: str) -> Callable[[Callable[[Composed], ExitStatus]], Callable[[], None]]:
+    """A program around `run(composed)` that exits with the status it returns, and with BAD_INPUT after an input error.
 
     HYDRA_FULL_ERROR=1 in the environment shows the full traceback instead. Other errors always show it.
     """
 
-    def wrap(run: Callable[[Composed], None]) -> Callable[[], None]:
-        def task(node: DictConfig) -> None:
+    def wrap(run: Callable[[Composed], ExitStatus]) -> Callable[[], None]:
+        def task(node: DictConfig) -> ExitStatus:
             try:
-                run(check(node))
+                status = run(check(node))
             except (ConfigError, DataError, InstantiationException) as error:
                 # A sweep reports it at its end; a single run exits here, before Hydra adds a line of its own.
                 if whole_trace or HydraConfig.get().mode == RunMode.MULTIRUN or not _about_input(error):
                     raise
                 leave(error)
+            if HydraConfig.get().mode != RunMode.MULTIRUN and status != ExitStatus.FINISHED:
+                sys.exit(status)
+            return status
 
         def leave(error: BaseException) -> NoReturn:
             print(f"kiti-{config_name}: {explain.line(error, lambda: known_keys(sys.argv[1:]))}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(ExitStatus.BAD_INPUT)
 
         whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
         def main() -> None:
+            stop_signals.leave_at_once("stopped before training; the same command starts again")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing a long message
             try:
                 given = plugins.take([_FLAGS.get(argument, argument) for argument in sys.argv[1:]])
