@@ -73,7 +73,7 @@ def trainer(composed: Composed) -> pl.Trainer:
     curves = Curves()
     # Before checkpointing, so that the last checkpoint contains the averaged network, as the record does.
     averaging = [instantiate(node.averaging)] if "_target_" in node.averaging else []
-    return instantiate(
+    built: pl.Trainer = instantiate(
         node.trainer,
         devices=local_world_size(),
         num_nodes=processes // local_world_size(),
@@ -89,6 +89,10 @@ def trainer(composed: Composed) -> pl.Trainer:
         log_every_n_steps=10,
         num_sanity_val_steps=0,
     )
+    # Lightning's handler of SIGTERM communicates with the other ranks, in the middle of what they communicate anyway.
+    # kiti.storage.stop_signals handles all signals, and Checkpointing asks the ranks between two steps.
+    built._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return built
 
 
 def _check_device(keys: TrainerKeys) -> None:
