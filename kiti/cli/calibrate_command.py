@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from kiti.configuration.command import command
 from kiti.configuration.compose import Composed
+from kiti.launching.sweep import Sweep
 from kiti.storage.run_dirs import locked_run_dir
 
 if TYPE_CHECKING:
     from kiti.calibration.acceptance import Acceptance
 
 
-@command("calibrate")
+@command("calibrate", Sweep)
 def main(composed: Composed) -> None:
     place = composed.runs_dir / "calibrations" / f"{composed.experiment}.{composed.scale}"
     with locked_run_dir(place):

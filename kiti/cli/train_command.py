@@ -16,12 +16,13 @@ from types import FrameType
 from kiti.configuration import identity
 from kiti.configuration.command import command
 from kiti.configuration.compose import Composed
+from kiti.launching.sweep import Sweep
 from kiti.storage.processes import rank
 from kiti.storage.records import FILE_NAME, RecordError, read
 from kiti.storage.run_dirs import finished, locked_run_dir, set_aside
 
 
-@command("train")
+@command("train", Sweep)
 def main(composed: Composed) -> None:
     """Train, unless the record exists already."""
     _exit_cleanly_on_sigterm()

@@ -9,7 +9,7 @@ import math
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +19,18 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from kiti.launching import run_log
 from kiti.launching.gpus import Shares, visible_gpus
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
 from kiti.report.table_runs import Plan, TableRun
 from kiti.storage.exit_status import ExitStatus
 from kiti.storage.processes import alone
-from kiti.storage.run_dirs import finished
+from kiti.storage.run_dirs import finished, locked
 
 _POLL_SECONDS = 0.2
-_LOG_TAIL_BYTES = 16384
 _SAME_REQUEST_SECONDS = 2.0
+_TRIES = 3  # in a row, of a run that another process is said to have though nobody holds its lock
 
 State = Literal["finished", "failed", "stopped", "running elsewhere"]
 
@@ -124,6 +125,8 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
 
     Ctrl-C, SIGTERM and SIGHUP are passed on as SIGTERM, on which runs save; this returns when all have saved. A
     second signal kills them.
+
+    A run that another process has is awaited, and then started again: it is finished, or that process has left it.
     """
     if not runs:
         return Launch([])
@@ -132,10 +135,11 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
     environment = {**alone(os.environ), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     gpus = Shares(visible_gpus())
     waiting, running, outcomes = deque(runs), list[_Child](), list[Outcome]()
+    elsewhere, tries = list[Outcome](), Counter[str]()
     with _interruptions() as interruption, display:
         signalled = 0
         try:
-            while running or (waiting and not interruption.count):
+            while running or ((waiting or elsewhere) and not interruption.count):
                 while waiting and len(running) < jobs and not interruption.count:
                     child = _Child.start(waiting.popleft(), environment, gpus.take())
                     running.append(child)
@@ -148,16 +152,27 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
                 for child in [child for child in running if child.process.poll() is not None]:
                     running.remove(child)
                     gpus.give_back(child.gpu)
-                    outcomes.append(child.outcome(stopping=bool(interruption.count)))
-                    display.ended(child.run.name, _one_line(outcomes[-1]))
+                    outcome = child.outcome(stopping=bool(interruption.count))
+                    if outcome.state == "running elsewhere":
+                        held = any(map(locked, child.run.run_dirs))
+                        tries[child.run.name] = 0 if held else tries[child.run.name] + 1
+                        if tries[child.run.name] < _TRIES:
+                            elsewhere.append(outcome)
+                            display.elsewhere(child.run.name)
+                            continue
+                    outcomes.append(outcome)
+                    display.ended(child.run.name, _one_line(outcome))
+                for outcome in [one for one in elsewhere if not any(map(locked, one.run.run_dirs))]:
+                    elsewhere.remove(outcome)
+                    waiting.append(outcome.run)
                 display.update({child.run.name: child.status() for child in running})
-                time.sleep(_POLL_SECONDS if running else 0)
+                time.sleep(_POLL_SECONDS if running or elsewhere else 0)
         finally:  # an error here must not leave orphaned runs
             for child in running:
                 child.process.send_signal(signal.SIGTERM)
             for child in running:
                 child.process.wait()
-    return Launch(outcomes, interruption.signal)
+    return Launch(outcomes + elsewhere, interruption.signal)
 
 
 def _run(configured: TableRun, seeds: range) -> Run:
@@ -182,11 +197,7 @@ class _Child:
 
     @classmethod
     def start(cls, run: Run, environment: Mapping[str, str], gpu: Mapping[str, str]) -> "_Child":
-        run.log.parent.mkdir(parents=True, exist_ok=True)
-        # Append, never truncate: if the run is already running elsewhere, it is writing this log.
-        with run.log.open("ab") as log:
-            log.write(f"$ python {' '.join(run.command)}\n".encode())
-            begun_at = log.tell()
+        begun_at = run_log.begin(run.log, run.command)
         return cls(run, Forked(run.command, {**environment, **gpu}, run.log), begun_at, time.monotonic(), gpu)
 
     def status(self) -> dict[str, Any]:
@@ -214,11 +225,7 @@ class _Child:
         return Outcome(self.run, state, time.monotonic() - self.begun, reason)
 
     def _last_line(self) -> str:
-        with self.run.log.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self.log_start, end - _LOG_TAIL_BYTES))
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return run_log.last_line(self.run.log, self.log_start)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -43,11 +44,19 @@ CHILD = textwrap.dedent(
         print("ValueError: no such luck\\n", file=sys.stderr)
         sys.exit(3)
     elif how == "silent":
-        sys.exit(4)
+        sys.exit(5)
     elif how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif how == "busy":
-        sys.exit(75)
+    elif how == "busy":  # says so, though nobody holds the lock
+        sys.exit(4)
+    elif how == "share":
+        from kiti.storage.run_dirs import locked_run_dir
+        with locked_run_dir(run_dir):
+            if not (run_dir / "record.json").exists():
+                time.sleep(1)
+                with (run_dir / "made").open("a") as made:
+                    made.write(f"{os.getpid()}\\n")
+                (run_dir / "record.json").write_text("{}")
     elif how == "stop":
         sys.exit(0)
     else:
@@ -91,7 +100,7 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
     assert outcomes == {
         "fail-0": ("failed", "ValueError: no such luck"),
         "finish-1": ("finished", ""),
-        "silent-2": ("failed", "exit status 4, no output"),
+        "silent-2": ("failed", "exit status 5, no output"),
         "killed-3": ("failed", "killed by SIGKILL; last line: none"),
         "busy-4": ("running elsewhere", "another process has this run"),
         "stop-5": ("stopped", "resumes from its checkpoint when started again"),
@@ -100,6 +109,81 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
     assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
     assert "fail-0 failed after" in output(console)
     assert launched.signal == 0
+
+
+HOLDER = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from kiti.storage.run_dirs import locked_run_dir
+    with locked_run_dir(Path(sys.argv[1])):
+        print("held", flush=True)
+        sys.stdin.readline()
+        (Path(sys.argv[1]) / "record.json").write_text("{}")
+    """
+)
+
+
+@pytest.fixture
+def held():
+    """Starts processes that hold the lock of a run; a line to one lets it write the record and end."""
+    started = []
+
+    def hold(run):
+        command = [sys.executable, "-c", HOLDER, str(run.run_dir)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "held\n"
+        return started[-1]
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("how", ["finishes", "dies"])
+def test_a_run_of_another_process_is_awaited(how, runs, held, console, monkeypatch):
+    """If that process dies, this one makes the run."""
+    [run] = runs("share")
+    other = held(run)
+    note = launching.Live.elsewhere if console.is_terminal else launching.Plain.elsewhere
+
+    def elsewhere(display, name):
+        note(display, name)
+        if how == "dies":
+            other.kill()
+        else:
+            other.stdin.write("\n")
+            other.stdin.flush()
+
+    monkeypatch.setattr(launching.Live if console.is_terminal else launching.Plain, "elsewhere", elsewhere)
+    launched = launch([run], 1, console)
+    assert [outcome.state for outcome in launched.outcomes] == ["finished"]
+    assert "share-0 is running elsewhere: waiting for it" in output(console)
+    assert (run.run_dir / "made").exists() == (how == "dies")
+
+
+def test_two_launches_at_once_make_each_run_once(runs, tmp_path):
+    made = runs("share", "share", "share")
+    program = tmp_path / "both.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import pickle, sys
+            from pathlib import Path
+            from rich.console import Console
+            from kiti.launching.launch import launch
+            runs = pickle.loads(Path(sys.argv[1]).read_bytes())
+            sys.exit(len(launch(runs, 2, Console(stderr=True)).unfinished))
+            """
+        )
+    )
+    (tmp_path / "runs.pickle").write_bytes(pickle.dumps(made))
+    command = [sys.executable, str(program), str(tmp_path / "runs.pickle")]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert [len((run.run_dir / "made").read_text().splitlines()) for run in made] == [1, 1, 1]
 
 
 def test_the_log_is_appended_and_only_the_last_attempt_is_read(runs, tmp_path, console):
