@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run", action="store_true", help="train the runs without a local record, then write the outputs"
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per core, one on a GPU"
+        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
     )
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(

@@ -21,11 +21,13 @@ from typing import Any, Literal
 from rich.console import Console
 
 from kiti.launching import run_log
+from kiti.launching.gpus import Shares, visible_gpus
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
 from kiti.report.table_runs import Plan, TableRun
 from kiti.storage import stop_signals
 from kiti.storage.exit_status import ExitStatus, gravest
+from kiti.storage.processes import alone
 from kiti.storage.run_dirs import finished, locked
 
 _POLL_SECONDS = 0.2
@@ -123,9 +125,8 @@ def _stretches(numbers: Sequence[int]) -> list[range]:
 
 
 def default_jobs(missing: int) -> int:
-    """One process per core, at most one per missing run; only one if they would share a GPU."""
-    gpu = Path("/dev/nvidia0").exists()
-    return max(1, min(1 if gpu else cores(), missing))
+    """One process per GPU, or per core without GPUs; at most one per missing run."""
+    return max(1, min(len(visible_gpus()) or cores(), missing))
 
 
 def cores() -> int:
@@ -134,7 +135,7 @@ def cores() -> int:
 
 
 def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
-    """Run all `runs`, `jobs` at a time, and show their progress on `console`.
+    """Run all `runs`, `jobs` at a time, and show their progress on `console`. Each gets one of the GPUs, if any.
 
     Ctrl-C and the other signals of `stop_signals` are passed on as SIGTERM, on which runs save; this returns when all
     have saved. A second signal kills them.
@@ -145,7 +146,8 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
         return Launch([])
     display = Live(console, len(runs)) if console.is_terminal else Plain(console, len(runs))
     threads = str(max(1, cores() // jobs))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {**alone(os.environ), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    gpus = Shares(visible_gpus())
     waiting, running, outcomes = deque(runs), list[_Child](), list[Outcome]()
     elsewhere, tries = list[Outcome](), Counter[str]()
     with _interruptions() as interruption, display:
@@ -153,7 +155,7 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
         try:
             while running or ((waiting or elsewhere) and not interruption.count):
                 while waiting and len(running) < jobs and not interruption.count:
-                    child = _Child.start(waiting.popleft(), environment)
+                    child = _Child.start(waiting.popleft(), environment, gpus.take())
                     running.append(child)
                     display.started(child.run.name)
                 if signalled < interruption.count:
@@ -163,6 +165,7 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
                     display.stopping(len(running))
                 for child in [child for child in running if child.process.poll() is not None]:
                     running.remove(child)
+                    gpus.give_back(child.gpu)
                     outcome = child.outcome(stopping=bool(interruption.count))
                     if outcome.state == "running elsewhere":
                         held = any(map(locked, child.run.run_dirs))
@@ -204,11 +207,12 @@ class _Child:
     process: Forked
     log_start: int
     begun: float
+    gpu: Mapping[str, str]
 
     @classmethod
-    def start(cls, run: Run, environment: Mapping[str, str]) -> "_Child":
+    def start(cls, run: Run, environment: Mapping[str, str], gpu: Mapping[str, str]) -> "_Child":
         begun_at = run_log.begin(run.log, run.command)
-        return cls(run, Forked(run.command, environment, run.log), begun_at, time.monotonic())
+        return cls(run, Forked(run.command, {**environment, **gpu}, run.log), begun_at, time.monotonic(), gpu)
 
     def status(self) -> dict[str, Any]:
         """The run's own progress report; empty before the first one."""

@@ -238,8 +238,32 @@ def test_cores_are_divided_among_jobs(runs, monkeypatch, console):
 
 def test_default_number_of_jobs(monkeypatch):
     monkeypatch.setattr(launching, "cores", lambda: 4)
-    gpu = launching.Path("/dev/nvidia0").exists()
-    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == ([1] * 4 if gpu else [1, 1, 3, 4])
+    monkeypatch.setattr(launching, "visible_gpus", list)
+    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == [1, 1, 3, 4]
+    monkeypatch.setattr(launching, "visible_gpus", lambda: ["0", "1"])
+    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == [1, 1, 2, 2]
+
+
+def test_each_of_four_jobs_has_its_own_gpu(runs, tmp_path, monkeypatch, console):
+    """Fake GPUs: each child waits until four have said which one they see; a fifth gets one that was given back."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,GPU-a,GPU-b")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    script = tmp_path / "see.py"
+    script.write_text(
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "assert 'RANK' not in os.environ and 'WORLD_SIZE' not in os.environ\n"
+        "run_dir = Path(sys.argv[1])\nrun_dir.mkdir()\n"
+        "(run_dir / 'gpu').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "while len(list(run_dir.parent.glob('run-*/gpu'))) < 4: time.sleep(0.05)\n"
+        "(run_dir / 'record.json').touch()\n"
+    )
+    dirs = [tmp_path / f"run-{number}" for number in range(5)]
+    five = [Run(d.name, (str(script), str(d)), (d,), tmp_path / "logs" / f"{d.name}.log") for d in dirs]
+    assert not launch(five, 4, console).unfinished
+    seen = [(d / "gpu").read_text() for d in dirs]
+    assert sorted(seen[:4]) == ["2", "3", "GPU-a", "GPU-b"]
+    assert seen[4] in seen[:4]
 
 
 def test_the_live_display_shows_each_run(runs, tmp_path):
