@@ -90,6 +90,9 @@ class Composed:
 def check(node: DictConfig) -> Composed:
     """Validate a composed node. Raises ConfigError, which names the first invalid key."""
     try:
+        for key, field in Config.model_fields.items():
+            if key not in node and field.is_required():  # before what interpolates it is resolved
+                raise ConfigError(f"{key}: every run needs it, so ~{key} is not possible")
         if missing := OmegaConf.missing_keys(node):
             key = sorted(missing)[0]
             raise ConfigError(f"{key}: missing; give it as {key}=<value>")
@@ -163,7 +166,7 @@ def explained(error: BaseException, arguments: Sequence[str]) -> str:
             return scales.unknown(unknown.group(1), node, node.hydra.runtime)
         except (ConfigError, HydraException, OmegaConfBaseException):
             pass  # the experiment is not known, or there is another error too; the line below lists all scales
-    if re.search(r"Error resolving interpolation '\$\{experiment\}", str(error)):  # ~scale, experiment=[a,b]
+    if re.search(r"Error resolving interpolation '[^']*experiment", str(error)):  # ~scale
         return "experiment and scale are one option each: experiment=<option> scale=<option>"
     return explain.line(error, lambda: known_keys(arguments))
 
