@@ -15,6 +15,7 @@ from kiti.data.image_loading import ImageEvaluationLoader, ImageLoader, Samples,
 from kiti.data.image_parquet import ParquetShards, find_shards
 from kiti.data.image_source import ImageSource, listing_sha256
 from kiti.data.loading import clock_of, of_ranks
+from kiti.data.posterize import mend_posterize
 
 FORMATS = {"folder": ("train", "val"), "parquet": ("train", "validation")}
 """The supported formats, and their names for training and test set."""
@@ -84,16 +85,18 @@ class ImageNetData(Data):
         self.classes = classes
         self.repeats = repeats
         self.workers = workers
-        self.augment: Transform = create_transform(
-            resolution,
-            is_training=True,
-            scale=(scale[0], scale[1]),
-            hflip=hflip,
-            auto_augment=auto_augment,
-            color_jitter=color_jitter,  # type: ignore[arg-type]  # timm accepts None
-            re_prob=re_prob,
-            re_mode=re_mode,
-            interpolation=interpolation,
+        self.augment: Transform = mend_posterize(
+            create_transform(
+                resolution,
+                is_training=True,
+                scale=(scale[0], scale[1]),
+                hflip=hflip,
+                auto_augment=auto_augment,
+                color_jitter=color_jitter,  # type: ignore[arg-type]  # timm accepts None
+                re_prob=re_prob,
+                re_mode=re_mode,
+                interpolation=interpolation,
+            )
         )
         self.crop: Transform = create_transform(test_resolution, crop_pct=crop_pct, interpolation=interpolation)
         self._sources: list[ImageSource] | None = None
