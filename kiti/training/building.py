@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.plugins.environments import (
@@ -23,6 +24,7 @@ from kiti.tasks.task import Task
 from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
+from kiti.training.sync_batchnorm import SyncBatchNormInPlace
 
 
 def data(composed: Composed) -> Data:
@@ -52,16 +54,27 @@ def task(composed: Composed, learner: nn.Module | None = None) -> Task:
     )
 
 
+def compile_model(composed: Composed, learner: Task) -> None:
+    """With `compile=true`, let torch.compile trace the model at its first call; its `state_dict` stays as it is."""
+    if composed.checked.compile:
+        # Not dynamic: with a dynamic batch size Inductor of torch 2.14 fails in ConvNeXt.
+        learner.model.compile(dynamic=False)
+
+
 def trainer(composed: Composed) -> pl.Trainer:
     """A trainer over the processes that torchrun or srun started, or only this one; it does not start processes.
 
-    Raises ConfigError if the global batch size is not divisible by their number.
+    Raises ConfigError if the global batch size is not divisible by their number, or BatchNorm cannot be synchronised.
     """
     node, processes = composed.node, world_size()
     if composed.checked.data.batch_size % processes:
         raise ConfigError(
             f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
             f"and is not divisible by {processes}; choose a multiple"
+        )
+    if node.trainer.sync_batchnorm and processes > 1 and not _on_gpu(composed):
+        raise ConfigError(
+            "trainer.sync_batchnorm=true: torch synchronises BatchNorm on GPUs only; on a CPU train with one process"
         )
     name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
     loggers = [instantiate(node.logger, run_dir=composed.run_dir, name=name)] if "_target_" in node.logger else []
@@ -75,7 +88,11 @@ def trainer(composed: Composed) -> pl.Trainer:
         strategy="ddp" if processes > 1 else "auto",
         logger=[*loggers, curves.logger],
         callbacks=[Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
-        plugins=[_environment(), AtomicCheckpointIO()],
+        plugins=[
+            _environment(),
+            AtomicCheckpointIO(),
+            *([SyncBatchNormInPlace()] if node.trainer.sync_batchnorm else []),
+        ],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding
         enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
@@ -106,6 +123,10 @@ def hush_lightning() -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def _on_gpu(composed: Composed) -> bool:
+    return composed.checked.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _environment() -> ClusterEnvironment:
