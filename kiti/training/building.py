@@ -59,6 +59,8 @@ def compile_model(composed: Composed, learner: Task) -> None:
     if composed.checked.compile:
         # Not dynamic: with a dynamic batch size Inductor of torch 2.14 fails in ConvNeXt.
         learner.model.compile(dynamic=False)
+        # Callbacks add and remove hooks during training, which compiled code would not notice.
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
 
 
 def trainer(composed: Composed) -> pl.Trainer:
