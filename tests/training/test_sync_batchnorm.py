@@ -49,9 +49,7 @@ def test_it_is_refused_on_several_processes_without_gpus(monkeypatch: pytest.Mon
     composed = compose([*RUN, "trainer.accelerator=cpu"])
     assert isinstance(building.trainer(composed), Trainer)  # one process has nothing to synchronise
     monkeypatch.setattr(building, "world_size", lambda: 2)
-    with pytest.raises(
-        ConfigError, match=r"^trainer\.sync_batchnorm=true: torch synchronises .* on GPUs only"
-    ) as error:
+    with pytest.raises(ConfigError, match=r"^trainer\.sync_batchnorm=true: torch .* on GPUs only") as error:
         building.trainer(composed)
     assert "\n" not in str(error.value)
 
