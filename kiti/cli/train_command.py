@@ -99,6 +99,7 @@ def train(composed: Composed) -> ExitStatus:
     status.write("data", force=True)
     seed_everything(composed.seed, verbose=False)
     data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
+    building.compile_model(composed, task)
     resumes = composed.checked.resume == "auto" and resuming.exists()
     try:
         trainer.fit(task, data, ckpt_path=resuming if resumes else None, weights_only=True)

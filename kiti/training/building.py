@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
@@ -22,6 +23,7 @@ from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
 from kiti.training.started_processes import StartedProcesses, own_device
+from kiti.training.sync_batchnorm import SyncBatchNormInPlace
 
 
 def data(composed: Composed) -> Data:
@@ -51,6 +53,15 @@ def task(composed: Composed, learner: nn.Module | None = None) -> Task:
     )
 
 
+def compile_model(composed: Composed, learner: Task) -> None:
+    """With `compile=true`, let torch.compile trace the model at its first call; its `state_dict` stays as it is."""
+    if composed.checked.compile:
+        # Not dynamic: with a dynamic batch size Inductor of torch 2.14 fails in ConvNeXt.
+        learner.model.compile(dynamic=False)
+        # Callbacks add and remove hooks during training, which compiled code would not notice.
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
+
+
 def trainer(composed: Composed) -> pl.Trainer:
     """A trainer over the processes that torchrun or srun started, or only this one; it does not start processes.
 
@@ -63,7 +74,7 @@ def trainer(composed: Composed) -> pl.Trainer:
             f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
             f"and is not divisible by {processes}; choose a multiple"
         )
-    _check_device(composed.checked.trainer)
+    _check_device(composed.checked.trainer, processes)
     name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
     loggers = [instantiate(node.logger, run_dir=composed.run_dir, name=name)] if "_target_" in node.logger else []
     curves = Curves()
@@ -75,7 +86,11 @@ def trainer(composed: Composed) -> pl.Trainer:
         strategy="ddp" if processes > 1 else "auto",
         logger=[*loggers, curves.logger],
         callbacks=[Accumulation(), Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
-        plugins=[StartedProcesses() if processes > 1 else LightningEnvironment(), AtomicCheckpointIO()],
+        plugins=[
+            StartedProcesses() if processes > 1 else LightningEnvironment(),
+            AtomicCheckpointIO(),
+            *([SyncBatchNormInPlace()] if node.trainer.sync_batchnorm else []),
+        ],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding
         enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
@@ -90,11 +105,15 @@ def trainer(composed: Composed) -> pl.Trainer:
     return built
 
 
-def _check_device(keys: TrainerKeys) -> None:
-    """ConfigError if the accelerator or the precision needs a GPU and there is none.
+def _check_device(keys: TrainerKeys, processes: int) -> None:
+    """ConfigError if the accelerator, the precision or BatchNorm needs a GPU that is not there or not used.
 
     Lightning would train with bfloat16 on a CPU, under the hash of float16.
     """
+    if keys.sync_batchnorm and processes > 1 and (keys.accelerator == "cpu" or not CUDAAccelerator.is_available()):
+        raise ConfigError(
+            "trainer.sync_batchnorm=true: torch synchronises BatchNorm on GPUs only; on a CPU train with one process"
+        )
     if CUDAAccelerator.is_available() or MPSAccelerator.is_available():
         return
     if keys.accelerator == "gpu":

@@ -71,6 +71,7 @@ class Config(Strict):
     seed: NotRecorded[NonNegativeInt]
     replicas: NotRecorded[PositiveInt]
     resume: NotHashed[Literal["auto", "never"]]
+    compile: bool = False
     collision_defaults: NotHashed[CollisionDefaults]
     neurons: NotHashed[list[str]]
     runs_dir: Place[str]
