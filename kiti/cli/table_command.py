@@ -129,13 +129,13 @@ def _show_tables(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
-    from kiti.report import sheets
+    from kiti.report import sheets, sweeps
     from kiti.report.publishing import outputs, publish, write
     from kiti.report.table_runs import Archive, runs_dir
     from kiti.report.tables import build
 
     if not options.names:
-        known = [name for root in _roots(options) for name in sheets.names(root)]
+        known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
     plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
     status = 0

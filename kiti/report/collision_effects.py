@@ -10,8 +10,8 @@ from kiti.storage.records import Record
 def pairs(record: Record, features: Mapping[str, int]) -> float:
     """Colliding pairs a system, mean over training and over modules; nan if nothing collides or that is not known.
 
-    Under KITINet a system is a row of features, and `features` is D by module. Under hard KO it is the neurons of a layer;
-    soft KO has no pairs that collide or not.
+    Under KITINet a system is a row of features, and `features` is D by module. Under hard KO it is the neurons of a
+    layer; under soft KO every pair collides, more or less.
     """
     if record.collisions and features.keys() >= record.collisions.keys():
         heads = record.config["residual"]["collision_heads"]

@@ -157,22 +157,22 @@ def _nothing(swept: str, experiment: str, only: Sequence[str]) -> str:
 def _note(swept: str, arms: Sequence[Arm], plain: Composed) -> str:
     """What was swept, what stayed as it is, and what the columns of collisions are."""
     defaults = plain.checked.collision_defaults
-    kept = (
-        f"collision_heads={defaults.collision_heads}" if swept == "coll_coef" else f"coll_coef={defaults.coll_coef:g}"
-    )
+    kept = {
+        "coll_coef": f"collision_heads={defaults.collision_heads}",
+        "collision_heads": f"coll_coef={defaults.coll_coef:g}",
+    }[swept]
     sentences = ["vanilla: the same network with residual=add and collision=none."]
     for arm in arms:
         if arm.name == "kiti":
             sizes = " and ".join(map(str, sorted(set(arm.features.values()))))
-            sentences.append(
-                f"kiti: residual=kiti with {kept}; a system has D / collision_heads particles, D = {sizes}."
-            )
+            sentences.append(f"kiti: residual=kiti, {kept}; a system has D / collision_heads particles, D = {sizes}.")
         else:
             neurons = ", ".join(plain.checked.neurons)
             sentences.append(f"{arm.name}: collision={arm.name} of the gradients of {neurons}.")
     sentences.append(
-        "Pairs a system: how many pairs collide, mean over training, modules and seeds. A system is a row of features "
-        "under kiti, the neurons of a layer under hard; soft has no such pairs. |Δg| / |g|: how far KO changes a gradient."
+        "Pairs a system: how many pairs collide, mean over training, modules and seeds; a system is a row of features "
+        "under kiti, the neurons of a layer under hard, and under soft every pair collides, more or less. "
+        "|Δg| / |g|: how far KO changes a gradient."
     )
     return " ".join(sentences)
 

@@ -20,7 +20,7 @@ class Arm(StrictModel):
     run: list[str]
     key: str
     values: list[int | float] = pydantic.Field(min_length=1)
-    features: dict[str, int] = {}
+    features: dict[str, int] = pydantic.Field(default_factory=dict)
 
     def point(self, value: int | float) -> str:
         """The label of the row at `value`."""
