@@ -9,6 +9,7 @@ from torch import nn
 
 import kiti.ko.gradient_collisions
 from kiti.ko import KO, hard_collision, select, soft_collision
+from kiti.ko.gradient_collisions import hard_collision_and_pairs
 
 
 def matrices(n=5, d=4, scale=0.3, dtype=torch.float64, seed=0):
