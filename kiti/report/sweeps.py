@@ -170,9 +170,9 @@ def _note(swept: str, arms: Sequence[Arm], plain: Composed) -> str:
             neurons = ", ".join(plain.checked.neurons)
             sentences.append(f"{arm.name}: collision={arm.name} of the gradients of {neurons}.")
     sentences.append(
-        "Pairs a system: how many pairs collide, mean over training, modules and seeds; a system is a row of features "
-        "under kiti, the neurons of a layer under hard, and under soft every pair collides, more or less. "
-        "|Δg| / |g|: how far KO changes a gradient."
+        "pairs: how many pairs of a system collide, mean over training, modules and seeds; a system is a row of "
+        "features under kiti, the neurons of a layer under hard, and under soft every pair collides, more or less. "
+        "change: |Δg| / |g|, how far KO changes a gradient."
     )
     return " ".join(sentences)
 

@@ -63,6 +63,5 @@ class SweepSpec(StrictModel):
             scales=self.scales,
             metrics=[self.metric],
             rows=[Row(group=self.experiment, label=VANILLA, run=[f"experiment={self.experiment}"]), *points],
-            row_header=self.swept,
             effects=True,
         )

@@ -15,7 +15,7 @@ _CSV_HEADER = (
     *("scale", "stand_in", "config_hash"),
 )
 _CSV_EFFECTS = ("pairs_per_system", "gradient_change")
-_EFFECTS = ("pairs a system", "|Δg| / |g|")
+_EFFECTS = ("pairs", "change")
 # What a narrow terminal leaves out of a table with effects; files have everything.
 _WIDE = ("baseline", "relative Δ", "p", "verdict")
 
