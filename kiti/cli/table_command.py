@@ -5,11 +5,13 @@ kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call 
 kiti-table kitinet/table4 --only Burgers     only the rows of these problems
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
+kiti-table sweep/coll_coef/burgers --run     sweep an experiment over coll_coef; sweep/collision_heads/burgers likewise
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
 """
 
 import argparse
 import gc
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,13 +61,17 @@ def _parser() -> argparse.ArgumentParser:
         choices=("paper", "laptop", "smoke"),
         help="default: laptop, or paper for tables without that scale",
     )
-    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems; kiti, soft or hard in a sweep"
+    )
     parser.add_argument(
         "--run", action="store_true", help="train the runs without a local record, then write the outputs"
     )
     parser.add_argument(
         "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
     )
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands of the runs that --run starts")
+    parser.add_argument("--seeds", type=_positive, metavar="N", help="seeds of a sweep, from 0; default: 3")
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(
         "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
@@ -105,10 +111,14 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 def _root(name: str, options: argparse.Namespace) -> Path:
     """The folder of the sheet `name`. Raises SheetError, before any run, if it is missing or must not be written to."""
     from kiti.configuration.locations import CHECKOUT
-    from kiti.report import sheets
+    from kiti.report import sheets, sweeps
 
     roots = _roots(options)
-    known = [one for root in roots for one in sheets.names(root)]
+    if sweeps.is_sweep(name):
+        if options.publish or options.rebuild:
+            raise sheets.SheetError(f"{name}: a sweep has no YAML beside which its records could be committed")
+        return roots[0]
+    known = [*(one for root in roots for one in sheets.names(root)), *sweeps.names()]
     found = [root for root in roots if name in sheets.names(root)]
     if not found:
         raise sheets.SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
@@ -124,16 +134,20 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
-    from kiti.report import sheets
+    from kiti.report import sheets, sweeps
     from kiti.report.publishing import outputs, publish, write
     from kiti.report.table_runs import Archive, runs_dir
     from kiti.report.tables import build
 
     if not options.names:
-        known = [name for root in _roots(options) for name in sheets.names(root)]
+        known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
     plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
     status = ExitStatus.FINISHED
+    if options.dry_run:
+        for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
+            print(shlex.join(["python", *run.command]))
+        return status
     if options.run:
         errors = Console(stderr=True)
         missing = missing_runs(*((one.plan, one.seeds) for one in plans))
@@ -155,7 +169,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
         selected = "".join(f".{problem}" for problem in options.only or [])
         for one, table in zip(plans, tables, strict=True):
             stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
-            write(outputs(one.sheet, table), stem)
+            print(*write(outputs(one.sheet, table), stem), sep="\n", file=sys.stderr)
     for number, table in enumerate(tables):
         if number:
             print()
@@ -190,15 +204,22 @@ class _Planned:
 
     @classmethod
     def of(cls, name: str, options: argparse.Namespace) -> "_Planned":
-        from kiti.report import sheets
+        from kiti.report import sheets, sweeps
         from kiti.report.table_runs import plan
 
         root = _root(name, options)
-        sheet = sheets.load(name, root)
-        scale = options.scale or sheets.default_scale(sheet)
+        sheet: sheets.Sheet
+        if sweeps.is_sweep(name):
+            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or ())
+            spec = sheet.table(scale)
+        else:
+            if options.seeds:
+                raise sheets.SheetError(f"--seeds is for sweeps; {name} has its own seeds")
+            sheet = sheets.load(name, root)
+            scale = options.scale or sheets.default_scale(sheet)
+            spec = sheet.table(scale)
+            spec = spec.only(options.only) if options.only else spec
         seeds = sheets.scale_of(sheet, name, scale).seeds
-        spec = sheet.table(scale)
-        spec = spec.only(options.only) if options.only else spec
         return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
 
 

@@ -92,6 +92,7 @@ class Record:
         state: `diverged` if a metric is not finite.
         implementations: which form of the collision ran, by module.
         counts: of dropped data rows, truncated items, and the like.
+        ko: |Δg| / |g| by parameter; ko_pairs: pairs of its neurons that collide in a step, for hard collisions.
         items: name of a file beside the record with a result for each test item.
         replicate: distinguishes this run from others of the same hash and seed, for example on another machine.
     """
@@ -127,6 +128,7 @@ class Record:
     collisions: dict[str, dict[str, Number]] | None = None
     implementations: dict[str, str] | None = None
     ko: dict[str, Number] | None = None
+    ko_pairs: dict[str, Number] | None = None
     replicas: int = 1
     weights: str | None = None
     counts: dict[str, int] | None = None

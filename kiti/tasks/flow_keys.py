@@ -2,7 +2,7 @@
 
 from pydantic import NonNegativeInt
 
-from kiti.units.keys import Fraction, TaskKeys
+from kiti.units.keys import Fraction, PrimaryMetric, TaskKeys
 
 
 class FlowRolloutKeys(TaskKeys):
@@ -11,3 +11,4 @@ class FlowRolloutKeys(TaskKeys):
     curriculum_frames: NonNegativeInt
     curriculum_share: Fraction
     kind = "flows on irregular points"
+    metric = PrimaryMetric("test/momentum_rmse_box", "test momentum RMSE in the box")

@@ -127,6 +127,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "counts": {"modules_without_a_collision": silent} if (silent := monitor.silent()) else None,
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
+        "ko_pairs": monitor.ko_pairs(),
         # With replicas, logged values are means over all of them, not curves of a single one.
         "curves": _callback(trainer, Curves).curves() if together == 1 else None,
         "replicas": together,

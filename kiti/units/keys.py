@@ -9,7 +9,7 @@ key does not orphan the records of earlier runs; a default, once shipped, is nev
 
 from enum import Enum
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -132,10 +132,22 @@ class ModelKeys(UnitKeys):
     kind: ClassVar[str]
 
 
+class PrimaryMetric(NamedTuple):
+    """The metric `key` of a task's records, and how tables name it."""
+
+    key: str
+    label: str
+    higher_is_better: bool = False
+
+
 class TaskKeys(UnitKeys):
-    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of the task's metrics."""
+    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of the task's metrics.
+
+    `metric` is the one by which runs of the task are compared, for tables that are given none.
+    """
 
     kind: ClassVar[str]
+    metric: ClassVar[PrimaryMetric | None] = None
     evaluation: ClassVar[int] = 1
     lr_multipliers: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
 
