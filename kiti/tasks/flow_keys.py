@@ -1,5 +1,7 @@
 """The keys of `task=flow_rollout`."""
 
+from typing import Any
+
 from pydantic import NonNegativeInt
 
 from kiti.units.keys import Fraction, TaskKeys
@@ -11,3 +13,8 @@ class FlowRolloutKeys(TaskKeys):
     curriculum_frames: NonNegativeInt
     curriculum_share: Fraction
     kind = "flows on irregular points"
+
+    def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
+        """All frames, as after the curriculum, which predicts fewer."""
+        given, target, positions, kind, mask = batch
+        return model(given, positions, kind, mask, target.shape[1])
