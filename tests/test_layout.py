@@ -19,7 +19,7 @@ LAYERS = (
     {"tasks"},
     {"configuration"},
     {"training", "report", "calibration"},
-    {"launching"},
+    {"launching", "planning"},
     {"cli"},
     {"train", "evaluate", "table", "calibrate"},
 )

@@ -3,6 +3,7 @@
 kiti-table kitinet/table4                    read the existing records, print the table
 kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call again to resume
 kiti-table kitinet/table4 --only Burgers     only the rows of these problems
+kiti-table kitinet/table4 --plan             what its runs cost: parameters, steps, FLOPs, memory, hours; starts none
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
 kiti-table sweep/coll_coef/burgers --run     sweep an experiment over coll_coef; sweep/collision_heads/burgers likewise
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
     options = _parser().parse_args(arguments)
+    if options.plan and (doing := [name for name in ("run", "publish", "rebuild") if getattr(options, name)]):
+        print(f"kiti-table: --plan starts and writes nothing; leave out --{doing[0]}", file=sys.stderr)
+        sys.exit(2)
     if arguments is None and not options.run:
         gc.disable()  # saves a tenth of the time in a short process with many small objects
     from kiti.configuration.explain import ConfigError
@@ -44,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         plugins.enable(options.plugin)
-        status = _rebuild(options) if options.rebuild else _show_tables(options)
+        show = _rebuild if options.rebuild else _show_costs if options.plan else _show_tables
+        status = show(options)
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
         status = ExitStatus.BAD_INPUT
@@ -66,6 +71,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--run", action="store_true", help="train the runs without a local record, then write the outputs"
+    )
+    parser.add_argument("--plan", action="store_true", help="print what the runs will cost; starts and writes nothing")
+    parser.add_argument(
+        "--tflops",
+        type=_positive_number,
+        default=_TFLOPS,
+        metavar="X",
+        help="with --plan: 10^12 operations that a device does a second; default: %(default)g, a sixth of the 312 that "
+        "an A100 can do at most in bfloat16",
+    )
+    parser.add_argument(
+        "--devices", type=_positive, default=1, metavar="N", help="with --plan: devices that share a batch; default: 1"
     )
     parser.add_argument(
         "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
@@ -95,6 +112,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+def _positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
     return number
 
 
@@ -130,19 +154,25 @@ def _root(name: str, options: argparse.Namespace) -> Path:
     return found[0]
 
 
-def _show_tables(options: argparse.Namespace) -> ExitStatus:
-    from rich.console import Console
-
-    from kiti.launching.launch import default_jobs, launch, missing_runs
+def _names(options: argparse.Namespace) -> list[str]:
+    """The NAMEs, each once. Raises SheetError, which lists what there is, without any."""
     from kiti.report import sheets, sweeps
-    from kiti.report.publishing import outputs, publish, write
-    from kiti.report.table_runs import Archive, runs_dir
-    from kiti.report.tables import build
 
     if not options.names:
         known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
-    plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
+    return list(dict.fromkeys(options.names))
+
+
+def _show_tables(options: argparse.Namespace) -> ExitStatus:
+    from rich.console import Console
+
+    from kiti.launching.launch import default_jobs, launch, missing_runs
+    from kiti.report.publishing import outputs, publish, write
+    from kiti.report.table_runs import Archive, runs_dir
+    from kiti.report.tables import build
+
+    plans = [_Planned.of(name, options) for name in _names(options)]
     status = ExitStatus.FINISHED
     if options.dry_run:
         for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
@@ -175,6 +205,9 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
             print()
         _print(table, options.format)
     return status
+
+
+_TFLOPS = 50.0
 
 
 @dataclass(frozen=True)
@@ -221,6 +254,30 @@ class _Planned:
             spec = spec.only(options.only) if options.only else spec
         seeds = sheets.scale_of(sheet, name, scale).seeds
         return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
+
+
+def _show_costs(options: argparse.Namespace) -> ExitStatus:
+    from rich.console import Console
+
+    from kiti.report.table_runs import Archive
+
+    plans = [_Planned.of(name, options) for name in _names(options)]
+
+    from kiti.planning.cost_table import CostTable  # torch, once the sheets are known to be valid
+    from kiti.planning.meta_step import Steps
+    from kiti.planning.row_costs import row_costs
+
+    console, steps = Console(), Steps(options.devices)
+    for number, one in enumerate(plans):
+        costs = row_costs(one.spec, one.scale, one.plan, Archive.of_paper(one.paper), steps)
+        table = CostTable(one.name, one.spec.title, one.scale, costs, options.tflops, options.devices)
+        if number:
+            print()
+        if options.format == "md" and console.is_terminal:
+            table.show(console)
+        else:
+            sys.stdout.write(table.text(options.format))
+    return ExitStatus.FINISHED
 
 
 def _report(launched: "Launch", console: "Console") -> ExitStatus:

@@ -1,9 +1,12 @@
 """The keys common to flows on irregular points."""
 
+from abc import abstractmethod
+
 from pydantic import PositiveInt
 
 from kiti.data.in_memory_keys import InMemoryKeys
 from kiti.units.keys import Place
+from kiti.units.sample_shapes import Entry, Sample
 
 
 class MeshFramesKeys(InMemoryKeys):
@@ -11,3 +14,16 @@ class MeshFramesKeys(InMemoryKeys):
     frames_in: PositiveInt
     frames_out: PositiveInt
     kind = "flows on irregular points"
+
+    @abstractmethod
+    def points(self) -> int:
+        """About how many points a flow has."""
+
+    def sample(self, training: bool) -> Sample:
+        given, target = (Entry((frames, self.points(), 4)) for frames in (self.frames_in, self.frames_out))
+        positions, kind, mask = (
+            Entry((self.points(), 2)),
+            Entry((self.points(),), "int64"),
+            Entry((self.points(),), "bool"),
+        )
+        return given, target, positions, kind, mask

@@ -4,6 +4,7 @@ from pydantic import PositiveInt, model_validator
 
 from kiti.data.in_memory_keys import InMemoryKeys
 from kiti.units.keys import NotRecorded
+from kiti.units.sample_shapes import Entry, Sample
 
 
 class SineSumKeys(InMemoryKeys):
@@ -21,3 +22,6 @@ class SineSumKeys(InMemoryKeys):
                 f"batch_size={self.n_train} takes all points"
             )
         return self
+
+    def sample(self, training: bool) -> Sample:
+        return Entry((self.replicas, self.d)), Entry((self.replicas,))

@@ -1,5 +1,7 @@
 """The keys of `task=operator_learning` and `task=operator_rollout`."""
 
+from typing import Any
+
 from kiti.units.keys import PrimaryMetric, TaskKeys
 
 RELATIVE_L2 = PrimaryMetric("test/relative_l2", "test relative L2")
@@ -17,3 +19,14 @@ class OperatorRolloutKeys(TaskKeys):
     name = "operator_rollout"
     kind = "frames on a grid"
     metric = RELATIVE_L2
+
+    def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
+        """All predicted frames, one call for each, as in `OperatorRollout.predict`."""
+        import torch
+
+        frames, target = batch
+        predicted = []
+        for _ in range(target.shape[1]):
+            predicted.append(model(frames))
+            frames = torch.cat([frames[:, 1:], predicted[-1].unsqueeze(1)], dim=1)
+        return torch.stack(predicted, dim=1)

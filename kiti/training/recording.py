@@ -17,10 +17,12 @@ from kiti.data.data_module import Data
 from kiti.storage import examples, records
 from kiti.storage.run_dirs import finished
 from kiti.tasks.task import Task
-from kiti.training.callbacks import cost
 from kiti.training.callbacks.collision_monitor import CollisionMonitor
+from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
 from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
+from kiti.training.counting import flops
+from kiti.training.device import device_name, peak_memory_mib
 
 WEIGHTS = "weights.safetensors"
 Kind = TypeVar("Kind", bound=Callback)
@@ -107,22 +109,22 @@ def _configured(composed: Composed, code: Code) -> dict[str, Any]:
 
 def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> dict[str, Any]:
     """The values shared by all seeds that this process trained; seconds and operations are per seed."""
-    clock, monitor = _callback(trainer, cost.Cost), _callback(trainer, CollisionMonitor)
+    clock, monitor = _callback(trainer, Cost), _callback(trainer, CollisionMonitor)
     device, together = task.device, len(composed.seeds)
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
     sample = trainer.precision_plugin.convert_input(sample)
     seconds = clock.seconds / together
     return {
         "device": device.type,
-        "device_name": cost.device_name(device),
+        "device_name": device_name(device),
         "precision": str(trainer.precision),
         "world_size": trainer.world_size,
         "started": clock.started,
         "wall_seconds": seconds,
         "train_samples_per_second": clock.samples / seconds if seconds else None,
-        "peak_memory_mib": cost.peak_memory_mib(device),
+        "peak_memory_mib": peak_memory_mib(device),
         "parameters": sum(p.numel() for p in task.model.parameters()) // together,
-        "flops_per_sample": cost.flops(task.model, *task.inputs(sample)) // together,
+        "flops_per_sample": flops(task.model, *task.inputs(sample)) // together,
         "collisions": monitor.collisions(),
         "counts": {"modules_without_a_collision": silent} if (silent := monitor.silent()) else None,
         "implementations": monitor.implementations(),

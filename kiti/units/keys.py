@@ -22,6 +22,8 @@ from pydantic import (
     field_validator,
 )
 
+from kiti.units.sample_shapes import Sample, Sizes
+
 Value = TypeVar("Value")
 
 
@@ -125,6 +127,14 @@ class DataKeys(UnitKeys):
         """The most training batches an epoch can have; None if only the data tell."""
         return None
 
+    def sample(self, training: bool) -> Sample | None:
+        """The shapes of a sample of the training set, or of the test set; None: not declared, so no cost is planned."""
+        return None
+
+    def sizes(self) -> Sizes | None:
+        """The number of samples; None: not declared."""
+        return None
+
 
 class ModelKeys(UnitKeys):
     """The group `model`; `kind` as in `DataKeys`. With a key `replicas`, one process can train many seeds together."""
@@ -150,6 +160,10 @@ class TaskKeys(UnitKeys):
     metric: ClassVar[PrimaryMetric | None] = None
     evaluation: ClassVar[int] = 1
     lr_multipliers: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
+
+    def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
+        """What a step computes with `model`, as one tensor: the calls whose cost is planned."""
+        return model(batch[0])
 
     @classmethod
     def revisions(cls) -> dict[str, int]:

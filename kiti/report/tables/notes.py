@@ -25,7 +25,7 @@ def notes(
         *([spec.note.strip()] if spec.note else []),
         _scale_note(spec, scale, plan),
         *([f"Published numbers come from the paper's own protocol{warning}."] if printed else []),
-        f"Seeds {_ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
+        f"Seeds {ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
         "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
         "two-sided paired t-test, not corrected for the number of rows.",
         _records_note(found),
@@ -35,7 +35,7 @@ def notes(
     return [" ".join(note.split()) for note in sentences]
 
 
-def _ranges(seeds: Sequence[int]) -> str:
+def ranges(seeds: Sequence[int]) -> str:
     """`0–4, 7, 8`."""
     ordered = sorted(seeds)
     starts = [seed for seed in ordered if seed - 1 not in seeds]
