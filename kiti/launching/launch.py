@@ -4,7 +4,6 @@ Exit status 0 with a record means finished; 0 without a record, stopped on reque
 is running this run; anything else, failed for the reason in the last line of output.
 """
 
-import json
 import math
 import os
 import signal
@@ -19,11 +18,12 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from kiti.configuration.own_record import is_done
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
 from kiti.report.table_runs import Plan, TableRun
 from kiti.storage.exit_status import ExitStatus
-from kiti.storage.run_dirs import finished
+from kiti.storage.run_dirs import finished, read_status
 
 _POLL_SECONDS = 0.2
 _LOG_TAIL_BYTES = 16384
@@ -78,7 +78,7 @@ class Launch:
 
 
 def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
-    """The runs of these tables without a record here, ordered by table, then by seed, so that pairs finish early.
+    """The runs of these tables without a sound record here, ordered by table, then by seed, so that pairs finish early.
 
     If one process can train many seeds side by side, consecutive seeds are one run.
     """
@@ -90,7 +90,7 @@ def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
                 folder = run.composed.run_dir.parent
                 configured.setdefault(folder, run)
                 for position, seed in enumerate(seeds):
-                    if not finished(run.run_dir(seed)):
+                    if not is_done(run.composed, seed):
                         lacking.setdefault(folder, {}).setdefault(seed, (number, position))
     found: list[tuple[tuple[int, int], range, TableRun]] = []
     for folder, places in lacking.items():
@@ -186,12 +186,8 @@ class _Child:
         return cls(run, Forked(run.command, environment, run.log), begun_at, time.monotonic())
 
     def status(self) -> dict[str, Any]:
-        """The run's own progress report; empty before the first one."""
-        try:
-            status = json.loads((self.run.run_dir / "status.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+        """The run's own progress report; empty without one."""
+        return read_status(self.run.run_dir)
 
     def outcome(self, stopping: bool) -> Outcome:
         code = self.process.poll()

@@ -20,9 +20,9 @@ from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
 from kiti.storage.processes import local_world_size, world_size
 from kiti.tasks.task import Task
-from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
+from kiti.training.checkpoint_files import CheckpointFiles, Identity
 
 
 def data(composed: Composed) -> Data:
@@ -75,7 +75,7 @@ def trainer(composed: Composed) -> pl.Trainer:
         strategy="ddp" if processes > 1 else "auto",
         logger=[*loggers, curves.logger],
         callbacks=[Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
-        plugins=[_environment(), AtomicCheckpointIO()],
+        plugins=[_environment(), CheckpointFiles(Identity.of(composed))],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding
         enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
