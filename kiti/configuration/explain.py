@@ -24,7 +24,7 @@ def line(error: BaseException, known: Callable[[], Sequence[str]]) -> str:
         node = re.search(r"full_key: (\S+)", text)
         return f"{node.group(1)}: {error.__cause__}" if node else str(error.__cause__)
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(unknown.group(1), known())
+        return unknown_key(unknown.group(1), known())
     if group := re.search(r"In '[^']*': Could not find '([^']+)'", text):
         return f"{group.group(1).replace('/', '=')}: no such option; there are {_options(text)}"
     if "You must specify" in text:
@@ -68,7 +68,8 @@ def _options(text: str) -> str:
     return ", ".join(re.findall(r"^\t([^\W_]\w*)$", text, re.MULTILINE))
 
 
-def _unknown_key(key: str, known: Sequence[str]) -> str:
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """`data.gird: no such key; close: data.grid`."""
     parent = key.rsplit(".", 1)[0] + "."
     close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     siblings = [k for k in known if k.startswith(parent) and not k.endswith("_")]

@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
@@ -12,6 +14,8 @@ from pytorch_lightning.plugins.environments import (
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from kiti.configuration.compose import Composed, build_model
@@ -19,6 +23,8 @@ from kiti.configuration.explain import ConfigError
 from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
 from kiti.storage.processes import local_world_size, world_size
+from kiti.storage.records import Record, RecordError
+from kiti.storage.weights_file import WEIGHTS, require_own_weights
 from kiti.tasks.task import Task
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
@@ -86,9 +92,32 @@ def trainer(composed: Composed) -> pl.Trainer:
     )
 
 
-def quiet_trainer(composed: Composed, max_epochs: int | None = None) -> pl.Trainer:
+def load_weights(model: nn.Module, record: Record, run_dir: Path) -> None:
+    """Load the weights of a finished run into `model`.
+
+    Raises DamagedWeights if they are not those of the record, RecordError if they do not fit the model.
+    """
+    require_own_weights(record, run_dir)
+    path = run_dir / WEIGHTS
+    try:
+        tensors = load_file(path)
+        own = model.state_dict()
+    except (OSError, SafetensorError) as error:
+        raise RecordError(f"weights {path}: {error}; run it again") from None
+    differing = {
+        "missing": [name for name in own if name not in tensors],
+        "unexpected": [name for name in tensors if name not in own],
+        "of another shape": [name for name in own if name in tensors and own[name].shape != tensors[name].shape],
+    }
+    if found := [f"{what}: {_few(names)}" for what, names in differing.items() if names]:
+        raise RecordError(f"weights {path} do not fit the model ({'; '.join(found)}); the model has changed since")
+    model.load_state_dict(tensors)
+
+
+def quiet_trainer(composed: Composed, max_epochs: int | None = None, precision: Any = None) -> pl.Trainer:
     """A single-process trainer without files, for calibration and evaluation."""
     return pl.Trainer(
+        precision=precision,
         max_epochs=max_epochs,
         accelerator=composed.checked.trainer.accelerator,
         devices=1,
@@ -106,6 +135,10 @@ def hush_lightning() -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _environment() -> ClusterEnvironment:
