@@ -37,13 +37,13 @@ def main(composed: Composed) -> None:
             for run_dir in run_dirs if rank() == 0 else ():
                 if aside := set_aside(run_dir):
                     print(f"moved the earlier run to {aside}", file=sys.stderr)
-        elif not [seed for seed in composed.seeds if not _finished(composed, seed)]:
+        elif not [seed for seed in composed.seeds if not has_finished(composed, seed)]:
             print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
             return
         train(composed)
 
 
-def _finished(composed: Composed, seed: int) -> bool:
+def has_finished(composed: Composed, seed: int) -> bool:
     """Whether the run has a record that is its own, with the weights it names. Damaged ones are set aside by rank 0.
 
     Other ranks may get here before or after rank 0 has moved files; they come to the same answer.
