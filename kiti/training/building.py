@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -9,6 +11,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from kiti.configuration.compose import Composed, build_model
@@ -17,11 +21,13 @@ from kiti.configuration.schema.optimizer_keys import TrainerKeys
 from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
 from kiti.storage.processes import world_size
+from kiti.storage.records import Record, RecordError
+from kiti.storage.weights_file import WEIGHTS, require_own_weights
 from kiti.tasks.task import Task
 from kiti.training.callbacks.accumulation import Accumulation
-from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
+from kiti.training.checkpoint_files import CheckpointFiles, Identity
 from kiti.training.started_processes import StartedProcesses, own_device
 from kiti.training.sync_batchnorm import SyncBatchNormInPlace
 
@@ -88,7 +94,7 @@ def trainer(composed: Composed) -> pl.Trainer:
         callbacks=[Accumulation(), Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
         plugins=[
             StartedProcesses() if processes > 1 else LightningEnvironment(),
-            AtomicCheckpointIO(),
+            CheckpointFiles(Identity.of(composed)),
             *([SyncBatchNormInPlace()] if node.trainer.sync_batchnorm else []),
         ],
         default_root_dir=str(composed.run_dir),
@@ -122,9 +128,32 @@ def _check_device(keys: TrainerKeys, processes: int) -> None:
         raise ConfigError("trainer.precision=16-mixed needs a GPU, and there is none; choose 32-true or bf16-mixed")
 
 
-def quiet_trainer(composed: Composed, max_epochs: int | None = None) -> pl.Trainer:
+def load_weights(model: nn.Module, record: Record, run_dir: Path) -> None:
+    """Load the weights of a finished run into `model`.
+
+    Raises DamagedWeights if they are not those of the record, RecordError if they do not fit the model.
+    """
+    require_own_weights(record, run_dir)
+    path = run_dir / WEIGHTS
+    try:
+        tensors = load_file(path)
+        own = model.state_dict()
+    except (OSError, SafetensorError) as error:
+        raise RecordError(f"weights {path}: {error}; run it again") from None
+    differing = {
+        "missing": [name for name in own if name not in tensors],
+        "unexpected": [name for name in tensors if name not in own],
+        "of another shape": [name for name in own if name in tensors and own[name].shape != tensors[name].shape],
+    }
+    if found := [f"{what}: {_few(names)}" for what, names in differing.items() if names]:
+        raise RecordError(f"weights {path} do not fit the model ({'; '.join(found)}); the model has changed since")
+    model.load_state_dict(tensors)
+
+
+def quiet_trainer(composed: Composed, max_epochs: int | None = None, precision: Any = None) -> pl.Trainer:
     """A single-process trainer without files, for calibration and evaluation."""
     return pl.Trainer(
+        precision=precision,
         max_epochs=max_epochs,
         accelerator=composed.checked.trainer.accelerator,
         devices=1,
@@ -142,3 +171,7 @@ def hush_lightning() -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
