@@ -118,6 +118,7 @@ _WATCHED = (
 _HARD = ("collision=hard", "collision.coll_coef=0.9")
 _WARMUP = ("scheduler=warmup_cosine", "scheduler.warmup_epochs=1")
 _CIFAR = ("experiment=cifar_kitinet", "scale=smoke", "data.n_test=4")
+_CONDENSATION = ("experiment=condensation_fc", "scale=smoke", "data.batch_size=16", "trainer.max_epochs=3")
 CASES = [
     Case("none", 6, (*_BURGERS, "scheduler=none", "residual=add", "collision=soft")),
     Case("step", 6, (*_BURGERS, "scheduler=step", "residual=kiti", *_HARD, *_WATCHED)),
@@ -131,8 +132,7 @@ CASES = [
     Case(
         "replicas",
         3,
-        ("experiment=condensation_fc", "scale=smoke", "data.batch_size=16", "trainer.max_epochs=3", "replicas=2")
-        + ("residual=kiti", *_HARD),
+        (*_CONDENSATION, "replicas=2", "residual=kiti", *_HARD),
     ),
 ]
 
