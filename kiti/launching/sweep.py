@@ -49,10 +49,11 @@ class Sweep:
         module: what a member runs, with its overrides: kiti.train.
         swept: the keys with several values, which name a member.
         trace: whether members show tracebacks for errors in their input.
+        recorded: whether a member leaves the record of a run, with a metric.
     """
 
-    def __init__(self, module: str, swept: tuple[str, ...], trace: bool) -> None:
-        self.module, self.swept, self.trace = module, swept, trace
+    def __init__(self, module: str, swept: tuple[str, ...], trace: bool, recorded: bool = True) -> None:
+        self.module, self.swept, self.trace, self.recorded = module, swept, trace, recorded
         self.name = f"members-{uuid4().hex[:8]}"
         self.folder: Path | None = None
         self.expected: list[list[str]] | None = None
@@ -152,7 +153,8 @@ class Sweep:
         finally:  # an error here must not leave an orphaned run
             process.send_signal(signal.SIGTERM)
             process.wait()
-        member.seconds, member.log, member.run_dirs = time.monotonic() - begun, run.log, list(run.run_dirs)
+        member.seconds, member.log = time.monotonic() - begun, run.log
+        member.run_dirs = list(run.run_dirs) if self.recorded else []
         if code in tuple(ExitStatus):
             member.status = ExitStatus(code)
         else:  # by default a signal before the run listens ends it
@@ -175,6 +177,7 @@ class Sweep:
         seeds = composed.seeds
         name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
         name += f"-to-{seeds[-1]}" if len(seeds) > 1 else ""
+        name += "" if self.recorded else f".{self.module.rpartition('.')[2]}"
         name += f".rank-{rank()}" if rank() else ""
         return Run(
             member.label(self.swept),

@@ -130,6 +130,12 @@ def test_options_that_show_something(arguments: list[str], shown: str, train: Tr
     assert shown in out
 
 
+def test_bash_completes_options_and_keys(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    for typed, completed in (("residual=k", "residual=kiti_acceleration"), ("trainer.max_e", "trainer.max_epochs=")):
+        monkeypatch.setenv("COMP_LINE", f"kiti-train experiment=burgers {typed}")
+        assert completed in train("--shell-completion", "query=bash")[1].split()
+
+
 def test_flags_may_stand_between_overrides(train: Train) -> None:
     assert "max_epochs: 7" in train("experiment=burgers", "--cfg", "job", "scale=smoke", "trainer.max_epochs=7")[1]
 
