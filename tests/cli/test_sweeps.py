@@ -10,9 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from record_cases import make_record
 
 from kiti.configuration.compose import compose
+from kiti.launching.sweep import Sweep
 from kiti.storage import records
 from kiti.storage.exit_status import ExitStatus
 
@@ -200,6 +202,20 @@ def test_a_signal_stops_a_sweep_whose_members_save(how: tuple[str, ...], to_all:
     assert not (sweeps.place / "ready-burgers-2").exists()
     states = [line.split(maxsplit=1)[1].strip() for line in out.splitlines() if line.strip().startswith("seed=")]
     assert states == ["stopped"] * len(begun) + ["not started"] * (3 - len(begun))
+
+
+def test_a_signal_before_the_first_member_stops_a_sweep(tmp_path: Path) -> None:
+    def start() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while not sweep.asked:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        sweep.begins(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": {"_target_": "other"}}}))
+
+    sweep = Sweep("fake_member", (), False)
+    assert sweep.run(start) == ExitStatus.STOPPED
+    assert [path.read_text() for path in tmp_path.rglob("stop")] == ["1"], "where its members look"
 
 
 @pytest.mark.slow
