@@ -31,7 +31,7 @@ _MEANING = {
 
 @dataclass
 class Member:
-    """One of a sweep's runs; `status` is None until it has ended, and stays so if the process that waits for it dies."""
+    """One of a sweep's runs; `status` is None until it has ended, and stays so if what waits for it dies."""
 
     number: int
     overrides: list[str]
