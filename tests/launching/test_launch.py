@@ -208,8 +208,9 @@ def test_two_launches_at_once_make_each_run_once(runs, tmp_path):
             from pathlib import Path
             from rich.console import Console
             from kiti.launching.launch import launch
-            runs = pickle.loads(Path(sys.argv[1]).read_bytes())
-            sys.exit(len(launch(runs, 2, Console(stderr=True)).unfinished))
+            if __name__ == "__main__":
+                runs = pickle.loads(Path(sys.argv[1]).read_bytes())
+                sys.exit(launch(runs, 2, Console(stderr=True)).status)
             """
         )
     )
