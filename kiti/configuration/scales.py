@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from hydra.conf import RuntimeConf
 from omegaconf import DictConfig, OmegaConf
 
 from kiti.configuration.explain import ConfigError
@@ -22,7 +22,7 @@ class ScaleError(ConfigError):
     """A scale that the experiment lacks, or settings of another one."""
 
 
-def check(node: DictConfig, runtime: RuntimeConf) -> None:
+def check(node: DictConfig, runtime: Any) -> None:
     """Raise ScaleError unless `node` has the settings of its experiment at its scale.
 
     Args:
@@ -48,7 +48,7 @@ def check(node: DictConfig, runtime: RuntimeConf) -> None:
         raise ScaleError(f"{given}: this file follows from experiment and scale; give scale=<option> alone, {has}")
 
 
-def unknown(scale: str, node: DictConfig, runtime: RuntimeConf) -> str:
+def unknown(scale: str, node: DictConfig, runtime: Any) -> str:
     """What to say of a scale that does not exist, to one who chose `node`'s experiment."""
     return _unknown(scale, node.experiment, _scales(node.experiment, list(_folders(runtime))))
 
@@ -80,7 +80,7 @@ def _scales(experiment: str, folders: list[Path]) -> list[str]:
     return sorted(s for s in known if s == PAPER or any((of / f"{experiment}_{s}.yaml").is_file() for of in files))
 
 
-def _folders(runtime: RuntimeConf) -> Iterator[Path]:
+def _folders(runtime: Any) -> Iterator[Path]:
     """The folders that Hydra reads: conf/, those of plug-ins, and what the user adds to the search path."""
     for source in runtime.config_sources:
         if source.schema == "file":
