@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,7 +22,7 @@ class ScaleError(ConfigError):
     """A scale that the experiment lacks, or settings of another one."""
 
 
-def check(node: DictConfig, runtime: DictConfig) -> None:
+def check(node: DictConfig, runtime: Any) -> None:
     """Raise ScaleError unless `node` has the settings of its experiment at its scale.
 
     Args:
@@ -47,7 +48,7 @@ def check(node: DictConfig, runtime: DictConfig) -> None:
         raise ScaleError(f"{given}: this file follows from experiment and scale; give scale=<option> alone, {has}")
 
 
-def unknown(scale: str, node: DictConfig, runtime: DictConfig) -> str:
+def unknown(scale: str, node: DictConfig, runtime: Any) -> str:
     """What to say of a scale that does not exist, to one who chose `node`'s experiment."""
     return _unknown(scale, node.experiment, _scales(node.experiment, list(_folders(runtime))))
 
@@ -79,7 +80,7 @@ def _scales(experiment: str, folders: list[Path]) -> list[str]:
     return sorted(s for s in known if s == PAPER or any((of / f"{experiment}_{s}.yaml").is_file() for of in files))
 
 
-def _folders(runtime: DictConfig) -> Iterator[Path]:
+def _folders(runtime: Any) -> Iterator[Path]:
     """The folders that Hydra reads: conf/, those of plug-ins, and what the user adds to the search path."""
     for source in runtime.config_sources:
         if source.schema == "file":
