@@ -17,6 +17,7 @@ from kiti.configuration.compose import Composed, check, check_shown, explained, 
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF
 from kiti.data import DataError
+from kiti.storage import stop_signals
 from kiti.storage.exit_status import ExitStatus
 from kiti.units import plugins
 
@@ -24,7 +25,6 @@ from kiti.units import plugins
 _FLAGS = {"--again": "resume=never"}
 
 _LOG = logging.getLogger("kiti")
-
 
 class Sweeping(Protocol):
     """What makes the members of `-m`: kiti.launching.sweep."""
@@ -41,8 +41,8 @@ class Sweeping(Protocol):
 
 def command(
     config_name: str, sweep: Callable[[str, tuple[str, ...], bool], Sweeping]
-) -> Callable[[Callable[[Composed], ExitStatus | None]], Callable[[], None]]:
-    """A program around `run(composed)` that exits with status 2 after an input error.
+) -> Callable[[Callable[[Composed], ExitStatus]], Callable[[], None]]:
+    """A program around `run(composed)` that exits with the status it returns, and with BAD_INPUT after an input error.
 
     HYDRA_FULL_ERROR=1 in the environment shows the full traceback instead. Other errors always show it.
 
@@ -51,13 +51,13 @@ def command(
         sweep: makes the members of `-m`, from the module, the swept keys, and whether tracebacks are wanted.
     """
 
-    def wrap(run: Callable[[Composed], ExitStatus | None]) -> Callable[[], None]:
+    def wrap(run: Callable[[Composed], ExitStatus]) -> Callable[[], None]:
         def task(node: DictConfig) -> None:
             try:
                 scales.check(node, HydraConfig.get().runtime)
                 composed = check(node)
                 _LOG.info("%s, scale=%s: %s", composed.experiment, composed.scale, composed.run_dir)
-                if status := run(composed):
+                if (status := run(composed)) != ExitStatus.FINISHED:
                     sys.exit(status)
             except (ConfigError, DataError, InstantiationException) as error:
                 if whole_trace or not _about_input(error):
@@ -71,6 +71,7 @@ def command(
         whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
         def main() -> None:
+            stop_signals.leave_at_once("stopped before training; the same command starts again")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing a long message
             try:
                 arguments = plugins.take([_FLAGS.get(argument, argument) for argument in sys.argv[1:]])

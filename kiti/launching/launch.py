@@ -1,7 +1,8 @@
 """Starts a table's missing runs: one process each, a few at a time, continuing after failures.
 
-Exit status 0 with a record means finished; 0 without a record, stopped on request after saving; 4, another process
-is running this run; anything else, failed for the reason in the last line of output.
+Exit status 0 with a record means finished; 3 with a record, finished but diverged; 75, stopped on request, to be
+resumed; 4, another process is running this run; anything else, also 0 or 3 without a record, failed for the reason in
+the last line of output.
 """
 
 import json
@@ -24,7 +25,8 @@ from kiti.launching.gpus import Shares, visible_gpus
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
 from kiti.report.table_runs import Plan, TableRun
-from kiti.storage.exit_status import ExitStatus
+from kiti.storage import stop_signals
+from kiti.storage.exit_status import ExitStatus, gravest
 from kiti.storage.processes import alone
 from kiti.storage.run_dirs import finished, locked
 
@@ -32,7 +34,14 @@ _POLL_SECONDS = 0.2
 _SAME_REQUEST_SECONDS = 2.0
 _TRIES = 3  # in a row, of a run that another process is said to have though nobody holds its lock
 
-State = Literal["finished", "failed", "stopped", "running elsewhere"]
+State = Literal["finished", "diverged", "failed", "stopped", "running elsewhere"]
+_STATUS: dict[State, ExitStatus] = {
+    "finished": ExitStatus.FINISHED,
+    "diverged": ExitStatus.DIVERGED,
+    "failed": ExitStatus.FAILED,
+    "stopped": ExitStatus.STOPPED,
+    "running elsewhere": ExitStatus.LOCKED,
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Launch:
-    """The outcomes of all runs; `signal` is the one that ended the launch early, else 0."""
+    """The outcomes of all runs; `signal` is the one that asked it to stop, else 0."""
 
     outcomes: list[Outcome]
     signal: int = 0
@@ -77,7 +86,12 @@ class Launch:
     @property
     def unfinished(self) -> list[Outcome]:
         """The outcomes without a record."""
-        return [outcome for outcome in self.outcomes if outcome.state != "finished"]
+        return [outcome for outcome in self.outcomes if outcome.state not in ("finished", "diverged")]
+
+    @property
+    def status(self) -> ExitStatus:
+        """STOPPED if it was asked to stop: the same command goes on, also with what has failed. Else the gravest."""
+        return ExitStatus.STOPPED if self.signal else gravest(_STATUS[outcome.state] for outcome in self.outcomes)
 
 
 def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
@@ -123,8 +137,8 @@ def cores() -> int:
 def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
     """Run all `runs`, `jobs` at a time, and show their progress on `console`. Each gets one of the GPUs, if any.
 
-    Ctrl-C, SIGTERM and SIGHUP are passed on as SIGTERM, on which runs save; this returns when all have saved. A
-    second signal kills them.
+    Ctrl-C and the other signals of `stop_signals` are passed on as SIGTERM, on which runs save; this returns when all
+    have saved. A second signal kills them.
 
     A run that another process has is awaited, and then started again: it is finished, or that process has left it.
     """
@@ -212,9 +226,13 @@ class _Child:
         code = self.process.poll()
         state: State = "failed"
         reason = ""
-        if code == 0 and self.run.finished:
+        if code == ExitStatus.FINISHED and self.run.finished:
             state = "finished"
-        elif code == 0 or (stopping and code == -signal.SIGTERM):  # the latter: before it had a handler
+        elif code == ExitStatus.DIVERGED and self.run.finished:
+            state, reason = "diverged", "recorded, but a metric is not finite"
+        elif code == ExitStatus.STOPPED or (
+            stopping and code == -signal.SIGTERM
+        ):  # the latter: before it had a handler
             state, reason = "stopped", "resumes from its checkpoint when started again"
         elif code == ExitStatus.LOCKED:
             state, reason = "running elsewhere", "another process has this run"
@@ -247,18 +265,9 @@ class _Interruption:
 @contextmanager
 def _interruptions() -> Iterator[_Interruption]:
     interruption = _Interruption()
-    # Signals that are already ignored stay ignored, as nohup requires.
-    signals = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, interruption.note) for number in signals}
-    try:
+    with stop_signals.kept():
+        stop_signals.handle(interruption.note)
         yield interruption
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _one_line(outcome: Outcome) -> str:

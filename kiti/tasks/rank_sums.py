@@ -1,4 +1,4 @@
-"""Sums that each rank keeps for itself, in a checkpoint that rank 0 alone writes. Without a trainer there is one rank."""
+"""Sums that each rank keeps for itself, in a checkpoint that rank 0 alone writes. No trainer means one rank."""
 
 from jaxtyping import Shaped
 from pytorch_lightning import Trainer

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment
 from torch import nn
 
 from kiti.configuration.compose import Composed, build_model
@@ -69,13 +69,13 @@ def trainer(composed: Composed) -> pl.Trainer:
     curves = Curves()
     # Before checkpointing, so that the last checkpoint contains the averaged network, as the record does.
     averaging = [instantiate(node.averaging)] if "_target_" in node.averaging else []
-    return instantiate(
+    built: pl.Trainer = instantiate(
         node.trainer,
         devices=own_device(composed.checked.trainer.accelerator),
         strategy="ddp" if processes > 1 else "auto",
         logger=[*loggers, curves.logger],
         callbacks=[Accumulation(), Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
-        plugins=[StartedProcesses() if processes > 1 else LightningEnvironment(), AtomicCheckpointIO()],
+        plugins=[_environment(), AtomicCheckpointIO()],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding
         enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
@@ -84,6 +84,10 @@ def trainer(composed: Composed) -> pl.Trainer:
         log_every_n_steps=10,
         num_sanity_val_steps=0,
     )
+    # Lightning's handler of SIGTERM communicates with the other ranks, in the middle of what they communicate anyway.
+    # kiti.storage.stop_signals handles all signals, and Checkpointing asks the ranks between two steps.
+    built._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return built
 
 
 def _check_device(keys: TrainerKeys) -> None:
@@ -119,3 +123,8 @@ def hush_lightning() -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def _environment() -> ClusterEnvironment:
+    """The cluster environment, given explicitly so that Lightning does not guess or start processes."""
+    return StartedProcesses() if world_size() > 1 else LightningEnvironment()

@@ -21,6 +21,7 @@ from kiti.launching import launch as launching
 from kiti.launching.launch import Run, launch
 from kiti.report.table_runs import TableRun
 from kiti.storage import records
+from kiti.storage.exit_status import ExitStatus
 
 # A run that does what its first argument says, in the directory named by the second.
 CHILD = textwrap.dedent(
@@ -33,7 +34,7 @@ CHILD = textwrap.dedent(
         starts.write(os.environ["OMP_NUM_THREADS"] + os.environ["MKL_NUM_THREADS"] + "\\n")
     def save(number, frame):
         (run_dir / "saved").touch()
-        sys.exit(0)
+        sys.exit(75)
     if how == "wait":
         signal.signal(signal.SIGTERM, save)
         (run_dir / "status.json").write_text(json.dumps({"state": "training", "step": 3, "total": 9, "loss": 0.25}))
@@ -42,7 +43,7 @@ CHILD = textwrap.dedent(
     elif how == "fail":
         print("working")
         print("ValueError: no such luck\\n", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(1)
     elif how == "silent":
         sys.exit(5)
     elif how == "killed":
@@ -58,7 +59,14 @@ CHILD = textwrap.dedent(
                     made.write(f"{os.getpid()}\\n")
                 (run_dir / "record.json").write_text("{}")
     elif how == "stop":
+        sys.exit(75)
+    elif how == "nothing":
         sys.exit(0)
+    elif how == "unrecorded":
+        sys.exit(3)
+    elif how == "diverge":
+        (run_dir / "record.json").write_text("{}")
+        sys.exit(3)
     else:
         (run_dir / "record.json").write_text("{}")
     """
@@ -95,7 +103,8 @@ def console(request):
 
 
 def test_a_failure_does_not_stop_the_rest(runs, console):
-    launched = launch(runs("fail", "finish", "silent", "killed", "busy", "stop", "finish"), 2, console)
+    hows = ("fail", "finish", "silent", "killed", "busy", "stop", "finish", "nothing", "unrecorded", "diverge")
+    launched = launch(runs(*hows), 2, console)
     outcomes = {outcome.run.name: (outcome.state, outcome.reason) for outcome in launched.outcomes}
     assert outcomes == {
         "fail-0": ("failed", "ValueError: no such luck"),
@@ -105,10 +114,32 @@ def test_a_failure_does_not_stop_the_rest(runs, console):
         "busy-4": ("running elsewhere", "another process has this run"),
         "stop-5": ("stopped", "resumes from its checkpoint when started again"),
         "finish-6": ("finished", ""),
+        "nothing-7": ("failed", "exit status 0, no output"),
+        "unrecorded-8": ("failed", "exit status 3, no output"),
+        "diverge-9": ("diverged", "recorded, but a metric is not finite"),
     }
-    assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
+    recorded = {"finish-1", "finish-6", "diverge-9"}
+    assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - recorded
+    assert "diverge-9 diverged after" in output(console)
     assert "fail-0 failed after" in output(console)
     assert launched.signal == 0
+    assert launched.status == ExitStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("hows", "status"),
+    [
+        ((), ExitStatus.FINISHED),
+        (("finish",), ExitStatus.FINISHED),
+        (("finish", "diverge"), ExitStatus.DIVERGED),
+        (("diverge", "busy"), ExitStatus.LOCKED),
+        (("busy", "stop"), ExitStatus.STOPPED),
+        (("stop", "fail"), ExitStatus.FAILED),
+    ],
+)
+def test_the_status_of_a_launch_is_the_gravest_of_its_runs(runs, hows, status):
+    console = Console(file=io.StringIO())
+    assert launch(runs(*hows), 2, console).status == status
 
 
 HOLDER = textwrap.dedent(
@@ -253,7 +284,7 @@ def test_the_live_display_shows_each_run(runs, tmp_path):
     assert "all runs" in output(console)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
 def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
     """Through a separate process, as from a shell."""
     (tmp_path / "child.py").write_text(CHILD)
@@ -283,7 +314,7 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
     process.send_signal(number)
     process.send_signal(number)  # make forwards what the terminal has already sent: still one request
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == ExitStatus.STOPPED
     assert all((tmp_path / f"wait-{n}" / "saved").exists() for n in (0, 1))
     assert not (tmp_path / "wait-2").exists()
     assert errors.count("stopped: wait-") == 2

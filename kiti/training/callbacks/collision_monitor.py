@@ -20,9 +20,8 @@ class CollisionMonitor(Callback):
       sum energy grows with the number of partners squared, and training no longer resembles inference;
     - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides.
 
-    Means are over training steps: for collisions of features each batch is one, for those of gradients each step of the
-    optimizer. Warns once too if no pair has collided in any module after an epoch. The sums are saved in checkpoints, of
-    every rank.
+    Means of features are over batches, those of gradients over steps of the optimizer. Warns once too if no pair has
+    collided in any module after an epoch. Checkpoints contain the sums of every rank.
     """
 
     def __init__(self, warn_above: float) -> None:
