@@ -26,6 +26,7 @@ _FLAGS = {"--again": "resume=never"}
 
 _LOG = logging.getLogger("kiti")
 
+
 class Sweeping(Protocol):
     """What makes the members of `-m`: kiti.launching.sweep."""
 
