@@ -58,12 +58,13 @@ def command(
                 scales.check(node, HydraConfig.get().runtime)
                 composed = check(node)
                 _LOG.info("%s, scale=%s: %s", composed.experiment, composed.scale, composed.run_dir)
-                if (status := run(composed)) != ExitStatus.FINISHED:
-                    sys.exit(status)
+                status = run(composed)
             except (ConfigError, DataError, InstantiationException) as error:
                 if whole_trace or not _about_input(error):
                     raise
                 leave(error)  # here, before Hydra adds a line of its own
+            if status != ExitStatus.FINISHED:
+                sys.exit(status)
 
         def leave(error: BaseException) -> NoReturn:
             print(f"kiti-{config_name}: {explained(error, sys.argv[1:])}", file=sys.stderr)
