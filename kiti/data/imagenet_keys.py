@@ -1,36 +1,13 @@
 """The keys of `data=imagenet`."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from kiti.data.transformed_images_keys import TransformedImagesKeys
+from kiti.units.keys import Place
 
-from kiti.units.keys import DataKeys, Fraction, NotRecorded, Place
 
-
-class ImageNetKeys(DataKeys):
+class ImageNetKeys(TransformedImagesKeys):
     builds = "kiti.data.imagenet.ImageNetData"
     name = "imagenet"
     path: Place[str]
     format: Literal["folder", "parquet"]
-    data_dir: Place[str]
-    classes: PositiveInt
-    resolution: PositiveInt
-    test_resolution: PositiveInt
-    scale: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    hflip: Fraction
-    auto_augment: Annotated[str, Field(pattern="^rand(-|$)")] | None
-    color_jitter: PositiveFloat | None
-    re_prob: Fraction
-    re_mode: Literal["const", "rand", "pixel"]
-    crop_pct: Annotated[float, Field(gt=0, le=1)]
-    interpolation: Literal["bilinear", "bicubic"]
-    repeats: PositiveInt
-    workers: NotRecorded[NonNegativeInt]
-    eval_batch_size: NotRecorded[PositiveInt]
-    kind = "images"
-
-    @model_validator(mode="after")
-    def _jitter_is_read(self) -> "ImageNetKeys":
-        if self.color_jitter and self.auto_augment:
-            raise ValueError(f"color_jitter={self.color_jitter}: timm ignores it with auto_augment")
-        return self
