@@ -5,6 +5,9 @@ PYTHON ?= python3
 JOBS ?= 2
 
 INSTALL := pip install --quiet --disable-pip-version-check
+# Debian's SLURM, installed where it is missing and apt has it.
+SLURM := which slurmctld slurmd munged > /dev/null || { apt-get update -qq; apt-get install -y -qq slurm-wlm munge; } > /dev/null 2>&1 \
+	|| { echo "no SLURM here, and apt-get install slurm-wlm munge fails" >&2; exit 1; }
 QUICK := pytest -q -n 2 -m "not slow and not slurm"
 
 PDE := $(addprefix kitinet/,table4 table6 table7 figure2a figure2b figure5 figure6)
@@ -53,9 +56,11 @@ test: setup ## lint, types, quick tests; then the time that each part took
 	$(BIN)/python scripts/test_all.py lint types quick
 
 test-all: setup ## the same, then the slow tests and those on a SLURM cluster; writes tests/last_run.md
+	-@$(SLURM)
 	$(BIN)/python scripts/test_all.py lint types quick slow slurm --write tests/last_run.md
 
 test-slurm: setup ## tests on a SLURM cluster on this machine; root, and Debian's slurm-wlm
+	@$(SLURM)
 	$(BIN)/python scripts/test_all.py slurm
 
 test-newest: ## quick tests with the newest versions that pyproject.toml allows, in .venv-newest

@@ -29,6 +29,7 @@ from kiti.configuration.compose import Composed, check
 from kiti.configuration.explain import ConfigError, first_line
 from kiti.launching import run_log, sweep_summary
 from kiti.launching.launch import Run
+from kiti.launching.submitit_signals import SubmititSignals
 from kiti.launching.sweep_summary import Member
 from kiti.launching.worker_process import Forked
 from kiti.storage.exit_status import ExitStatus, gravest
@@ -120,6 +121,7 @@ class Sweep:
         folder = Path(str(hydra.sweep.dir)).absolute() / self.name
         if _asked(folder):
             return None
+        signals = SubmititSignals()
         member = Member(hydra.job.num, list(hydra.overrides.task))
         _write(member, folder)
         label = member.label(self.swept)
@@ -129,15 +131,18 @@ class Sweep:
         except ConfigError as error:
             member.status, member.reason = ExitStatus.BAD_INPUT, str(error)
         else:
-            self._in_a_process(composed, member, folder, label)
+            self._in_a_process(composed, member, folder, label, signals)
         _write(member, folder)
         _say(f"{member.state} after {member.seconds:.0f} s: {label}{member.outcome}")
         if "SUBMITIT_FOLDER" in os.environ and member.status:
             # The scheduler shall see it; after submitit has stored the result.
             atexit.register(os._exit, int(member.status))
+        signals.pass_on(stopped=member.status == ExitStatus.STOPPED)
         return member.value
 
-    def _in_a_process(self, composed: Composed, member: Member, folder: Path, label: str) -> None:
+    def _in_a_process(
+        self, composed: Composed, member: Member, folder: Path, label: str, signals: SubmititSignals
+    ) -> None:
         run = self._process(composed, member)
         environment = {**os.environ}
         if not self.trace:
@@ -151,7 +156,7 @@ class Sweep:
         sent = 0
         try:
             while (code := process.poll()) is None:
-                if (asked := _asked(folder)) > sent:
+                if (asked := max(_asked(folder), signals.requested is not None)) > sent:
                     process.send_signal(signal.SIGTERM if asked == 1 else signal.SIGKILL)
                     sent = asked
                 time.sleep(_POLL_SECONDS)
