@@ -18,17 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kiti.storage import stop_signals
+from kiti.storage.exit_status import ExitStatus, gravest
+
 if TYPE_CHECKING:  # imported where used, so that --help is fast
     from rich.console import Console
 
     from kiti.launching.launch import Launch
     from kiti.report.sheets import Sheet, TableSpec
-    from kiti.report.table_runs import Plan
+    from kiti.report.table_runs import Archive, Plan
     from kiti.report.tables import Table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; exits 0, 1 when runs did not finish, 2 on invalid input, 128 + n after signal n."""
+    """The command line; exits with the gravest status of its runs, or with STOPPED on a signal: docs/stopping.md."""
+    if arguments is None:
+        stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
     options = _parser().parse_args(arguments)
     if arguments is None and not options.run:
         gc.disable()  # saves a tenth of the time in a short process with many small objects
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _rebuild(options) if options.rebuild else _show_tables(options)
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
-        status = 2
+        status = ExitStatus.BAD_INPUT
     sys.exit(status)
 
 
@@ -63,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run", action="store_true", help="train the runs without a local record, then write the outputs"
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per core, one on a GPU"
+        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
     )
     parser.add_argument("--dry-run", action="store_true", help="only print the commands of the runs that --run starts")
     parser.add_argument("--seeds", type=_positive, metavar="N", help="seeds of a sweep, from 0; default: 3")
@@ -125,7 +130,7 @@ def _root(name: str, options: argparse.Namespace) -> Path:
     return found[0]
 
 
-def _show_tables(options: argparse.Namespace) -> int:
+def _show_tables(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
@@ -138,7 +143,7 @@ def _show_tables(options: argparse.Namespace) -> int:
         known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
     plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
-    status = 0
+    status = ExitStatus.FINISHED
     if options.dry_run:
         for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
             print(shlex.join(["python", *run.command]))
@@ -151,6 +156,10 @@ def _show_tables(options: argparse.Namespace) -> int:
         if launched.signal:
             return status
     archives = {paper: Archive.of_paper(paper) for paper in {one.paper for one in plans}}
+    if options.run:  # of this call or an earlier one
+        for run_dir in sorted({run_dir for one in plans for run_dir in one.diverged(archives[one.paper])}):
+            print(f"diverged: {run_dir}", file=sys.stderr)
+            status = gravest([status, ExitStatus.DIVERGED])
     tables = [build(one.name, one.spec, one.scale, one.plan, archives[one.paper]) for one in plans]
     if options.publish:
         for root in dict.fromkeys(one.root for one in plans):
@@ -185,6 +194,14 @@ class _Planned:
         """The folder of the sheet, its records and outputs."""
         return (self.root / self.name).parent
 
+    def diverged(self, archive: "Archive") -> list[Path]:
+        """The directories of local runs in which a metric is not finite."""
+        from kiti.report.table_runs import TableRun
+
+        runs = [run for run in self.plan.values() if isinstance(run, TableRun)]
+        stored = [found for run in runs for found in archive.records(run, self.seeds).values()]
+        return [one.folder for one in stored if one.record.state == "diverged" and not one.committed]
+
     @classmethod
     def of(cls, name: str, options: argparse.Namespace) -> "_Planned":
         from kiti.report import sheets, sweeps
@@ -206,14 +223,12 @@ class _Planned:
         return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
 
 
-def _report(launched: "Launch", console: "Console") -> int:
+def _report(launched: "Launch", console: "Console") -> ExitStatus:
     """Print which runs did not finish and return the exit status."""
     for outcome in launched.unfinished:
         line = f"{outcome.state}: {outcome.run.name}: {outcome.reason} (log: {outcome.run.log})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if launched.signal:
-        return 128 + launched.signal
-    return 1 if launched.unfinished else 0
+    return launched.status
 
 
 def _print(table: "Table", style: str) -> None:
@@ -229,7 +244,7 @@ def _print(table: "Table", style: str) -> None:
         sys.stdout.write(outputs(table)[style].decode())
 
 
-def _rebuild(options: argparse.Namespace) -> int:
+def _rebuild(options: argparse.Namespace) -> ExitStatus:
     from kiti.report import sheets
     from kiti.report.publishing import rebuild
 
@@ -240,7 +255,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     for root, wanted in by_root.items():
         for path in rebuild(root, options.into or root, wanted):
             print(path)
-    return 0
+    return ExitStatus.FINISHED
 
 
 if __name__ == "__main__":

@@ -6,38 +6,58 @@ kiti-train -m experiment=burgers residual=add,kiti seed=range(3) hydra/launcher=
 torchrun --nproc-per-node 2 -m kiti.train experiment=burgers
 """
 
-import signal
 import sys
-import threading
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 from kiti.configuration import identity
 from kiti.configuration.command import command
 from kiti.configuration.compose import Composed
-from kiti.storage.processes import rank
+from kiti.launching.sweep import Sweep
+from kiti.storage import stop_signals
+from kiti.storage.exit_status import ExitStatus
+from kiti.storage.processes import rank, world_size
 from kiti.storage.records import FILE_NAME, RecordError, read
 from kiti.storage.run_dirs import finished, locked_run_dir, set_aside
 
 
-@command("train")
-def main(composed: Composed) -> None:
-    """Train, unless the record exists already."""
-    _exit_cleanly_on_sigterm()
-    run_dirs = [composed.run_dir_of(seed) for seed in composed.seeds]
+@command("train", Sweep)
+def main(composed: Composed) -> ExitStatus:
+    """Train, unless the record exists already: FINISHED or DIVERGED. Exits with LOCKED, or with STOPPED on a signal."""
     with ExitStack() as locks:
+        ended = _begin(composed, locks) if rank() == 0 else None
+        if world_size() > 1:
+            from kiti.training.first_rank import decides
+
+            ended = locks.enter_context(decides(ended))
+        if ended == ExitStatus.LOCKED:
+            sys.exit(ended)
+        return train(composed) if ended is None else ended
+
+
+def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
+    """Lock the run's directories and make way for the run; how it ended, if there is nothing to train."""
+    run_dirs = [composed.run_dir_of(seed) for seed in composed.seeds]
+    try:
         for run_dir in run_dirs:
             locks.enter_context(locked_run_dir(run_dir))
-        # Only `auto` checks for finished runs: with `never`, other ranks may get here before rank 0 has set them aside.
-        if composed.checked.resume == "never":
-            for run_dir in run_dirs if rank() == 0 else ():
-                if aside := set_aside(run_dir):
-                    print(f"moved the earlier run to {aside}", file=sys.stderr)
-        elif all(finished(run_dir) for run_dir in run_dirs):
-            print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
-            return
-        train(composed)
+    except SystemExit:  # the other ranks must hear of it
+        return ExitStatus.LOCKED
+    if composed.checked.resume == "never":
+        for run_dir in run_dirs:
+            if aside := set_aside(run_dir):
+                print(f"moved the earlier run to {aside}", file=sys.stderr)
+    elif all(finished(run_dir) for run_dir in run_dirs):
+        print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
+        return recorded_status(run_dirs)
+    return None
+
+
+def recorded_status(run_dirs: Iterable[Path]) -> ExitStatus:
+    """DIVERGED if one of these finished runs has, else FINISHED."""
+    diverged = any(read(run_dir / FILE_NAME).state == "diverged" for run_dir in run_dirs)
+    return ExitStatus.DIVERGED if diverged else ExitStatus.FINISHED
 
 
 def finished_already(path: Path, composed: Composed) -> str:
@@ -57,8 +77,12 @@ def finished_already(path: Path, composed: Composed) -> str:
     return f"{line}; its code has changed since ({named}): --again runs it again"
 
 
-def train(composed: Composed) -> None:
-    """Build data, model, task and trainer; fit, test and record. Exits 0 without a record if asked to stop."""
+@stop_signals.kept()
+def train(composed: Composed) -> ExitStatus:
+    """Build data, model, task and trainer; fit, test and record. Exits with STOPPED if asked to stop.
+
+    Every rank returns the same status.
+    """
     # Imported here so that errors in the configuration are reported before torch is loaded.
     import torch
     from pytorch_lightning import seed_everything
@@ -80,27 +104,20 @@ def train(composed: Composed) -> None:
         trainer.fit(task, data, ckpt_path=resuming if resumes else None, weights_only=True)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
-        sys.exit(130 if stopped.signal == signal.SIGINT else 0)
+        sys.exit(ExitStatus.STOPPED)
     status.write("testing", force=True)
     trainer.test(task, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
+    ended = ExitStatus.FINISHED
     if trainer.is_global_zero:
         for record in recording.record(composed, data, task, trainer, code):
             for name, value in sorted(record.metrics.items()):
                 print(f"{name} {value:.6g}")
             print(composed.run_dir_of(record.seed) / FILE_NAME)
+        ended = recorded_status(composed.run_dir_of(seed) for seed in composed.seeds)
+    ended = trainer.strategy.broadcast(ended)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def _exit_cleanly_on_sigterm() -> None:
-    """Before training there is nothing to save: data files are written atomically."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        print("stopped before the first step; the same command starts it again", file=sys.stderr)
-        sys.exit(0)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, leave)
+    return ended
 
 
 if __name__ == "__main__":

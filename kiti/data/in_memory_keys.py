@@ -1,5 +1,7 @@
 """The keys common to data sets that are kept in memory."""
 
+from math import ceil
+
 from pydantic import PositiveInt
 
 from kiti.units.keys import DataKeys
@@ -8,3 +10,8 @@ from kiti.units.keys import DataKeys
 class InMemoryKeys(DataKeys):
     n_train: PositiveInt
     n_test: PositiveInt
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """With the last, partial batch, which several ranks drop if it is smaller than their number."""
+        return ceil(self.n_train / self.batch_size)

@@ -50,6 +50,7 @@ class Forked:
 def _become(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
     os.setsid()  # Ctrl-C in the terminal reaches only the launcher, which passes it on as SIGTERM
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a sweep blocks what stops it in all processes but its runs
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, log, os.O_WRONLY | os.O_APPEND),

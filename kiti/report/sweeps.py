@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 
+from kiti.configuration import scales
 from kiti.configuration.compose import Composed, build_model, compose
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF
@@ -36,17 +37,7 @@ def is_sweep(name: str) -> bool:
 
 def experiments() -> list[str]:
     """Every experiment, those of enabled plug-ins included."""
-    return sorted({path.stem for conf in _folders() for path in (conf / "experiment").glob("*.yaml")})
-
-
-def scales_of(experiment: str) -> list[str]:
-    """The scales of an experiment, laptop first: `laptop` and `smoke` have a file each, `paper` needs none."""
-    folders = [conf / "experiment" / "scale" for conf in _folders()]
-    files = {
-        scale: any((folder / f"{experiment}_{scale}.yaml").is_file() for folder in folders)
-        for scale in ("laptop", "smoke")
-    }
-    return [scale for scale in ("laptop", "paper", "smoke") if files.get(scale, True)]
+    return scales.experiments(_folders())
 
 
 def sheet(
@@ -65,9 +56,10 @@ def sheet(
         raise SheetError(f"no sweep {name!r}; there are: {', '.join(names())}")
     if experiment not in experiments():
         raise SheetError(f"no experiment {experiment!r}; there are: {', '.join(experiments())}")
-    scale = scale or scales_of(experiment)[0]
-    if scale not in scales_of(experiment):
-        raise SheetError(f"experiment={experiment} has no scale {scale!r}; it has: {', '.join(scales_of(experiment))}")
+    available = scales.scales_of(experiment, _folders())
+    scale = scale or ("laptop" if "laptop" in available else "paper")
+    if scale not in available:
+        raise SheetError(f"experiment={experiment} has no scale {scale!r}; it has: {', '.join(available)}")
     if unknown := [arm for arm in only if arm not in ARMS]:
         raise SheetError(f"{name} has no {', '.join(unknown)}; there are: {', '.join(ARMS)}")
     plain = compose([f"experiment={experiment}", f"scale={scale}"])

@@ -13,6 +13,7 @@ from typing import Any
 from kiti.configuration import identity
 from kiti.configuration.compose import Composed, build_model, compose
 from kiti.configuration.explain import ConfigError
+from kiti.configuration.scales import ScaleError
 from kiti.report.sheets import Scale, TableSpec
 from kiti.storage.records import FILE_NAME, Record, RecordError, read, read_lines
 
@@ -78,7 +79,7 @@ def plan(spec: TableSpec, scale: str) -> Plan:
                 composed = compose([*overrides, f"seed={settings.seeds[0]}"])
                 runs[overrides] = TableRun(overrides, composed, row.may_not_compose)
             except ConfigError as error:
-                if not row.may_not_compose:
+                if not row.may_not_compose or isinstance(error, ScaleError):
                     raise ConfigError(f"row {row.group}/{row.label}: {error}") from error
                 runs[overrides] = error
     return runs

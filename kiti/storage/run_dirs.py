@@ -11,9 +11,24 @@ from kiti.storage.exit_status import ExitStatus
 from kiti.storage.processes import rank
 from kiti.storage.records import FILE_NAME
 
+_LOCK_SECONDS = 1.0  # `locked` holds it for a moment
+
 
 def finished(run_dir: Path) -> bool:
     return (run_dir / FILE_NAME).exists()
+
+
+def _lock(run_dir: Path) -> FileLock:
+    return FileLock(run_dir.parent / f".{run_dir.name}.lock")
+
+
+def locked(run_dir: Path) -> bool:
+    """Whether a process has this run."""
+    try:
+        with _lock(run_dir).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager
@@ -26,9 +41,9 @@ def locked_run_dir(run_dir: Path) -> Iterator[Path]:
         yield run_dir
         return
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir.parent / f".{run_dir.name}.lock")
+    lock = _lock(run_dir)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout:
         print(
             f"{run_dir}: another process is running this run; wait for it, or change the seed",

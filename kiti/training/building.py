@@ -6,23 +6,22 @@ import warnings
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from pytorch_lightning.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 
 from kiti.configuration.compose import Composed, build_model
 from kiti.configuration.explain import ConfigError
+from kiti.configuration.schema.optimizer_keys import TrainerKeys
 from kiti.data.data_module import Data
 from kiti.residual import ResidualFactory
-from kiti.storage.processes import local_world_size, world_size
+from kiti.storage.processes import world_size
 from kiti.tasks.task import Task
+from kiti.training.callbacks.accumulation import Accumulation
 from kiti.training.callbacks.checkpointing import AtomicCheckpointIO
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
+from kiti.training.started_processes import StartedProcesses, own_device
 
 
 def data(composed: Composed) -> Data:
@@ -55,7 +54,8 @@ def task(composed: Composed, learner: nn.Module | None = None) -> Task:
 def trainer(composed: Composed) -> pl.Trainer:
     """A trainer over the processes that torchrun or srun started, or only this one; it does not start processes.
 
-    Raises ConfigError if the global batch size is not divisible by their number.
+    Raises ConfigError if the global batch size is not divisible by their number, or something needs a GPU and there
+    is none.
     """
     node, processes = composed.node, world_size()
     if composed.checked.data.batch_size % processes:
@@ -63,19 +63,19 @@ def trainer(composed: Composed) -> pl.Trainer:
             f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
             f"and is not divisible by {processes}; choose a multiple"
         )
+    _check_device(composed.checked.trainer)
     name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
     loggers = [instantiate(node.logger, run_dir=composed.run_dir, name=name)] if "_target_" in node.logger else []
     curves = Curves()
     # Before checkpointing, so that the last checkpoint contains the averaged network, as the record does.
     averaging = [instantiate(node.averaging)] if "_target_" in node.averaging else []
-    return instantiate(
+    built: pl.Trainer = instantiate(
         node.trainer,
-        devices=local_world_size(),
-        num_nodes=processes // local_world_size(),
+        devices=own_device(composed.checked.trainer.accelerator),
         strategy="ddp" if processes > 1 else "auto",
         logger=[*loggers, curves.logger],
-        callbacks=[Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
-        plugins=[_environment(), AtomicCheckpointIO()],
+        callbacks=[Accumulation(), Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
+        plugins=[StartedProcesses() if processes > 1 else LightningEnvironment(), AtomicCheckpointIO()],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding
         enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
@@ -84,6 +84,23 @@ def trainer(composed: Composed) -> pl.Trainer:
         log_every_n_steps=10,
         num_sanity_val_steps=0,
     )
+    # Lightning's handler of SIGTERM communicates with the other ranks, in the middle of what they communicate anyway.
+    # kiti.storage.stop_signals handles all signals, and Checkpointing asks the ranks between two steps.
+    built._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return built
+
+
+def _check_device(keys: TrainerKeys) -> None:
+    """ConfigError if the accelerator or the precision needs a GPU and there is none.
+
+    Lightning would train with bfloat16 on a CPU, under the hash of float16.
+    """
+    if CUDAAccelerator.is_available() or MPSAccelerator.is_available():
+        return
+    if keys.accelerator == "gpu":
+        raise ConfigError("trainer.accelerator=gpu: there is no GPU; choose auto or cpu")
+    if keys.precision == "16-mixed":
+        raise ConfigError("trainer.precision=16-mixed needs a GPU, and there is none; choose 32-true or bf16-mixed")
 
 
 def quiet_trainer(composed: Composed, max_epochs: int | None = None) -> pl.Trainer:
@@ -106,12 +123,3 @@ def hush_lightning() -> None:
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-
-
-def _environment() -> ClusterEnvironment:
-    """The cluster environment, given explicitly so that Lightning does not guess or start processes."""
-    if TorchElasticEnvironment.detect():
-        return TorchElasticEnvironment()
-    if world_size() > 1:
-        return SLURMEnvironment(auto_requeue=False)
-    return LightningEnvironment()

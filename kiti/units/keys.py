@@ -120,6 +120,11 @@ class DataKeys(UnitKeys):
     batch_size: PositiveInt
     seed: NotRecorded[NonNegativeInt]
 
+    @property
+    def batches_per_epoch(self) -> int | None:
+        """The most training batches an epoch can have; None if only the data tell."""
+        return None
+
 
 class ModelKeys(UnitKeys):
     """The group `model`; `kind` as in `DataKeys`. With a key `replicas`, one process can train many seeds together."""

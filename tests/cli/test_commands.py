@@ -125,7 +125,7 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
 def test_a_batch_not_divisible_by_the_processes_is_refused(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "kiti.train", *SMOKE],
-        env=environment(tmp_path) | {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "3"},
+        env=environment(tmp_path) | {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "3"},
         cwd=ROOT,
         capture_output=True,
         text=True,

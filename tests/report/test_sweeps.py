@@ -24,7 +24,6 @@ def overrides(spec, scale):
 @pytest.mark.parametrize("experiment", sweeps.experiments())
 def test_coll_coef_of_every_experiment(experiment):
     spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}")
-    assert scale == ("laptop" if "laptop" in sweeps.scales_of(experiment) else "paper")
     assert [arm.name for arm in spec.arms] == ["kiti", "soft", "hard"][experiment in NO_SEAM :]
     assert all(arm.values == COEFFICIENTS for arm in spec.arms)
     runs = plan(spec.table(scale), scale)
@@ -47,6 +46,11 @@ def test_collision_heads_of_every_experiment_with_seams(experiment):
     assert isinstance(most, TableRun)
     with torch.device("meta"):
         build_model(most.composed)
+
+
+def test_the_default_scale_is_laptop_where_there_is_one():
+    assert sweeps.sheet("sweep/coll_coef/burgers")[1] == "laptop"
+    assert sweeps.sheet("sweep/coll_coef/condensation_fc")[1] == "paper"
 
 
 def test_vanilla_is_the_network_without_collisions():
