@@ -11,6 +11,7 @@ kiti-table --rebuild                         rewrite every committed table and f
 
 import argparse
 import gc
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -55,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "kiti-table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="tables or figures as <paper>/<name>: kitinet/table4")
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="tables or figures as <paper>/<name>: kitinet/table4; with a sweep, overrides as well: model.depth=50",
+    )
     parser.add_argument(
         "--scale",
         choices=("paper", "laptop", "smoke"),
@@ -96,6 +102,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    return [one for one in options.names if "=" in one]
 
 
 def _roots(options: argparse.Namespace) -> list[Path]:
@@ -142,7 +152,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
     if not options.names:
         known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
-    plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
+    plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names) if "=" not in name]
     status = ExitStatus.FINISHED
     if options.dry_run:
         for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
@@ -166,7 +176,8 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
             mine = [(one.sheet, table) for one, table in zip(plans, tables, strict=True) if one.root == root]
             publish(mine, root)
     elif options.run:
-        selected = "".join(f".{problem}" for problem in options.only or [])
+        only = [*(options.only or []), *_overrides(options)]
+        selected = "".join(f".{re.sub(r'[^\w.=,+-]+', '-', one)}" for one in only)
         for one, table in zip(plans, tables, strict=True):
             stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
             print(*write(outputs(one.sheet, table), stem), sep="\n", file=sys.stderr)
@@ -210,11 +221,11 @@ class _Planned:
         root = _root(name, options)
         sheet: sheets.Sheet
         if sweeps.is_sweep(name):
-            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or ())
+            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or (), _overrides(options))
             spec = sheet.table(scale)
         else:
-            if options.seeds:
-                raise sheets.SheetError(f"--seeds is for sweeps; {name} has its own seeds")
+            if options.seeds or _overrides(options):
+                raise sheets.SheetError(f"{name}: --seeds and overrides are for sweeps; its YAML has its own")
             sheet = sheets.load(name, root)
             scale = options.scale or sheets.default_scale(sheet)
             spec = sheet.table(scale)

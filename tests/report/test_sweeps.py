@@ -6,6 +6,7 @@ import pytest
 from table_cases import recorded, save
 
 from kiti.configuration.compose import build_model
+from kiti.configuration.explain import ConfigError
 from kiti.report import publishing, sweeps
 from kiti.report.sheets import VANILLA, SheetError
 from kiti.report.table_runs import Archive, TableRun, plan
@@ -14,6 +15,7 @@ from kiti.tasks.operator_learning_keys import OperatorLearningKeys
 
 COEFFICIENTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 NO_SEAM = ["condensation_ko"]
+NEEDS = {"airfoil": ["data.path=x"], "burgers_mat": ["data.path=x"]}
 WITH_SEAMS = [experiment for experiment in sweeps.experiments() if experiment not in NO_SEAM]
 
 
@@ -23,7 +25,7 @@ def overrides(spec, scale):
 
 @pytest.mark.parametrize("experiment", sweeps.experiments())
 def test_coll_coef_of_every_experiment(experiment):
-    spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}")
+    spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}", overrides=NEEDS.get(experiment, []))
     assert [arm.name for arm in spec.arms] == ["kiti", "soft", "hard"][experiment in NO_SEAM :]
     assert all(arm.values == COEFFICIENTS for arm in spec.arms)
     runs = plan(spec.table(scale), scale)
@@ -36,7 +38,7 @@ def test_coll_coef_of_every_experiment(experiment):
 def test_collision_heads_of_every_experiment_with_seams(experiment):
     import torch
 
-    spec, scale = sweeps.sheet(f"sweep/collision_heads/{experiment}")
+    spec, scale = sweeps.sheet(f"sweep/collision_heads/{experiment}", overrides=NEEDS.get(experiment, []))
     [arm] = spec.arms
     assert arm.features
     powers = [2**n for n in range(20) if all(size % 2**n == 0 for size in arm.features.values())]
@@ -84,6 +86,19 @@ def test_what_is_refused_in_one_line(name, options, message):
         sweeps.sheet(name, **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_overrides_belong_to_every_run():
+    spec, scale = sweeps.sheet("sweep/collision_heads/cifar_kitinet", "smoke", overrides=["model.depth=50"])
+    assert spec.title == "cifar_kitinet over collision_heads model.depth=50"
+    runs = plan(spec.table(scale), scale)
+    assert all("model.depth=50" in overrides for overrides in runs)
+    assert spec.arms[0].values == [2**n for n in range(9)]  # D = 256 at an eighth of the width
+
+
+def test_an_experiment_without_its_data_is_asked_for_them():
+    with pytest.raises(ConfigError, match="data.path: missing; give it as data.path=<value>"):
+        sweeps.sheet("sweep/coll_coef/burgers_mat")
 
 
 def test_a_task_without_a_metric_is_named(monkeypatch):
