@@ -17,4 +17,4 @@ if [[ ${1-} == -h || ${1-} == --help ]]; then
 fi
 experiment=${1-}
 shift $(($# > 0))
-exec "${PYTHON:-python}" -m kiti.table "sweep/coll_coef/$experiment" --run "$@"
+exec "${PYTHON:-python}" -m kiti.table "sweep/coll_coef/$experiment" "$@" --run

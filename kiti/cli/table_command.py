@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with the gravest status of its runs, or with STOPPED on a signal: docs/stopping.md."""
     if arguments is None:
         stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)  # NAME --run override
     if arguments is None and not options.run:
         gc.disable()  # saves a tenth of the time in a short process with many small objects
     from kiti.configuration.explain import ConfigError
@@ -176,8 +176,8 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
             mine = [(one.sheet, table) for one, table in zip(plans, tables, strict=True) if one.root == root]
             publish(mine, root)
     elif options.run:
-        only = [*(options.only or []), *_overrides(options)]
-        selected = "".join(f".{re.sub(r'[^\w.=,+-]+', '-', one)}" for one in only)
+        selected = "".join(f".{problem}" for problem in options.only or [])
+        selected += "".join("." + re.sub(r"[^\w.=,+]+", "-", override) for override in _overrides(options))
         for one, table in zip(plans, tables, strict=True):
             stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
             print(*write(outputs(one.sheet, table), stem), sep="\n", file=sys.stderr)

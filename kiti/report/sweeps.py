@@ -49,8 +49,8 @@ def sheet(
 ) -> tuple[SweepSpec, str]:
     """The sweep `name`, and its scale: the given one, else laptop, or paper if the experiment has no laptop.
 
-    `seeds` is a number of seeds, counted from 0; `only` names arms; `overrides` are those of every run. Builds the model
-    on the meta device to learn its D.
+    `seeds` is a number of seeds, counted from 0; `only` names arms; `overrides` are those of every run. The model is
+    built on the meta device, which tells its D.
 
     Raises:
         SheetError: there is no such sweep, experiment, scale or arm, or the experiment has nothing to sweep.

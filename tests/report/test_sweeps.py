@@ -1,6 +1,7 @@
 """Sweeps of every experiment: what is run, what is refused in one line, and the table and figure of their records."""
 
 import math
+from pathlib import Path
 
 import pytest
 from table_cases import recorded, save
@@ -15,7 +16,7 @@ from kiti.tasks.operator_learning_keys import OperatorLearningKeys
 
 COEFFICIENTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 NO_SEAM = ["condensation_ko"]
-NEEDS = {"airfoil": ["data.path=x"], "burgers_mat": ["data.path=x"]}
+NEEDS = {"airfoil": [f"data.path={Path(__file__).parent}"], "burgers_mat": [f"data.path={__file__}"]}
 WITH_SEAMS = [experiment for experiment in sweeps.experiments() if experiment not in NO_SEAM]
 
 
@@ -97,7 +98,7 @@ def test_overrides_belong_to_every_run():
 
 
 def test_an_experiment_without_its_data_is_asked_for_them():
-    with pytest.raises(ConfigError, match="data.path: missing; give it as data.path=<value>"):
+    with pytest.raises(ConfigError, match=r"^data\.path: missing; give it as data\.path=<value>$"):
         sweeps.sheet("sweep/coll_coef/burgers_mat")
 
 
