@@ -1,7 +1,6 @@
 """Sweeps of every experiment: what is run, what is refused in one line, and the table and figure of their records."""
 
 import math
-from pathlib import Path
 
 import pytest
 from table_cases import recorded, save
@@ -16,17 +15,19 @@ from kiti.tasks.operator_learning_keys import OperatorLearningKeys
 
 COEFFICIENTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 NO_SEAM = ["condensation_ko"]
-NEEDS = {"airfoil": [f"data.path={Path(__file__).parent}"], "burgers_mat": [f"data.path={__file__}"]}
 WITH_SEAMS = [experiment for experiment in sweeps.experiments() if experiment not in NO_SEAM]
 
 
-def overrides(spec, scale):
-    return [row.run_at(scale) for row in spec.table(scale).rows]
+@pytest.fixture
+def needs(tmp_path):
+    """Overrides by experiment, for those that do not compose without their data."""
+    (tmp_path / "meta.json").touch()
+    return {"airfoil": [f"data.path={tmp_path}"], "burgers_mat": [f"data.path={tmp_path}/meta.json"]}
 
 
 @pytest.mark.parametrize("experiment", sweeps.experiments())
-def test_coll_coef_of_every_experiment(experiment):
-    spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}", overrides=NEEDS.get(experiment, []))
+def test_coll_coef_of_every_experiment(experiment, needs):
+    spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}", overrides=needs.get(experiment, []))
     assert [arm.name for arm in spec.arms] == ["kiti", "soft", "hard"][experiment in NO_SEAM :]
     assert all(arm.values == COEFFICIENTS for arm in spec.arms)
     runs = plan(spec.table(scale), scale)
@@ -36,10 +37,10 @@ def test_coll_coef_of_every_experiment(experiment):
 
 
 @pytest.mark.parametrize("experiment", WITH_SEAMS)
-def test_collision_heads_of_every_experiment_with_seams(experiment):
+def test_collision_heads_of_every_experiment_with_seams(experiment, needs):
     import torch
 
-    spec, scale = sweeps.sheet(f"sweep/collision_heads/{experiment}", overrides=NEEDS.get(experiment, []))
+    spec, scale = sweeps.sheet(f"sweep/collision_heads/{experiment}", overrides=needs.get(experiment, []))
     [arm] = spec.arms
     assert arm.features
     powers = [2**n for n in range(20) if all(size % 2**n == 0 for size in arm.features.values())]
