@@ -5,6 +5,7 @@
 #
 #   scripts/sweep_coll_coef.sh burgers                     at laptop, or paper for experiments without laptop; 3 seeds
 #   scripts/sweep_coll_coef.sh fashion_ko --only soft hard --seeds 5 --jobs 2
+#   scripts/sweep_coll_coef.sh burgers_mat data.path=/data/burgers_data_R10.mat       overrides are those of every run
 #   scripts/sweep_coll_coef.sh burgers --dry-run           prints the commands of its runs, and writes nothing
 #
 # Exit status and all other options are those of kiti-table; docs/sweeps.md.
@@ -16,4 +17,4 @@ if [[ ${1-} == -h || ${1-} == --help ]]; then
 fi
 experiment=${1-}
 shift $(($# > 0))
-exec "${PYTHON:-python}" -m kiti.table "sweep/coll_coef/$experiment" --run "$@"
+exec "${PYTHON:-python}" -m kiti.table "sweep/coll_coef/$experiment" "$@" --run

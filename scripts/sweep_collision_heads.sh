@@ -16,4 +16,4 @@ if [[ ${1-} == -h || ${1-} == --help ]]; then
 fi
 experiment=${1-}
 shift $(($# > 0))
-exec "${PYTHON:-python}" -m kiti.table "sweep/collision_heads/$experiment" --run "$@"
+exec "${PYTHON:-python}" -m kiti.table "sweep/collision_heads/$experiment" "$@" --run

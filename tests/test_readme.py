@@ -11,10 +11,8 @@ from kiti.report import sheets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = (
-    "README.md",
-    *(f"docs/{page}.md" for page in ("results", "findings", "in-your-model", "other-trainers", "sweeps")),
-)
+DOCS = ("results", "findings", "in-your-model", "other-trainers", "sweeps")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in DOCS))
 
 
 def commands(program: str) -> list[list[str]]:

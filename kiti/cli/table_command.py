@@ -12,6 +12,7 @@ kiti-table --rebuild                         rewrite every committed table and f
 
 import argparse
 import gc
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with the gravest status of its runs, or with STOPPED on a signal: docs/stopping.md."""
     if arguments is None:
         stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)  # NAME --run override
     if options.plan and (doing := [name for name in ("run", "publish", "rebuild") if getattr(options, name)]):
         print(f"kiti-table: --plan starts and writes nothing; leave out --{doing[0]}", file=sys.stderr)
         sys.exit(2)
@@ -60,7 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "kiti-table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="tables or figures as <paper>/<name>: kitinet/table4")
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="tables or figures as <paper>/<name>: kitinet/table4; with a sweep, overrides as well: model.depth=50",
+    )
     parser.add_argument(
         "--scale",
         choices=("paper", "laptop", "smoke"),
@@ -122,6 +128,10 @@ def _positive_number(text: str) -> float:
     return number
 
 
+def _overrides(options: argparse.Namespace) -> list[str]:
+    return [one for one in options.names if "=" in one]
+
+
 def _roots(options: argparse.Namespace) -> list[Path]:
     """The folders of sheets."""
     from kiti.report import sheets
@@ -158,10 +168,11 @@ def _names(options: argparse.Namespace) -> list[str]:
     """The NAMEs, each once. Raises SheetError, which lists what there is, without any."""
     from kiti.report import sheets, sweeps
 
-    if not options.names:
+    given = [name for name in options.names if "=" not in name]
+    if not given:
         known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
-    return list(dict.fromkeys(options.names))
+    return list(dict.fromkeys(given))
 
 
 def _show_tables(options: argparse.Namespace) -> ExitStatus:
@@ -197,6 +208,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
             publish(mine, root)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
+        selected += "".join("." + re.sub(r"[^\w.=,+]+", "-", override) for override in _overrides(options))
         for one, table in zip(plans, tables, strict=True):
             stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
             print(*write(outputs(one.sheet, table), stem), sep="\n", file=sys.stderr)
@@ -243,11 +255,11 @@ class _Planned:
         root = _root(name, options)
         sheet: sheets.Sheet
         if sweeps.is_sweep(name):
-            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or ())
+            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or (), _overrides(options))
             spec = sheet.table(scale)
         else:
-            if options.seeds:
-                raise sheets.SheetError(f"--seeds is for sweeps; {name} has its own seeds")
+            if options.seeds or _overrides(options):
+                raise sheets.SheetError(f"{name}: --seeds and overrides are for sweeps; its YAML has its own")
             sheet = sheets.load(name, root)
             scale = options.scale or sheets.default_scale(sheet)
             spec = sheet.table(scale)

@@ -35,11 +35,11 @@ def check(node: DictConfig, runtime: Any) -> None:
         if group != key and group in {"experiment", "scale", GROUP}:
             raise ScaleError(f"{key}: merged a second time, over the scale's settings; give {group}=<option> once")
     experiment, scale, merged = (choices.get(group) for group in ("experiment", "scale", GROUP))
-    if experiment not in (known := _experiments(folders)):
+    if experiment not in (known := experiments(folders)):
         given = "experiment=<option> is missing" if experiment is None else f"experiment={experiment}: no such option"
         raise ScaleError(f"{given}; there are {', '.join(known)}")
     _require("experiment", experiment, node)
-    if scale not in (existing := _scales(experiment, folders)):
+    if scale not in (existing := scales_of(experiment, folders)):
         raise ScaleError(_unknown(scale, experiment, existing))
     _require("scale", scale, node)
     if merged != f"{experiment}_{scale}":
@@ -50,7 +50,7 @@ def check(node: DictConfig, runtime: Any) -> None:
 
 def unknown(scale: str, node: DictConfig, runtime: Any) -> str:
     """What to say of a scale that does not exist, to one who chose `node`'s experiment."""
-    return _unknown(scale, node.experiment, _scales(node.experiment, list(_folders(runtime))))
+    return _unknown(scale, node.experiment, scales_of(node.experiment, list(_folders(runtime))))
 
 
 def _unknown(scale: object, experiment: str, existing: list[str]) -> str:
@@ -65,7 +65,8 @@ def _require(key: str, chosen: str, node: DictConfig) -> None:
         raise ScaleError(f"{key}={chosen}: the YAML of this option must say `{key}: {chosen}`{instead}")
 
 
-def _experiments(folders: list[Path]) -> list[str]:
+def experiments(folders: list[Path]) -> list[str]:
+    """Every experiment in these folders conf/."""
     found: set[str] = set()
     for folder in (conf / "experiment" for conf in folders):
         names = (path.relative_to(folder).with_suffix("") for path in folder.rglob("[!_]*.yaml"))
@@ -73,8 +74,8 @@ def _experiments(folders: list[Path]) -> list[str]:
     return sorted(found)
 
 
-def _scales(experiment: str, folders: list[Path]) -> list[str]:
-    """The scales of an experiment that exists."""
+def scales_of(experiment: str, folders: list[Path]) -> list[str]:
+    """The scales of an experiment that exists in one of these folders conf/."""
     known = {path.stem for conf in folders for path in (conf / "scale").glob("*.yaml")}
     files = [conf / GROUP for conf in folders]
     return sorted(s for s in known if s == PAPER or any((of / f"{experiment}_{s}.yaml").is_file() for of in files))

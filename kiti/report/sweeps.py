@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 
+from kiti.configuration import scales
 from kiti.configuration.compose import Composed, build_model, compose
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF
@@ -36,25 +37,20 @@ def is_sweep(name: str) -> bool:
 
 def experiments() -> list[str]:
     """Every experiment, those of enabled plug-ins included."""
-    return sorted({path.stem for conf in _folders() for path in (conf / "experiment").glob("*.yaml")})
-
-
-def scales_of(experiment: str) -> list[str]:
-    """The scales of an experiment, laptop first: `laptop` and `smoke` have a file each, `paper` needs none."""
-    folders = [conf / "experiment" / "scale" for conf in _folders()]
-    files = {
-        scale: any((folder / f"{experiment}_{scale}.yaml").is_file() for folder in folders)
-        for scale in ("laptop", "smoke")
-    }
-    return [scale for scale in ("laptop", "paper", "smoke") if files.get(scale, True)]
+    return scales.experiments(_folders())
 
 
 def sheet(
-    name: str, scale: str | None = None, seeds: int | None = None, only: Sequence[str] = ()
+    name: str,
+    scale: str | None = None,
+    seeds: int | None = None,
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
 ) -> tuple[SweepSpec, str]:
     """The sweep `name`, and its scale: the given one, else laptop, or paper if the experiment has no laptop.
 
-    `seeds` is a number of seeds, counted from 0; `only` names arms. Builds the model on the meta device to learn its D.
+    `seeds` is a number of seeds, counted from 0; `only` names arms; `overrides` are those of every run. The model is
+    built on the meta device, which tells its D.
 
     Raises:
         SheetError: there is no such sweep, experiment, scale or arm, or the experiment has nothing to sweep.
@@ -65,24 +61,25 @@ def sheet(
         raise SheetError(f"no sweep {name!r}; there are: {', '.join(names())}")
     if experiment not in experiments():
         raise SheetError(f"no experiment {experiment!r}; there are: {', '.join(experiments())}")
-    scale = scale or scales_of(experiment)[0]
-    if scale not in scales_of(experiment):
-        raise SheetError(f"experiment={experiment} has no scale {scale!r}; it has: {', '.join(scales_of(experiment))}")
+    available = scales.scales_of(experiment, _folders())
+    scale = scale or ("laptop" if "laptop" in available else "paper")
+    if scale not in available:
+        raise SheetError(f"experiment={experiment} has no scale {scale!r}; it has: {', '.join(available)}")
     if unknown := [arm for arm in only if arm not in ARMS]:
         raise SheetError(f"{name} has no {', '.join(unknown)}; there are: {', '.join(ARMS)}")
-    plain = compose([f"experiment={experiment}", f"scale={scale}"])
+    plain = compose([f"experiment={experiment}", *overrides, f"scale={scale}"])
     metric = plain.checked.task.metric
     if metric is None:
         raise SheetError(f"{type(plain.checked.task).__name__} declares no `metric`, by which runs are compared")
-    arms = [arm for arm in _arms(swept, plain) if not only or arm.name in only]
+    arms = [arm for arm in _arms(swept, plain, overrides) if not only or arm.name in only]
     if not arms:
         raise SheetError(f"{name}: {_nothing(swept, experiment, only)}")
     spec = SweepSpec(
         kind="sweep",
-        title=f"{experiment} over {swept}",
+        title=" ".join([f"{experiment} over {swept}", *overrides]),
         note=_note(swept, arms, plain),
         experiment=experiment,
-        scales={scale: Scale(seeds=list(range(seeds or SEEDS)))},
+        scales={scale: Scale(seeds=list(range(seeds or SEEDS)), overrides=list(overrides))},
         swept=swept,
         log_base=2 if swept == "collision_heads" else None,
         metric=Metric(**metric._asdict()),
@@ -91,9 +88,9 @@ def sheet(
     return spec, scale
 
 
-def _arms(swept: str, plain: Composed) -> list[Arm]:
+def _arms(swept: str, plain: Composed, overrides: Sequence[str]) -> list[Arm]:
     found: list[Arm] = []
-    if kiti := _kiti(swept, plain):
+    if kiti := _kiti(swept, plain, overrides):
         found.append(kiti)
     if swept == "coll_coef" and plain.checked.neurons:
         found += [
@@ -108,10 +105,10 @@ def _arms(swept: str, plain: Composed) -> list[Arm]:
     return found
 
 
-def _kiti(swept: str, plain: Composed) -> Arm | None:
+def _kiti(swept: str, plain: Composed, overrides: Sequence[str]) -> Arm | None:
     """None for a model without seams."""
     run = [f"experiment={plain.experiment}", "residual=kiti"]
-    kiti = compose([*run, f"scale={plain.scale}"])
+    kiti = compose([*run, *overrides, f"scale={plain.scale}"])
     sizes = _features(plain, kiti)
     if not sizes:
         return None

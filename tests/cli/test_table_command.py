@@ -59,10 +59,9 @@ def test_a_dry_run_prints_what_run_would_start(runs_dir, experiments, command):
 
 
 def test_options_that_a_sheet_or_a_sweep_does_not_take(command):
-    assert command("paper/t", "--seeds", "3")[::2] == (
-        2,
-        "kiti-table: --seeds is for sweeps; paper/t has its own seeds\n",
-    )
+    for more in (["--seeds", "3"], ["model.width=8"]):
+        refused = "kiti-table: paper/t: --seeds and overrides are for sweeps; its YAML has its own\n"
+        assert command("paper/t", *more)[::2] == (2, refused)
     status, _, err = command("sweep/coll_coef/burgers", "--publish")
     assert (status, err.count("\n")) == (2, 1)
 

@@ -497,7 +497,7 @@ def test_a_damaged_local_record_is_named_and_run_again(tmp_path, trained, capsys
 
 def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
-    one = ("experiment=condensation_fc", "scale=smoke")
+    one = ("experiment=condensation_fc", "scale=paper")
     other = ("experiment=burgers", "scale=smoke")
     cells = {overrides: TableRun(overrides, compose(overrides)) for overrides in (one, other)}
     save(recorded(one[:1], 2, 0.1, experiment="condensation_fc"), tmp_path / "runs")
@@ -521,3 +521,6 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
         ("seed=0", "replicas=2"),
     ], "runs of one configuration for two tables are trained together"
     assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))
+    in_batches = ("experiment=condensation_fc", "scale=smoke")  # whose order depends on the seed
+    apart = launching.missing_runs(({in_batches: TableRun(in_batches, compose(in_batches))}, [0, 1]))
+    assert [run.command[4:] for run in apart] == [("seed=0",), ("seed=1",)]

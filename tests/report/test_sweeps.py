@@ -6,6 +6,7 @@ import pytest
 from table_cases import recorded, save
 
 from kiti.configuration.compose import build_model
+from kiti.configuration.explain import ConfigError
 from kiti.report import publishing, sweeps
 from kiti.report.sheets import VANILLA, SheetError
 from kiti.report.table_runs import Archive, TableRun, plan
@@ -17,14 +18,16 @@ NO_SEAM = ["condensation_ko"]
 WITH_SEAMS = [experiment for experiment in sweeps.experiments() if experiment not in NO_SEAM]
 
 
-def overrides(spec, scale):
-    return [row.run_at(scale) for row in spec.table(scale).rows]
+@pytest.fixture
+def needs(tmp_path):
+    """Overrides by experiment, for those that do not compose without their data."""
+    (tmp_path / "meta.json").touch()
+    return {"airfoil": [f"data.path={tmp_path}"], "burgers_mat": [f"data.path={tmp_path}/meta.json"]}
 
 
 @pytest.mark.parametrize("experiment", sweeps.experiments())
-def test_coll_coef_of_every_experiment(experiment):
-    spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}")
-    assert scale == ("laptop" if "laptop" in sweeps.scales_of(experiment) else "paper")
+def test_coll_coef_of_every_experiment(experiment, needs):
+    spec, scale = sweeps.sheet(f"sweep/coll_coef/{experiment}", overrides=needs.get(experiment, []))
     assert [arm.name for arm in spec.arms] == ["kiti", "soft", "hard"][experiment in NO_SEAM :]
     assert all(arm.values == COEFFICIENTS for arm in spec.arms)
     runs = plan(spec.table(scale), scale)
@@ -34,10 +37,10 @@ def test_coll_coef_of_every_experiment(experiment):
 
 
 @pytest.mark.parametrize("experiment", WITH_SEAMS)
-def test_collision_heads_of_every_experiment_with_seams(experiment):
+def test_collision_heads_of_every_experiment_with_seams(experiment, needs):
     import torch
 
-    spec, scale = sweeps.sheet(f"sweep/collision_heads/{experiment}")
+    spec, scale = sweeps.sheet(f"sweep/collision_heads/{experiment}", overrides=needs.get(experiment, []))
     [arm] = spec.arms
     assert arm.features
     powers = [2**n for n in range(20) if all(size % 2**n == 0 for size in arm.features.values())]
@@ -47,6 +50,11 @@ def test_collision_heads_of_every_experiment_with_seams(experiment):
     assert isinstance(most, TableRun)
     with torch.device("meta"):
         build_model(most.composed)
+
+
+def test_the_default_scale_is_laptop_where_there_is_one():
+    assert sweeps.sheet("sweep/coll_coef/burgers")[1] == "laptop"
+    assert sweeps.sheet("sweep/coll_coef/condensation_fc")[1] == "paper"
 
 
 def test_vanilla_is_the_network_without_collisions():
@@ -80,6 +88,19 @@ def test_what_is_refused_in_one_line(name, options, message):
         sweeps.sheet(name, **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_overrides_belong_to_every_run():
+    spec, scale = sweeps.sheet("sweep/collision_heads/cifar_kitinet", "smoke", overrides=["model.depth=50"])
+    assert spec.title == "cifar_kitinet over collision_heads model.depth=50"
+    runs = plan(spec.table(scale), scale)
+    assert all("model.depth=50" in overrides for overrides in runs)
+    assert spec.arms[0].values == [2**n for n in range(9)]  # D = 256 at an eighth of the width
+
+
+def test_an_experiment_without_its_data_is_asked_for_them():
+    with pytest.raises(ConfigError, match=r"^data\.path: missing; give it as data\.path=<value>$"):
+        sweeps.sheet("sweep/coll_coef/burgers_mat")
 
 
 def test_a_task_without_a_metric_is_named(monkeypatch):

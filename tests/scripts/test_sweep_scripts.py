@@ -44,6 +44,14 @@ def test_an_unknown_experiment_is_one_line_with_the_known_ones(swept, arguments,
     assert not runs_dir.exists()
 
 
+def test_overrides_reach_every_run(runs_dir):
+    options = ("--scale", "smoke", "--seeds", "1", "--only", "kiti", "--dry-run")
+    done = sweep("coll_coef", "burgers", *options, "model.width=4")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 10
+    assert all(" model.width=4 scale=smoke " in line for line in done.stdout.splitlines())
+
+
 def test_help_says_what_it_does():
     done = sweep("coll_coef", "--help")
     assert done.returncode == 0

@@ -117,8 +117,8 @@ class Config(Strict):
 
     @property
     def replicable(self) -> bool:
-        """Whether one process can train many seeds side by side."""
-        return hasattr(self.model, "replicas")
+        """Whether one process can train many seeds side by side, with the results of a run each."""
+        return hasattr(self.model, "replicas") and getattr(self.data, "takes_replicas", True)
 
     def units(self) -> dict[str, UnitKeys]:
         """The chosen option of each group that has one."""

@@ -57,8 +57,8 @@ class CollisionMonitor(Callback):
             self._ko_steps = ko.step_count
             for name, change in ko.relative_change.items():
                 _add(self._epoch, f"ko/{name}/relative_change", change)
-            for name, pairs in ko.pairs.items():
-                _add(self._epoch, f"ko/{name}/pairs", torch.tensor(pairs, dtype=torch.float64))
+                if name in ko.pairs:
+                    _add(self._epoch, f"ko/{name}/pairs", change.new_tensor(ko.pairs[name]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for metric, mean in _means(self._epoch).items():
