@@ -100,16 +100,20 @@ class Steps:
         )
 
     def _optimizer(self, composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
-        """Bytes that the optimizer keeps for a parameter, and those that its step needs at most on top."""
         kind = (_text(composed.config["optimizer"]), shape, dtype)
         if kind not in self._optimized:
-            parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
-            optimizer = instantiate(composed.node.optimizer, _convert_="all")([parameter])
-            parameter.grad = torch.empty_like(parameter)
-            with MetaOperations() as first:
-                optimizer.step()
-            self._optimized[kind] = first.alive, first.peak - first.alive
+            self._optimized[kind] = optimizer_bytes(composed, shape, dtype)
         return self._optimized[kind]
+
+
+def optimizer_bytes(composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
+    """Bytes that the optimizer keeps for one parameter, and those that its step needs at most on top."""
+    parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
+    optimizer = instantiate(composed.node.optimizer, _convert_="all")([parameter])
+    parameter.grad = torch.empty_like(parameter)
+    with MetaOperations() as first:
+        optimizer.step()
+    return first.alive, first.peak - first.alive
 
 
 def _evaluations(composed: Composed, model: nn.Module, dtype: torch.dtype) -> tuple[int, int]:
