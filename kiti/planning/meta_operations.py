@@ -39,20 +39,15 @@ class MetaOperations(TorchDispatchMode):
         key = _key((func, *args, *kwargs.items()))
         if key is None:
             return func(*args, **kwargs)
-        if key in self._known:
-            flops, repeated = self._known[key]
-            self.flops += flops
-            if repeated is _itself:
-                return args[0]
-            if repeated is None:
+        if key not in self._known:
+            with counter() as counted:
                 result = func(*args, **kwargs)
-                return result if _is_view(func) else self._born(result)
-            return self._born(repeated(args))
-        with counter() as counted:
-            result = func(*args, **kwargs)
-        self._known[key] = counted.get_total_flops(), _repeated(func, result, args)
+            self._known[key] = counted.get_total_flops(), _repeated(func, result, args)
+        else:
+            repeated = self._known[key][1]
+            result = func(*args, **kwargs) if repeated is None else repeated(args)
         self.flops += self._known[key][0]
-        return self._born(result)
+        return result if _is_old(func) else self._born(result)
 
     def _born(self, result: Any) -> Any:
         """Count the bytes of new tensors for as long as they live."""
@@ -103,7 +98,7 @@ def _repeated(func: Any, result: Any, args: Any) -> _Repeats:
     schema = func._schema
     if schema.is_mutable:
         return _itself if args and result is args[0] else None
-    if _is_view(func):
+    if _is_old(func):
         return None
     container = type(result) if isinstance(result, tuple | list) else None
     several = result if container else (result,)
@@ -114,7 +109,8 @@ def _repeated(func: Any, result: Any, args: Any) -> _Repeats:
 
 
 @cache
-def _is_view(func: Any) -> bool:
+def _is_old(func: Any) -> bool:
+    """Whether the result is, or shows, one of the arguments."""
     return any(each.alias_info is not None for each in func._schema.returns)
 
 
