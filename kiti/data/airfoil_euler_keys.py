@@ -33,7 +33,7 @@ class AirfoilEulerKeys(MeshFramesKeys):
         return self
 
     def points(self) -> int:
-        """∫ dA / size², with size = edge + growth · distance from the surface, and the surface; within 5 % of a mesh."""
+        """The surface's, and ∫ dA / size² with size = edge + growth · distance; within 5 % of a mesh."""
         round_it, edge = 2.04, 0.8 * self.surface_size  # chords; its mean
         far = edge + self.growth * self.radius
         strip = round_it * self.radius / (edge * far)

@@ -20,10 +20,6 @@ class MeshFramesKeys(InMemoryKeys):
         """About how many points a flow has."""
 
     def sample(self, training: bool) -> Sample:
-        given, target = (Entry((frames, self.points(), 4)) for frames in (self.frames_in, self.frames_out))
-        positions, kind, mask = (
-            Entry((self.points(), 2)),
-            Entry((self.points(),), "int64"),
-            Entry((self.points(),), "bool"),
-        )
-        return given, target, positions, kind, mask
+        points = self.points()
+        given, target = (Entry((frames, points, 4)) for frames in (self.frames_in, self.frames_out))
+        return given, target, Entry((points, 2)), Entry((points,), "int64"), Entry((points,), "bool")

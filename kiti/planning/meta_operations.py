@@ -1,8 +1,9 @@
 """Operations on the meta device, each worked out and counted once: what repeats costs nothing."""
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -35,9 +36,9 @@ class MetaOperations(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is torch.ops.aten.nonzero.default and args[0].is_meta:
             return self._born(args[0].new_empty(args[0].numel(), args[0].dim(), dtype=torch.int64))
-        if not all(tensor.is_meta for tensor in _tensors((*args, *kwargs.values()))):
+        key = _key((func, *args, *kwargs.items()))
+        if key is None:
             return func(*args, **kwargs)
-        key = (func, _key(args), _key(kwargs.items()))
         if key not in self._known:
             with counter() as counted:
                 result = func(*args, **kwargs)
@@ -46,7 +47,7 @@ class MetaOperations(TorchDispatchMode):
             repeated = self._known[key][1]
             result = func(*args, **kwargs) if repeated is None else repeated(args)
         self.flops += self._known[key][0]
-        return self._born(result)
+        return result if _is_old(func) else self._born(result)
 
     def _born(self, result: Any) -> Any:
         """Count the bytes of new tensors for as long as they live."""
@@ -97,7 +98,7 @@ def _repeated(func: Any, result: Any, args: Any) -> _Repeats:
     schema = func._schema
     if schema.is_mutable:
         return _itself if args and result is args[0] else None
-    if any(each.alias_info is not None for each in schema.returns):  # a view
+    if _is_old(func):
         return None
     container = type(result) if isinstance(result, tuple | list) else None
     several = result if container else (result,)
@@ -107,21 +108,25 @@ def _repeated(func: Any, result: Any, args: Any) -> _Repeats:
     return lambda arguments: new.made()
 
 
-def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
-    for one in arguments:
-        if isinstance(one, Tensor):
-            yield one
-        elif isinstance(one, tuple | list):
-            yield from _tensors(one)
+@cache
+def _is_old(func: Any) -> bool:
+    """Whether the result is, or shows, one of the arguments."""
+    return any(each.alias_info is not None for each in func._schema.returns)
 
 
-def _key(arguments: Iterable[Any]) -> tuple[Any, ...]:
+def _key(arguments: Iterable[Any]) -> tuple[Any, ...] | None:
+    """What determines the layout of a result; None if it is not only meta tensors."""
     found: list[Any] = []
     for one in arguments:
         if isinstance(one, Tensor):
+            if not one.is_meta:
+                return None
             found.append((one.shape, one.stride(), one.dtype, one.is_conj()))
         elif isinstance(one, tuple | list):
-            found.append(_key(one))
+            inner = _key(one)
+            if inner is None:
+                return None
+            found.append(inner)
         else:
-            found.append((type(one), one))  # 1, 1.0 and True are equal
+            found += (type(one), one)  # 1, 1.0 and True are equal
     return tuple(found)

@@ -8,8 +8,9 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from kiti.configuration.compose import Composed, build_model
+from kiti.configuration.compose import Composed
 from kiti.planning.kept_by_residuals import stand_in
+from kiti.planning.meta_model import meta_model
 from kiti.planning.meta_operations import MetaOperations, bytes_of
 from kiti.units.sample_shapes import Sample
 
@@ -25,7 +26,7 @@ class Step:
         parameters: their number.
         training_flops: of one sample, forward and backward.
         test_flops, train_eval_flops: of one sample of the test and of the training set, without gradient.
-        peak_bytes: of a step on one device: parameters, gradients, optimizer, average, batch, and what lives in between.
+        peak_bytes: of a step on one device: parameters, gradients, optimizer, average, batch, and all in between.
     """
 
     parameters: int
@@ -42,7 +43,7 @@ class Steps:
         self.devices = devices
         self._steps: dict[str, Step] = {}
         self._evaluated: dict[str, tuple[int, int]] = {}
-        self._optimizers: dict[Any, tuple[int, int]] = {}
+        self._optimized: dict[Any, tuple[int, int]] = {}
 
     def of(self, composed: Composed) -> Step:
         """The step of a configuration whose data declare their samples.
@@ -65,10 +66,10 @@ class Steps:
         precision = config.trainer.precision  # type: ignore[attr-defined]
         dtype = _DTYPES.get(precision, torch.float32)
         held = torch.float32 if precision.endswith("mixed") else dtype
-        with torch.device("meta"), MetaOperations():  # the mode spares most of the initialisation
-            model = build_model(composed)
-            parameters = [nn.Parameter(torch.empty(weight.shape, dtype=held)) for weight in model.parameters()]
-        model.to(dtype)
+        model = meta_model(composed)
+        shapes = [parameter.shape for parameter in model.parameters()]
+        if dtype != torch.float32:
+            model.to(dtype)
         stand_in(model)
         given = _batch(_sample(composed, training=True), batch_size, dtype)
         model.train()
@@ -78,8 +79,10 @@ class Steps:
             self._evaluated[network] = _evaluations(composed, model, dtype)
         test_flops, train_eval_flops = self._evaluated[network]
 
-        size = bytes_of(parameters)
-        state, updating = self._optimizer(composed, parameters)
+        number = sum(shape.numel() for shape in shapes)
+        size = number * held.itemsize
+        each = [self._optimizer(composed, shape, held) for shape in shapes]
+        state, updating = sum(kept for kept, _ in each), max(more for _, more in each)
         resident = size + state + bytes_of(model.buffers()) + bytes_of(given)
         if "averaging" in config.units():
             resident += size
@@ -89,24 +92,28 @@ class Steps:
         if config.trainer.accumulate_grad_batches > 1:  # type: ignore[attr-defined]
             between += size
         return Step(
-            parameters=sum(parameter.numel() for parameter in parameters),
+            parameters=number,
             training_flops=step.flops / batch_size,
             test_flops=test_flops,
             train_eval_flops=train_eval_flops,
             peak_bytes=resident + max(between, size + updating),
         )
 
-    def _optimizer(self, composed: Composed, parameters: list[nn.Parameter]) -> tuple[int, int]:
-        """Bytes that the optimizer keeps, and those that its step needs at most on top."""
-        kind = (_text(composed.config["optimizer"]), tuple((each.shape, each.dtype) for each in parameters))
-        if kind not in self._optimizers:
-            optimizer = instantiate(composed.node.optimizer, _convert_="all")(parameters)
-            for parameter in parameters:
-                parameter.grad = torch.empty_like(parameter)
-            with MetaOperations() as first:
-                optimizer.step()
-            self._optimizers[kind] = first.alive, first.peak - first.alive
-        return self._optimizers[kind]
+    def _optimizer(self, composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
+        kind = (_text(composed.config["optimizer"]), shape, dtype)
+        if kind not in self._optimized:
+            self._optimized[kind] = optimizer_bytes(composed, shape, dtype)
+        return self._optimized[kind]
+
+
+def optimizer_bytes(composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
+    """Bytes that the optimizer keeps for one parameter, and those that its step needs at most on top."""
+    parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
+    optimizer = instantiate(composed.node.optimizer, _convert_="all")([parameter])
+    parameter.grad = torch.empty_like(parameter)
+    with MetaOperations() as first:
+        optimizer.step()
+    return first.alive, first.peak - first.alive
 
 
 def _evaluations(composed: Composed, model: nn.Module, dtype: torch.dtype) -> tuple[int, int]:

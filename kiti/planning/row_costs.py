@@ -47,8 +47,8 @@ class RunCost:
 class RowCost:
     """A row with the cost of one of its runs; `reason` says why that is unknown.
 
-    `again` is the label of an earlier row that has the same runs. `hours_here` is the time that all runs of the row take
-    on this machine, from the records it has of this configuration; None without any.
+    `again` is the label of an earlier row that has the same runs. `hours_here` is the time that all runs of the row
+    take on this machine, from the records it has of this configuration; None without any.
     """
 
     row: Row

@@ -24,16 +24,10 @@ def _matrix_flops(added: Any, a: Any, b: Any, *args: Any, out_shape: Any = None,
 
 
 def _convolution_backward_flops(
-    grad_shape: Any,
-    x_shape: Any,
-    w_shape: Any,
-    *args: Any,
-    output_mask: Any = None,
-    out_shape: Any = None,
-    **kwargs: Any,
+    grad_shape: Any, x_shape: Any, w_shape: Any, *args: Any, out_shape: Any = None, **kwargs: Any
 ) -> int:
     """As many as forward for each gradient: torch counts that of the weights as if there were no groups."""
-    transposed, wanted = args[4], output_mask if output_mask is not None else args[-1]
+    transposed, wanted = args[4], args[7]
     return sum(wanted[:2]) * conv_flop_count(x_shape, w_shape, grad_shape, transposed=transposed)
 
 

@@ -17,8 +17,8 @@ Sample = tuple[Entry, ...]
 class Sizes(NamedTuple):
     """How many samples there are to train on, to test on, and to measure the training error on.
 
-    `validates`: the test set is measured after every epoch as well. `drops_last`: the last batch of an epoch is left out
-    if it is not full.
+    `validates`: the test set is measured after every epoch as well. `drops_last`: the last batch of an epoch is left
+    out if it is not full.
     """
 
     train: int

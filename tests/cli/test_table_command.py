@@ -66,6 +66,29 @@ def test_options_that_a_sheet_or_a_sweep_does_not_take(command):
     assert (status, err.count("\n")) == (2, 1)
 
 
+def test_a_plan_with_runs_is_refused_in_one_line(command):
+    for doing in ("--run", "--publish", "--rebuild"):
+        status, out, err = command("paper/t", "--plan", doing)
+        assert (status, out) == (2, "")
+        assert err == f"kiti-table: --plan starts and writes nothing; leave out {doing}\n"
+
+
+def test_a_plan_imports_neither_lightning_nor_metrics(runs_dir, experiments):
+    """They take more seconds than a plan may."""
+    watched = (
+        "import sys; from kiti.cli import table_command\n"
+        "try:\n    table_command.main()\n"
+        "finally:\n    print(sorted({'torchmetrics', 'pytorch_lightning'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", watched, "paper/t", "--scale", "smoke", "--plan", "--experiments", str(experiments)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[]")
+    assert "Total: 6 runs" in done.stdout
+
+
 def test_a_table_never_imports_torch(runs_dir, experiments):
     """A sweep with a missing run does: only the model knows whether the point exists at its scale."""
     for overrides in (VANILLA, KITI):
