@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Composed:
     # Places are overrides of a real command line, which has none here.
     path = composed.run_dir / records.FILE_NAME
     record = records.read(path)
-    records.write(records.replace(record, overrides=RUN, places=[f"data_dir={place}/data"]), composed.run_dir)
+    records.write(replace(record, overrides=RUN, places=[f"data_dir={place}/data"]), composed.run_dir)
     return composed
 
 
