@@ -38,7 +38,8 @@ def main(composed: Composed) -> None:
                 if aside := set_aside(run_dir):
                     print(f"moved the earlier run to {aside}", file=sys.stderr)
         elif not [seed for seed in composed.seeds if not has_finished(composed, seed)]:
-            print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
+            if rank() == 0:
+                print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
             return
         train(composed)
 
