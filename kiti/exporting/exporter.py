@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from kiti.exporting.model_card import WEIGHTS_OF, model_card
 from kiti.exporting.stock_models import Library, NotStock, Stock, require_addition, stock
 from kiti.storage.records import Record
 from kiti.training import building
+
+Moments = tuple[list[float], list[float]]
 
 _PIXELS = 64  # of the images that the outputs are compared on; ConvNeXt needs a multiple of 32
 
@@ -38,16 +41,16 @@ def export(run_dir: Path, record: Record, composed: Composed, library: Library, 
     building.load_weights(trained, record, run_dir)
     weights = {name: tensor.detach().contiguous() for name, tensor in trained.state_dict().items()}
     _require_same_outputs(trained, found, weights)
-    mean, std = _normalisation(composed)
+    moments, data = _normalisation(composed), record.config["data"]
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
         if library == "timm":
             save_file(weights, partial / WEIGHTS_OF["timm"], metadata={"format": "pt"})
-            (partial / "config.json").write_text(json.dumps(_timm_config(found, record, mean, std), indent=2) + "\n")
+            (partial / "config.json").write_text(json.dumps(_timm_config(found, data, moments), indent=2) + "\n")
         else:
             torch.save(weights, partial / WEIGHTS_OF["torchvision"])
-        (partial / "README.md").write_text(model_card(record, found, _inputs(mean, std)))
+        (partial / "README.md").write_text(model_card(record, found, _inputs(moments, data["unit"])))
         os.replace(partial, place)  # replaces an empty directory
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -69,31 +72,32 @@ def _require_same_outputs(trained: nn.Module, found: Stock, weights: dict[str, T
         raise NotStock(f"{found.call} with these weights gives other outputs, by up to {largest:.2g}")
 
 
-def _normalisation(composed: Composed) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation that images in [0, 1] are normalised by."""
+def _normalisation(composed: Composed) -> Moments | None:
+    """Mean and standard deviation that images in [0, 1] are normalised by; None for a data set that does not say."""
+    if hasattr(composed.checked.data, "crop_pct"):  # through timm's transforms
+        return [*IMAGENET_DEFAULT_MEAN], [*IMAGENET_DEFAULT_STD]
     data = building.data(composed)
     if not isinstance(data, SmallImages):
-        return [*IMAGENET_DEFAULT_MEAN], [*IMAGENET_DEFAULT_STD]
+        return None
     data.prepare_data()
     return data.normalisation
 
 
-def _inputs(mean: list[float], std: list[float]) -> str:
-    shown = ["(" + ", ".join(f"{value:.6f}" for value in values) + ")" for values in (mean, std)]
-    return f"RGB in [0, 1], minus the mean {shown[0]}, divided by {shown[1]}"
+def _inputs(moments: Moments | None, unit: str) -> str:
+    if moments is None:
+        return f"as the data set {unit} prepares them"
+    mean, std = ("(" + ", ".join(f"{value:.6f}" for value in values) + ")" for values in moments)
+    return f"RGB in [0, 1], minus the mean {mean}, divided by {std}"
 
 
-def _timm_config(found: Stock, record: Record, mean: list[float], std: list[float]) -> dict[str, Any]:
+def _timm_config(found: Stock, data: Mapping[str, Any], moments: Moments | None) -> dict[str, Any]:
     """config.json as timm reads it from a directory."""
     arguments = dict(found.arguments)
-    classes, data = arguments.pop("num_classes"), record.config["data"]
-    side = data.get("test_resolution") or 32  # the small images' side
-    prepared = {"input_size": [3, side, side], "fixed_input_size": False, "mean": mean, "std": std}
+    classes = arguments.pop("num_classes")
+    side = data.get("test_resolution") or data.get("resolution") or 32  # the small images' side
+    prepared = {"input_size": [3, side, side], "fixed_input_size": False, "num_classes": classes}
+    if moments is not None:
+        prepared |= {"mean": moments[0], "std": moments[1]}
     if "crop_pct" in data:
         prepared |= {"crop_pct": data["crop_pct"], "interpolation": data["interpolation"]}
-    return {
-        "architecture": found.name,
-        "num_classes": classes,
-        "model_args": arguments,
-        "pretrained_cfg": {**prepared, "num_classes": classes},
-    }
+    return {"architecture": found.name, "num_classes": classes, "model_args": arguments, "pretrained_cfg": prepared}

@@ -23,6 +23,7 @@ from kiti.storage.weights_file import WEIGHTS, sha256
 from kiti.training import building
 
 RESNET = ("experiment=imagenet_resnet50", "scale=smoke", "model.channels_last=false", "model.width=1.0")
+CIFAR = ("experiment=cifar_kitinet", "scale=smoke", *RESNET[2:], "model.depth=34", "model.stem=imagenet")
 CONVNEXT = ("experiment=imagenet_convnext_tiny", "scale=smoke")
 # Run in a process that cannot import kiti, which this environment has installed in editable form.
 ALONE = """
@@ -95,9 +96,9 @@ def logits_of(composed: Composed, record: Record, run_dir: Path, images: torch.T
     ("overrides", "library", "name"),
     [
         ((*RESNET, "residual=kiti"), "torchvision", "resnet18"),
-        ((*RESNET, "model.depth=50", "model.blocks=last"), "timm", "resnet50"),
+        pytest.param((*RESNET, "model.depth=50", "model.blocks=last"), "timm", "resnet50", marks=pytest.mark.slow),
         ((*CONVNEXT, "residual=kiti", "model.layer_scale=0.5"), "timm", "convnext_tiny"),
-        (("experiment=cifar_kitinet", "scale=smoke", *RESNET[2:], "model.stem=imagenet"), "torchvision", "resnet"),
+        pytest.param(CIFAR, "torchvision", "resnet34", marks=pytest.mark.slow),
     ],
 )
 def test_it_loads_without_kiti_and_gives_the_same_logits(
@@ -108,7 +109,7 @@ def test_it_loads_without_kiti_and_gives_the_same_logits(
     monkeypatch.setattr(SmallImages, "normalisation", ([0.5] * 3, [0.25] * 3))
     run_dir, record, composed = finished(tmp_path, *overrides)
     place = export(run_dir, record, composed, library, tmp_path / "exported")
-    images = torch.randn(3, 3, 96, 96)
+    images = torch.randn(2, 3, 64, 64)
     save_file({"images": images}, tmp_path / "images")
     depth = composed.config["model"].get("depth")
     load = LOADS[library].format(name=f"resnet{depth}", classes=composed.config["model"]["num_classes"])

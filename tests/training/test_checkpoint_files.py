@@ -252,7 +252,8 @@ def test_one_of_three_side_by_side_seeds_resumed_alone(
 ) -> None:
     def of(*overrides: str) -> Composed:
         places = [f"runs_dir={tmp_path}/runs", f"data_dir={tmp_path}/data"]
-        return compose(["experiment=condensation_fc", "scale=smoke", *places, *overrides])
+        all_points = ["data.batch_size=16", "trainer.max_epochs=8"]  # which seeds need to be trained together
+        return compose(["experiment=condensation_fc", "scale=smoke", *all_points, *places, *overrides])
 
     with monkeypatch.context() as patch:
         add_callback(patch, SaveTwiceAndKill(None, 6))
