@@ -84,8 +84,8 @@ class Followed(Callback):
         draws = torch.Generator().manual_seed(0)
         for name, seam in pl_module.model.named_modules():
             if isinstance(seam, Colliding) and trainer.global_step == 1:
-                x, v = 0.3 * torch.randn(2, 4, 8 * seam.rules.collision_heads, generator=draws)
-                self.joined[name] = seam(x, v).detach()
+                x, v = torch.randn(2, 4, 8 * seam.rules.collision_heads, generator=draws)
+                self.joined[name] = seam(0.3 * x, v).detach()
 
 
 class AlikeOnAnyRanks(Callback):
@@ -123,6 +123,7 @@ def prepare(folder: Path) -> None:
 def run(family: str, switches: str, folder: Path) -> Outcome:
     """Train and test."""
     configured = composed(family, switches, folder)
+    configured.run_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(configured.seed)
     data, task, trainer = building.data(configured), building.task(configured), building.trainer(configured)
     followed = Followed()
