@@ -108,12 +108,13 @@ class Sweep:
             params = config.hydra.sweeper.params or {}
             self.swept += tuple(key for key in params if key not in self.swept)
             lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
-            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+            loader = GlobalHydra.instance().config_loader()
+            parser = OverridesParser.create(config_loader=loader)
             overrides = parser.parse_overrides(lines)
             [self.expected] = BasicSweeper.split_arguments(overrides, None)
             for one in overrides:
                 if one.is_sweep_override() and not list(one.sweep_string_iterator()):
-                    raise ConfigError(_nothing(one.key_or_group, parser.config_loader.get_group_options))
+                    raise ConfigError(_nothing(one.key_or_group, loader.get_group_options))
 
     def member(self, node: DictConfig) -> float | None:
         """Run the member that Hydra has composed as `node`, in a process of its own; the metric if it finished."""

@@ -15,6 +15,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -117,7 +118,7 @@ def to_resume(run_dir: Path, own: Identity, say: Callable[[str], None]) -> Path 
     return None
 
 
-def _label(file: BinaryIO, identity: Identity) -> None:
+def _label(file: BufferedRandom, identity: Identity) -> None:
     """Append the label and the checksum to a zip file without a comment."""
     label = json.dumps(asdict(identity), sort_keys=True).encode()
     label += f"{len(label):0{_LENGTH}d}".encode()
