@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -245,6 +246,7 @@ class _Requests:
         They are blocked rather than handled: processes that launchers start inherit that, so that Ctrl-C in a terminal,
         which reaches them all, does not end the workers which wait for members to save.
         """
+        resource_tracker.ensure_running()  # Forked would start it, and that unblocks signals
         taken = {number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
         over = Event()

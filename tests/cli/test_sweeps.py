@@ -35,7 +35,7 @@ MEMBER = """
 import json, os, signal, sys, time
 from pathlib import Path
 given = dict(one.split("=", 1) for one in sys.argv[1:] if not one.startswith("-"))
-name = f"{given['experiment']}-{given['seed']}"
+name = f"{given['experiment']}-{given.get('seed', 0)}"
 place = Path(__file__).parent
 print("working on", name, flush=True)
 
@@ -139,7 +139,7 @@ def test_a_member_that_does_not_finish_ends_no_other(how: tuple[str, ...], sweep
     status, out, err = sweeps.finish(
         "experiment=choice(burgers,burgers_mat,heat)",
         "seed=0,1",
-        "optimizer.lr=1e-3",
+        "optimizer.lr=0.001",
         *how,
         burgers_0="fail",
         burgers_1="killed",
@@ -159,7 +159,7 @@ def test_a_member_that_does_not_finish_ends_no_other(how: tuple[str, ...], sweep
     assert [line for line in out if "test/relative_l2" in line and "state" in line]
     ended = err[-4:]
     one, other = (line.removesuffix(")").split(" (log: ") for line in ended[:2])
-    assert one[0] == "failed: scale=smoke experiment=burgers seed=0 optimizer.lr=1e-3: ValueError: no such luck"
+    assert one[0] == "failed: scale=smoke experiment=burgers seed=0 optimizer.lr=0.001: ValueError: no such luck"
     assert "experiment=burgers seed=1" in other[0]
     assert other[0].endswith("killed by SIGKILL; last line: working on burgers-1")
     assert "working on burgers-0" in Path(one[1]).read_text()
