@@ -17,7 +17,7 @@ from kiti.configuration.compose import Composed
 from kiti.launching.sweep import Sweep
 from kiti.storage import stop_signals
 from kiti.storage.exit_status import ExitStatus
-from kiti.storage.processes import rank, world_size
+from kiti.storage.processes import world_size
 from kiti.storage.records import FILE_NAME, RecordError, read
 from kiti.storage.run_dirs import finished, locked_run_dir, set_aside
 
@@ -26,24 +26,21 @@ from kiti.storage.run_dirs import finished, locked_run_dir, set_aside
 def main(composed: Composed) -> ExitStatus:
     """Train, unless the record exists already: FINISHED or DIVERGED. Exits with LOCKED, or with STOPPED on a signal."""
     with ExitStack() as locks:
-        ended = _begin(composed, locks) if rank() == 0 else None
-        if world_size() > 1:
-            from kiti.training.first_rank import decides
+        if world_size() == 1:
+            ended = _begin(composed, locks)
+        else:
+            from kiti.training import building, first_rank
 
-            ended = locks.enter_context(decides(ended))
-        if ended == ExitStatus.LOCKED:
-            sys.exit(ended)
+            building.check_batch_size(composed)  # before the ranks wait for each other
+            ended = locks.enter_context(first_rank.decides(lambda: _begin(composed, locks)))
         return train(composed) if ended is None else ended
 
 
 def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
     """Lock the run's directories and make way for the run; how it ended, if there is nothing to train."""
     run_dirs = [composed.run_dir_of(seed) for seed in composed.seeds]
-    try:
-        for run_dir in run_dirs:
-            locks.enter_context(locked_run_dir(run_dir))
-    except SystemExit:  # the other ranks must hear of it
-        return ExitStatus.LOCKED
+    for run_dir in run_dirs:
+        locks.enter_context(locked_run_dir(run_dir))
     if composed.checked.resume == "never":
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):

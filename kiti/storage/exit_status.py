@@ -42,15 +42,22 @@ def noted() -> Iterator[None]:
 
     torchrun ends with 1 whatever its processes end with, so scripts/launch_node.sh reads it there.
     """
-    status: int = ExitStatus.FAILED
+    status = ExitStatus.FINISHED
     try:
         yield
-        status = ExitStatus.FINISHED
-    except SystemExit as leaving:
-        if leaving.code is None or isinstance(leaving.code, int):
-            status = leaving.code or ExitStatus.FINISHED
+    except BaseException as error:
+        status = of_exception(error)
         raise
     finally:
         if path := os.environ.get(EXIT_FILE):
             with open(path, "a") as file:
                 file.write(f"{rank()} {int(status)}\n")
+
+
+def of_exception(error: BaseException) -> ExitStatus:
+    """The status of a process that ends with this exception."""
+    if not isinstance(error, SystemExit):
+        return ExitStatus.FAILED
+    if error.code is None:
+        return ExitStatus.FINISHED
+    return ExitStatus(error.code) if error.code in list(ExitStatus) else ExitStatus.FAILED

@@ -58,11 +58,7 @@ def trainer(composed: Composed) -> pl.Trainer:
     is none.
     """
     node, processes = composed.node, world_size()
-    if composed.checked.data.batch_size % processes:
-        raise ConfigError(
-            f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
-            f"and is not divisible by {processes}; choose a multiple"
-        )
+    check_batch_size(composed)
     _check_device(composed.checked.trainer)
     name = f"{composed.experiment}/{composed.hash}/seed-{composed.seed}"
     loggers = [instantiate(node.logger, run_dir=composed.run_dir, name=name)] if "_target_" in node.logger else []
@@ -88,6 +84,15 @@ def trainer(composed: Composed) -> pl.Trainer:
     # kiti.storage.stop_signals handles all signals, and Checkpointing asks the ranks between two steps.
     built._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return built
+
+
+def check_batch_size(composed: Composed) -> None:
+    """ConfigError if the processes cannot share a batch equally."""
+    if composed.checked.data.batch_size % world_size():
+        raise ConfigError(
+            f"data.batch_size={composed.checked.data.batch_size} is the batch over all processes "
+            f"and is not divisible by {world_size()}; choose a multiple"
+        )
 
 
 def _check_device(keys: TrainerKeys) -> None:

@@ -83,7 +83,7 @@ def test_a_real_signal_then_the_same_command(number: signal.Signals, tmp_path: P
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(number)
-    finish(process, code=-signal.SIGKILL if number == signal.SIGKILL else 0)
+    finish(process, code=-signal.SIGKILL if number == signal.SIGKILL else ExitStatus.STOPPED)
     assert not (composed.run_dir / "record.json").exists(), "it finished before the signal; make the run longer"
     stopped_at = torch.load(checkpoint, weights_only=True)["global_step"]
     assert 0 < stopped_at < 300

@@ -67,6 +67,8 @@ class Checkpointing(Callback):
         self._asked_to_stop = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Lightning miscounts after a restart within an epoch, and would log other steps than an uninterrupted run.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         # Windows begin anew with each epoch: Lightning steps on its last batch too.
         if batch_idx % trainer.accumulate_grad_batches:
             return
