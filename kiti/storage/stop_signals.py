@@ -35,12 +35,18 @@ def handle(handler: Handler) -> None:
             signal.signal(number, in_this_process)
 
 
+def ignore() -> None:
+    """From now on nothing is stopped: where a process ends anyway, with a status that must not change."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def leave_at_once(message: str) -> None:
     """From now on end with ExitStatus.STOPPED and a line on stderr on each of them: where nothing has to be saved."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        for stopping in STOPPING:
-            signal.signal(stopping, signal.SIG_IGN)  # a second one must not interrupt the clean-up
+        ignore()  # a second one must not interrupt the clean-up
         print(message, file=sys.stderr, flush=True)
         sys.exit(ExitStatus.STOPPED)
 

@@ -185,7 +185,7 @@ def real(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_stop_and_go_on(real, tmp_path):
-    long = [*SMOKE, "data.n_train=100", "trainer.max_epochs=400", "callbacks.checkpointing.every_seconds=0.2"]
+    long = [*SMOKE, "data.n_train=100", "trainer.max_epochs=60", "callbacks.checkpointing.every_seconds=0.2"]
     command = [str(SCRIPTS / "launch_node.sh"), "--processes", "2", *long]
     with subprocess.Popen(command, env=real, cwd=ROOT, stderr=subprocess.PIPE) as process:
         runs = tmp_path / "runs" / "burgers"

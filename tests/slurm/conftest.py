@@ -1,6 +1,7 @@
 """One SLURM cluster for all tests of this folder: `make test-slurm`."""
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from slurm_cluster import NoCluster, started
 
 @pytest.fixture(scope="session")
 def cluster():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does, it ends the cluster
     place = Path(tempfile.mkdtemp(prefix="kiti-slurm-"))  # pytest's own folders are closed to other users
     place.chmod(0o711)
     try:

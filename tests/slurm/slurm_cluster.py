@@ -151,7 +151,12 @@ def _daemon(cluster: Cluster, *command: str) -> Iterator[None]:
     log = cluster.place / f"{'-'.join([command[0], *command[3:4]]) if command[0] == 'slurmd' else command[0]}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, env=cluster.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            # It ends with this process, even if that is killed.
+            ["setpriv", "--pdeathsig", "TERM", *command],
+            env=cluster.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
     try:
         yield

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parents[2]
 SBATCH = ROOT / "scripts" / "slurm_train.sbatch"
 SMOKE = ["scale=smoke", "residual=kiti", "trainer.accelerator=cpu"]
-# Half a minute, saved only when stopped.
-LONG = [*SMOKE, "data.n_train=100", "trainer.max_epochs=400", "callbacks.checkpointing.every_seconds=3600"]
+# 300 steps, saved only when stopped.
+LONG = [*SMOKE, "data.n_train=100", "trainer.max_epochs=60", "callbacks.checkpointing.every_seconds=3600"]
 
 
 @pytest.fixture

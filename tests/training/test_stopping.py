@@ -1,5 +1,6 @@
 """A run that is asked to stop, wherever it is and however often, resumes to the bits of an uninterrupted one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -165,6 +166,7 @@ def test_three_times_sigterm(tmp_path: Path) -> None:
     train(expected)
     command = [sys.executable, "-m", "kiti.train", *run, f"runs_dir={tmp_path}/pieces"]
     for number in (1, 2, 3):
+        (composed.run_dir / "status.json").unlink(missing_ok=True)  # of the process before
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
         stop_when_trained(process, composed.run_dir, 25 * number)
         _, errors = process.communicate(timeout=120)
@@ -177,8 +179,6 @@ def test_three_times_sigterm(tmp_path: Path) -> None:
 
 def stop_when_trained(process: subprocess.Popen[bytes], run_dir: Path, steps: int) -> None:
     """SIGTERM after so many steps."""
-    import json
-
     deadline = time.monotonic() + 120
     while process.poll() is None:
         assert time.monotonic() < deadline
