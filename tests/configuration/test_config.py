@@ -295,3 +295,10 @@ def test_a_resnet_too_narrow_for_channels_last_is_refused():
     with pytest.raises(ConfigError, match=r"width=0.0625 gives 4 channels"):
         compose([*run, "model.width=0.0625"])
     compose([*run, "model.width=0.0625", "model.channels_last=false"])
+
+
+def test_a_key_that_is_null_is_set_without_another_composition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes 0.2 s for every row of a table."""
+    assert compose(["experiment=cifar_kitinet"]).config["model"]["dit_stage"] is None
+    monkeypatch.setattr("hydra.compose", lambda *_, **__: pytest.fail("composed again"))
+    assert compose(["experiment=cifar_kitinet", "model.dit_stage=4"]).config["model"]["dit_stage"] == 4
