@@ -79,7 +79,7 @@ def test_stopped_several_times_it_ends_on_the_same_bits(
         burgers(tmp_path / name, *switches, f"trainer.accumulate_grad_batches={window}") for name in ("whole", "pieces")
     )
     train(expected)
-    for during in (1, 4, 9):
+    for during in (1, 5, 9):
         stopped(composed, during, monkeypatch)
     train(composed)
     same_result(composed.run_dir, expected.run_dir)
@@ -88,12 +88,12 @@ def test_stopped_several_times_it_ends_on_the_same_bits(
 def test_a_stop_inside_a_window_waits_for_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     composed = burgers(tmp_path, "data.n_train=28", "trainer.accumulate_grad_batches=3", "collision=soft")
     saved = []
-    for during in (-1, 0, 4, 5, 6):
+    for during in (-1, 0, 4, 6):
         stopped(composed, during, monkeypatch)
         checkpoint = torch.load(composed.run_dir / Checkpointing.FILE, weights_only=True)
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"]
         saved.append((checkpoint["epoch"], batches, checkpoint["global_step"]))
-    assert saved == [(0, 0, 0), (0, 3, 1), (0, 6, 2), (0, 6, 2), (1, 0, 3)]
+    assert saved == [(0, 0, 0), (0, 3, 1), (0, 6, 2), (1, 0, 3)]
 
 
 @dataclass(frozen=True)
