@@ -36,7 +36,7 @@ def check(node: DictConfig, runtime: Any) -> None:
             raise ScaleError(f"{key}: merged a second time, over the scale's settings; give {group}=<option> once")
     experiment, scale, merged = (choices.get(group) for group in ("experiment", "scale", GROUP))
     if experiment not in (known := experiments(folders)):
-        given = "experiment=<option> is missing" if experiment is None else f"experiment={experiment}: no such option"
+        given = "give one experiment=<option>" if experiment is None else f"experiment={experiment}: no such option"
         raise ScaleError(f"{given}; there are {', '.join(known)}")
     _require("experiment", experiment, node)
     if scale not in (existing := scales_of(experiment, folders)):

@@ -115,7 +115,7 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
         (["residual=kitti"], "residual=kitti: no such option; there are add, dropout, kiti, kiti_acceleration, noise"),
         (["data.n_train=many"], "data.n_train=many: input should be a valid integer"),
         (["data.resolution=1000"], "resolution=1000 does not divide grid=8192"),
-        (["+model.depth=3"], "model.depth: no such key for kiti.models.fno.FNO1d"),
+        (["+model.depth=3"], "model.depth: kiti does not offer this key for kiti.models.fno.FNO1d"),
         (["collision=hard", "collision.coll_coef=2"], "coll_coef=2.0 is outside [0, 1]"),
         (["trainer.accelerator=cpu", "trainer.precision=16-mixed"], "precision=16-mixed needs a GPU"),
         (

@@ -173,7 +173,7 @@ def test_hydra_verbose_fills_the_log(tmp_path: Path, train: Train) -> None:
         *RUN, "hydra.verbose=true", "hydra/job_logging=default", "hydra.job.name=mine", f"hydra.run.dir={tmp_path}/logs"
     )
     assert "a word of another's" in (tmp_path / "logs" / "mine.log").read_text()
-    assert "a word of kiti's" in train(*loud, "hydra/job_logging=stdout")[1]
+    assert "a word of kiti's" in train(*RUN, "hydra.verbose=true", "hydra/job_logging=stdout")[1]
 
 
 def test_values_of_a_sweep_wait_for_its_members() -> None:

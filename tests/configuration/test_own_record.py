@@ -91,20 +91,6 @@ def test_a_broken_record_is_set_aside(content: bytes, tmp_path: Path, capsys: py
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_of_several_ranks_only_the_first_moves_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    composed = configured(tmp_path)
-    path = composed.run_dir / records.FILE_NAME
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"")
-    monkeypatch.setenv("RANK", "1")
-    assert not has_finished(composed, 0)
-    assert path.exists()
-    monkeypatch.setenv("RANK", "0")
-    assert not has_finished(composed, 0)
-    monkeypatch.setenv("RANK", "1")
-    assert not has_finished(composed, 0)
-
-
 def test_damaged_weights_are_set_aside_with_their_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     composed = configured(tmp_path)
     weights = composed.run_dir / WEIGHTS

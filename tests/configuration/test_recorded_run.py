@@ -88,7 +88,7 @@ def with_data(record: Record, **changes: object) -> Record:
     ("change", "overrides", "message"),
     [
         (lambda record: with_data(record, unit="gone"), [], "data: no unit is named 'gone' today"),
-        (lambda record: with_data(record, gone=1), [], "data.gone: no such key"),
+        (lambda record: with_data(record, gone=1), [], "data.gone: kiti does not offer this key"),
         (lambda record: with_data(record, n_test=-1), [], "data.n_test=-1: "),
         (lambda record: replace(record, config={"data": record.config["data"]}), [], "configuration is incomplete"),
         (lambda record: record, ["data.n_tset=3"], "data.n_tset: no such key; close: data.n_test"),

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from record_cases import make_record
 from rich.console import Console
-from table_cases import recorded, save
+from table_cases import save
 
 from kiti.cli.table_command import main
 from kiti.configuration.compose import compose
@@ -300,7 +300,6 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
         from rich.console import Console
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         from kiti.launching.launch import Run, launch
-from kiti.launching.launch_display import Live
         from kiti.cli.table_command import _report
         folder = Path({str(tmp_path)!r})
         runs = [
@@ -329,7 +328,7 @@ from kiti.launching.launch_display import Live
 # Replaces kiti.train: writes a record with the error 0.1 + seed, unless told to fail on this seed.
 TRAIN = textwrap.dedent(
     """
-    import os, sys
+    import os, shutil, sys
     from pathlib import Path
     assignments = dict(argument.split("=", 1) for argument in sys.argv[1:])
     seed = int(assignments["seed"])
@@ -340,7 +339,7 @@ TRAIN = textwrap.dedent(
     made = Path(os.environ["FAKE_RECORDS"]) / f"{assignments.get('residual', 'add')}-{seed}"
     target = Path(made.read_text())
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(made.with_suffix(".json"), target)
+    shutil.copyfile(made.with_suffix(".json"), target)
     """
 )
 TABLE = {
@@ -500,7 +499,9 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     one = ("experiment=condensation_fc", "scale=paper")
     other = ("experiment=burgers", "scale=smoke")
     cells = {overrides: TableRun(overrides, compose(overrides)) for overrides in (one, other)}
-    save(recorded(one[:1], 2, 0.1, experiment="condensation_fc"), tmp_path / "runs")
+    finished = cells[one].composed
+    of_run = {"config_hash": finished.hash, "config": finished.config, "revisions": revisions(finished.checked)}
+    save(make_record(2, experiment="condensation_fc", metrics={"test/mse": 0.1}, **of_run), tmp_path / "runs")
     for seed, content in ((0, ""), (1, "{}")):  # damaged, so they are run again
         damaged = cells[one].run_dir(seed) / "record.json"
         damaged.parent.mkdir(parents=True)
