@@ -10,11 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 from record_cases import make_record
 
 from kiti.configuration.compose import compose
-from kiti.launching.sweep import Sweep
 from kiti.storage import records
 from kiti.storage.exit_status import ExitStatus
 
@@ -204,16 +202,26 @@ def test_a_signal_stops_a_sweep_whose_members_save(how: tuple[str, ...], to_all:
 
 
 def test_a_signal_before_the_first_member_stops_a_sweep(tmp_path: Path) -> None:
-    def start() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        deadline = time.monotonic() + 60
-        while not sweep.asked:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        sweep.begins(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": {"_target_": "other"}}}))
+    # A process of its own: the threads of pytest-xdist would take the signal.
+    program = f"""
+import os, signal, sys, time
+from omegaconf import OmegaConf
+from kiti.launching.sweep import Sweep
 
-    sweep = Sweep("fake_member", (), False)
-    assert sweep.run(start) == ExitStatus.STOPPED
+def start():
+    os.kill(os.getpid(), signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while not sweep.asked:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sweeper = {{"_target_": "other"}}
+    sweep.begins(OmegaConf.create({{"hydra": {{"sweep": {{"dir": {str(tmp_path)!r}}}, "sweeper": sweeper}}}}))
+
+sweep = Sweep("fake_member", (), False)
+sys.exit(sweep.run(start))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == ExitStatus.STOPPED, done.stderr
     assert [path.read_text() for path in tmp_path.rglob("stop")] == ["1"], "where its members look"
 
 
