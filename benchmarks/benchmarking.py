@@ -21,7 +21,7 @@ from rich.progress import track
 
 from kiti.report.formats import NOTHING, Grid, duration, markdown, show
 from kiti.storage.records import git_state, package_versions, write_whole
-from kiti.training.callbacks.cost import device_name
+from kiti.training.device import device_name
 
 Case = TypeVar("Case")
 State = Literal["reached", "not reached", "not measured"]

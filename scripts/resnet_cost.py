@@ -20,7 +20,7 @@ from kiti.models.resnet import build_resnet
 from kiti.report.formats import NOTHING, Grid, markdown
 from kiti.residual import KITIResidual
 from kiti.storage.records import write_whole
-from kiti.training.callbacks.cost import flops
+from kiti.training.counting import flops
 
 PRINTED = Path(__file__).parents[1] / "experiments" / "kitinet" / "printed" / "mflops.yaml"
 STEMS = {"imagenet": "ImageNet stem", "cifar": "CIFAR stem"}

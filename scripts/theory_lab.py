@@ -22,7 +22,7 @@ from kiti.neurons.theory.studies import DESCENT, EQUILIBRIA, LAGS, PAIR_TRIALS, 
 from kiti.report.drawing.rendering import rendered
 from kiti.report.formats import Grid, markdown, plain
 from kiti.storage.records import git_state, package_versions, write_whole
-from kiti.training.callbacks.cost import device_name
+from kiti.training.device import device_name
 
 RECORD = "lab.json"
 

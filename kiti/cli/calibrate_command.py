@@ -8,6 +8,7 @@ table (CSV, Markdown) and a plot (PNG, SVG) to <runs_dir>/calibrations/.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kiti.calibration.acceptance import Acceptance
 
 
-@command("calibrate", Sweep)
+@command("calibrate", partial(Sweep, recorded=False))
 def main(composed: Composed) -> ExitStatus:
     place = composed.runs_dir / "calibrations" / f"{composed.experiment}.{composed.scale}"
     with locked_run_dir(place):

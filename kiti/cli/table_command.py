@@ -3,13 +3,17 @@
 kiti-table kitinet/table4                    read the existing records, print the table
 kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call again to resume
 kiti-table kitinet/table4 --only Burgers     only the rows of these problems
+kiti-table kitinet/table4 --plan             what its runs cost: parameters, steps, FLOPs, memory, hours; starts none
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
+kiti-table sweep/coll_coef/burgers --run     sweep an experiment over coll_coef; sweep/collision_heads/burgers likewise
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
 """
 
 import argparse
 import gc
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with the gravest status of its runs, or with STOPPED on a signal: docs/stopping.md."""
     if arguments is None:
         stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)  # NAME --run override
+    if options.plan and (doing := [name for name in ("run", "publish", "rebuild") if getattr(options, name)]):
+        print(f"kiti-table: --plan starts and writes nothing; leave out --{doing[0]}", file=sys.stderr)
+        sys.exit(2)
     if arguments is None and not options.run:
         gc.disable()  # saves a tenth of the time in a short process with many small objects
     from kiti.configuration.explain import ConfigError
@@ -42,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         plugins.enable(options.plugin)
-        status = _rebuild(options) if options.rebuild else _show_tables(options)
+        show = _rebuild if options.rebuild else _show_costs if options.plan else _show_tables
+        status = show(options)
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
         status = ExitStatus.BAD_INPUT
@@ -53,19 +61,40 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "kiti-table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="tables or figures as <paper>/<name>: kitinet/table4")
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="tables or figures as <paper>/<name>: kitinet/table4; with a sweep, overrides as well: model.depth=50",
+    )
     parser.add_argument(
         "--scale",
         choices=("paper", "laptop", "smoke"),
         help="default: laptop, or paper for tables without that scale",
     )
-    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems; kiti, soft or hard in a sweep"
+    )
     parser.add_argument(
         "--run", action="store_true", help="train the runs without a local record, then write the outputs"
+    )
+    parser.add_argument("--plan", action="store_true", help="print what the runs will cost; starts and writes nothing")
+    parser.add_argument(
+        "--tflops",
+        type=_positive_number,
+        default=_TFLOPS,
+        metavar="X",
+        help="with --plan: 10^12 operations that a device does a second; default: %(default)g, a sixth of the 312 that "
+        "an A100 can do at most in bfloat16",
+    )
+    parser.add_argument(
+        "--devices", type=_positive, default=1, metavar="N", help="with --plan: devices that share a batch; default: 1"
     )
     parser.add_argument(
         "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
     )
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands of the runs that --run starts")
+    parser.add_argument("--seeds", type=_positive, metavar="N", help="seeds of a sweep, from 0; default: 3")
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(
         "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
@@ -92,6 +121,17 @@ def _positive(text: str) -> int:
     return number
 
 
+def _positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    return [one for one in options.names if "=" in one]
+
+
 def _roots(options: argparse.Namespace) -> list[Path]:
     """The folders of sheets."""
     from kiti.report import sheets
@@ -105,10 +145,14 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 def _root(name: str, options: argparse.Namespace) -> Path:
     """The folder of the sheet `name`. Raises SheetError, before any run, if it is missing or must not be written to."""
     from kiti.configuration.locations import CHECKOUT
-    from kiti.report import sheets
+    from kiti.report import sheets, sweeps
 
     roots = _roots(options)
-    known = [one for root in roots for one in sheets.names(root)]
+    if sweeps.is_sweep(name):
+        if options.publish or options.rebuild:
+            raise sheets.SheetError(f"{name}: a sweep has no YAML beside which its records could be committed")
+        return roots[0]
+    known = [*(one for root in roots for one in sheets.names(root)), *sweeps.names()]
     found = [root for root in roots if name in sheets.names(root)]
     if not found:
         raise sheets.SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
@@ -120,20 +164,31 @@ def _root(name: str, options: argparse.Namespace) -> Path:
     return found[0]
 
 
+def _names(options: argparse.Namespace) -> list[str]:
+    """The NAMEs, each once. Raises SheetError, which lists what there is, without any."""
+    from kiti.report import sheets, sweeps
+
+    given = [name for name in options.names if "=" not in name]
+    if not given:
+        known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
+        raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
+    return list(dict.fromkeys(given))
+
+
 def _show_tables(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
-    from kiti.report import sheets
     from kiti.report.publishing import outputs, publish, write
     from kiti.report.table_runs import Archive, runs_dir
     from kiti.report.tables import build
 
-    if not options.names:
-        known = [name for root in _roots(options) for name in sheets.names(root)]
-        raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
-    plans = [_Planned.of(name, options) for name in dict.fromkeys(options.names)]
+    plans = [_Planned.of(name, options) for name in _names(options)]
     status = ExitStatus.FINISHED
+    if options.dry_run:
+        for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
+            print(shlex.join(["python", *run.command]))
+        return status
     if options.run:
         errors = Console(stderr=True)
         missing = missing_runs(*((one.plan, one.seeds) for one in plans))
@@ -153,14 +208,18 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
             publish(mine, root)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
+        selected += "".join("." + re.sub(r"[^\w.=,+]+", "-", override) for override in _overrides(options))
         for one, table in zip(plans, tables, strict=True):
             stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
-            write(outputs(one.sheet, table), stem)
+            print(*write(outputs(one.sheet, table), stem), sep="\n", file=sys.stderr)
     for number, table in enumerate(tables):
         if number:
             print()
         _print(table, options.format)
     return status
+
+
+_TFLOPS = 50.0
 
 
 @dataclass(frozen=True)
@@ -190,16 +249,47 @@ class _Planned:
 
     @classmethod
     def of(cls, name: str, options: argparse.Namespace) -> "_Planned":
-        from kiti.report import sheets
+        from kiti.report import sheets, sweeps
         from kiti.report.table_runs import plan
 
         root = _root(name, options)
-        sheet = sheets.load(name, root)
-        scale = options.scale or sheets.default_scale(sheet)
+        sheet: sheets.Sheet
+        if sweeps.is_sweep(name):
+            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or (), _overrides(options))
+            spec = sheet.table(scale)
+        else:
+            if options.seeds or _overrides(options):
+                raise sheets.SheetError(f"{name}: --seeds and overrides are for sweeps; its YAML has its own")
+            sheet = sheets.load(name, root)
+            scale = options.scale or sheets.default_scale(sheet)
+            spec = sheet.table(scale)
+            spec = spec.only(options.only) if options.only else spec
         seeds = sheets.scale_of(sheet, name, scale).seeds
-        spec = sheet.table(scale)
-        spec = spec.only(options.only) if options.only else spec
         return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
+
+
+def _show_costs(options: argparse.Namespace) -> ExitStatus:
+    from rich.console import Console
+
+    from kiti.report.table_runs import Archive
+
+    plans = [_Planned.of(name, options) for name in _names(options)]
+
+    from kiti.planning.cost_table import CostTable  # torch, once the sheets are known to be valid
+    from kiti.planning.meta_step import Steps
+    from kiti.planning.row_costs import row_costs
+
+    console, steps = Console(), Steps(options.devices)
+    for number, one in enumerate(plans):
+        costs = row_costs(one.spec, one.scale, one.plan, Archive.of_paper(one.paper), steps)
+        table = CostTable(one.name, one.spec.title, one.scale, costs, options.tflops, options.devices)
+        if number:
+            print()
+        if options.format == "md" and console.is_terminal:
+            table.show(console)
+        else:
+            sys.stdout.write(table.text(options.format))
+    return ExitStatus.FINISHED
 
 
 def _report(launched: "Launch", console: "Console") -> ExitStatus:

@@ -14,12 +14,15 @@ from pathlib import Path
 from kiti.configuration import identity
 from kiti.configuration.command import command
 from kiti.configuration.compose import Composed
+from kiti.configuration.explain import ConfigError
+from kiti.configuration.own_record import own_record
 from kiti.launching.sweep import Sweep
 from kiti.storage import stop_signals
 from kiti.storage.exit_status import ExitStatus
 from kiti.storage.processes import world_size
-from kiti.storage.records import FILE_NAME, RecordError, read
-from kiti.storage.run_dirs import finished, locked_run_dir, set_aside
+from kiti.storage.records import FILE_NAME, DamagedRecord, RecordError, read
+from kiti.storage.run_dirs import locked_run_dir, set_aside
+from kiti.storage.weights_file import WEIGHTS, DamagedWeights, require_own_weights
 
 
 @command("train", Sweep)
@@ -45,7 +48,7 @@ def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):
                 print(f"moved the earlier run to {aside}", file=sys.stderr)
-    elif all(finished(run_dir) for run_dir in run_dirs):
+    elif not [seed for seed in composed.seeds if not has_finished(composed, seed)]:
         print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
         return recorded_status(run_dirs)
     return None
@@ -55,6 +58,29 @@ def recorded_status(run_dirs: Iterable[Path]) -> ExitStatus:
     """DIVERGED if one of these finished runs has, else FINISHED."""
     diverged = any(read(run_dir / FILE_NAME).state == "diverged" for run_dir in run_dirs)
     return ExitStatus.DIVERGED if diverged else ExitStatus.FINISHED
+
+
+def has_finished(composed: Composed, seed: int) -> bool:
+    """Whether the run has a record that is its own, with the weights it names. Damaged files are set aside.
+
+    Raises ConfigError if the record cannot be read.
+    """
+    run_dir = composed.run_dir_of(seed)
+    path = run_dir / FILE_NAME
+    try:
+        if (record := own_record(composed, seed)) is None:
+            return False
+        if (run_dir / WEIGHTS).exists():  # they may have been deleted to save space
+            require_own_weights(record, run_dir)
+        return True
+    except DamagedRecord as error:
+        # The record first: where it is, the weights beside it count as its own.
+        damaged = [path, *([run_dir / WEIGHTS] if isinstance(error, DamagedWeights) else [])]
+        aside = ", ".join(str(moved) for moved in map(set_aside, damaged))
+        _warn(f"{error.complaint}; set aside as {aside}; running it again")
+        return False
+    except RecordError as error:
+        raise ConfigError(str(error)) from error
 
 
 def finished_already(path: Path, composed: Composed) -> str:
@@ -84,21 +110,26 @@ def train(composed: Composed) -> ExitStatus:
     import torch
     from pytorch_lightning import seed_everything
 
-    from kiti.training import building, recording
-    from kiti.training.callbacks.checkpointing import Checkpointing, Stopped
+    from kiti.training import building, checkpoint_files, recording
+    from kiti.training.callbacks.checkpointing import Stopped
     from kiti.training.callbacks.progress import Status
 
     building.hush_lightning()
     code = recording.Code.now(composed)
-    run_dir, resuming = composed.run_dir, composed.run_dir / Checkpointing.FILE
+    run_dir = composed.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     status = Status(run_dir / "status.json")
     status.write("data", force=True)
     seed_everything(composed.seed, verbose=False)
     data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
-    resumes = composed.checked.resume == "auto" and resuming.exists()
+    building.compile_model(composed, task)
+    trainer.strategy.setup_environment()  # Lightning would do it later; from here on the ranks hear each other
+    resuming = None
+    if trainer.is_global_zero and composed.checked.resume == "auto":
+        resuming = checkpoint_files.to_resume(run_dir, checkpoint_files.Identity.of(composed), _warn)
+    resuming = trainer.strategy.broadcast(resuming)
     try:
-        trainer.fit(task, data, ckpt_path=resuming if resumes else None, weights_only=True)
+        trainer.fit(task, data, ckpt_path=resuming, weights_only=True)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(ExitStatus.STOPPED)
@@ -115,6 +146,10 @@ def train(composed: Composed) -> ExitStatus:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return ended
+
+
+def _warn(line: str) -> None:
+    print(f"kiti-train: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ _LOG = logging.getLogger("kiti")
 class Sweeping(Protocol):
     """What makes the members of `-m`: kiti.launching.sweep."""
 
-    arguments: list[str]
-    """What it adds to Hydra's command line."""
+    @property
+    def arguments(self) -> list[str]:
+        """What it adds to Hydra's command line."""
 
     def member(self, node: DictConfig) -> Any:
         """Make one, in any process."""

@@ -119,7 +119,7 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
     try:
         node = deepcopy(_composed(choices, config_name, search_path()))
         for override in OverridesParser.create().parse_overrides(values):
-            if OmegaConf.select(node, override.key_or_group, default=None, throw_on_missing=False) is None:
+            if not _has(node, override.key_or_group):
                 node = _composed(tuple(overrides), config_name, search_path())  # let Hydra report the error
                 break
             OmegaConf.update(node, override.key_or_group, override.value())
@@ -128,6 +128,13 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explained(error, overrides)) from error
     return check(node)
+
+
+def _has(node: DictConfig, key: str) -> bool:
+    """Whether `key` is there, possibly as null."""
+    parent, _, name = key.rpartition(".")
+    found = OmegaConf.select(node, parent, throw_on_missing=False)
+    return isinstance(found, DictConfig) and name in found.keys()  # noqa: SIM118  # `in found` leaves out null
 
 
 def search_path() -> tuple[str, ...]:

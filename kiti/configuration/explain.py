@@ -28,7 +28,7 @@ def line(error: BaseException, known: Callable[[], Sequence[str]]) -> str:
         node = re.search(r"full_key: (\S+)", text)
         return f"{node.group(1)}: {error.__cause__}" if node else str(error.__cause__)
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(unknown.group(1), known())
+        return unknown_key(unknown.group(1), known())
     if group := re.search(r"In '[^']*': Could not find '([^']+)'", text):
         name, _, option = group.group(1).rpartition("/")
         more = f"; others need a plug-in of Hydra: pip install hydra-<name>-{name[6:]}" if name in _PLUGGED else ""
@@ -74,7 +74,8 @@ def _options(text: str) -> str:
     return ", ".join(re.findall(r"^\t([^\W_]\w*)$", text, re.MULTILINE))
 
 
-def _unknown_key(key: str, known: Sequence[str]) -> str:
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """`data.gird: no such key; close: data.grid`."""
     if key.startswith("hydra."):
         return f"{key}: no such key; --cfg hydra shows those of Hydra"
     parent = key.rsplit(".", 1)[0] + "."

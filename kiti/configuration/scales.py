@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,7 +22,7 @@ class ScaleError(ConfigError):
     """A scale that the experiment lacks, or settings of another one."""
 
 
-def check(node: DictConfig, runtime: DictConfig) -> None:
+def check(node: DictConfig, runtime: Any) -> None:
     """Raise ScaleError unless `node` has the settings of its experiment at its scale.
 
     Args:
@@ -34,11 +35,11 @@ def check(node: DictConfig, runtime: DictConfig) -> None:
         if group != key and group in {"experiment", "scale", GROUP}:
             raise ScaleError(f"{key}: merged a second time, over the scale's settings; give {group}=<option> once")
     experiment, scale, merged = (choices.get(group) for group in ("experiment", "scale", GROUP))
-    if experiment not in (known := _experiments(folders)):
+    if experiment not in (known := experiments(folders)):
         given = "experiment=<option> is missing" if experiment is None else f"experiment={experiment}: no such option"
         raise ScaleError(f"{given}; there are {', '.join(known)}")
     _require("experiment", experiment, node)
-    if scale not in (existing := _scales(experiment, folders)):
+    if scale not in (existing := scales_of(experiment, folders)):
         raise ScaleError(_unknown(scale, experiment, existing))
     _require("scale", scale, node)
     if merged != f"{experiment}_{scale}":
@@ -47,9 +48,9 @@ def check(node: DictConfig, runtime: DictConfig) -> None:
         raise ScaleError(f"{given}: this file follows from experiment and scale; give scale=<option> alone, {has}")
 
 
-def unknown(scale: str, node: DictConfig, runtime: DictConfig) -> str:
+def unknown(scale: str, node: DictConfig, runtime: Any) -> str:
     """What to say of a scale that does not exist, to one who chose `node`'s experiment."""
-    return _unknown(scale, node.experiment, _scales(node.experiment, list(_folders(runtime))))
+    return _unknown(scale, node.experiment, scales_of(node.experiment, list(_folders(runtime))))
 
 
 def _unknown(scale: object, experiment: str, existing: list[str]) -> str:
@@ -64,7 +65,8 @@ def _require(key: str, chosen: str, node: DictConfig) -> None:
         raise ScaleError(f"{key}={chosen}: the YAML of this option must say `{key}: {chosen}`{instead}")
 
 
-def _experiments(folders: list[Path]) -> list[str]:
+def experiments(folders: list[Path]) -> list[str]:
+    """Every experiment in these folders conf/."""
     found: set[str] = set()
     for folder in (conf / "experiment" for conf in folders):
         names = (path.relative_to(folder).with_suffix("") for path in folder.rglob("[!_]*.yaml"))
@@ -72,14 +74,14 @@ def _experiments(folders: list[Path]) -> list[str]:
     return sorted(found)
 
 
-def _scales(experiment: str, folders: list[Path]) -> list[str]:
-    """The scales of an experiment that exists."""
+def scales_of(experiment: str, folders: list[Path]) -> list[str]:
+    """The scales of an experiment that exists in one of these folders conf/."""
     known = {path.stem for conf in folders for path in (conf / "scale").glob("*.yaml")}
     files = [conf / GROUP for conf in folders]
     return sorted(s for s in known if s == PAPER or any((of / f"{experiment}_{s}.yaml").is_file() for of in files))
 
 
-def _folders(runtime: DictConfig) -> Iterator[Path]:
+def _folders(runtime: Any) -> Iterator[Path]:
     """The folders that Hydra reads: conf/, those of plug-ins, and what the user adds to the search path."""
     for source in runtime.config_sources:
         if source.schema == "file":

@@ -21,3 +21,6 @@ class AirfoilKeys(MeshFramesKeys):
                 "and experiment=airfoil_euler is a stand-in that is computed locally"
             )
         return self
+
+    def points(self) -> int:
+        return 5233

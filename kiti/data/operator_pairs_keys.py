@@ -3,12 +3,21 @@
 from pydantic import PositiveInt
 
 from kiti.data.in_memory_keys import InMemoryKeys
+from kiti.units.sample_shapes import Entry, Sample
 
 
 class OperatorPairsKeys(InMemoryKeys):
     resolution: PositiveInt
     test_resolution: PositiveInt | None = None
     kind = "pairs of functions"
+
+    def points(self, training: bool) -> int:
+        """Grid points along an axis."""
+        return self.resolution if training or self.test_resolution is None else self.test_resolution
+
+    def sample(self, training: bool) -> Sample:
+        function = Entry((self.points(training),))
+        return function, function
 
 
 def check_resolutions(data: OperatorPairsKeys, grid: int) -> None:

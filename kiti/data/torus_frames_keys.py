@@ -4,6 +4,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from kiti.data.operator_pairs_keys import OperatorPairsKeys, check_resolutions
 from kiti.units.keys import Place
+from kiti.units.sample_shapes import Entry, Sample
 
 
 class TorusFramesKeys(OperatorPairsKeys):
@@ -18,3 +19,7 @@ class TorusFramesKeys(OperatorPairsKeys):
     def _resolutions_divide_the_grid(self) -> "TorusFramesKeys":
         check_resolutions(self, self.grid)
         return self
+
+    def sample(self, training: bool) -> Sample:
+        grid = (self.points(training),) * 2
+        return Entry((self.frames_in, *grid)), Entry((self.frames_out, *grid))

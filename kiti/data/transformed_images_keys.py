@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from kiti.units.keys import DataKeys, Fraction, NotRecorded, Place
+from kiti.units.sample_shapes import Entry, Sample
 
 
 class TransformedImagesKeys(DataKeys):
@@ -30,3 +31,7 @@ class TransformedImagesKeys(DataKeys):
         if self.color_jitter and self.auto_augment:
             raise ValueError(f"color_jitter={self.color_jitter}: timm ignores it with auto_augment")
         return self
+
+    def sample(self, training: bool) -> Sample:
+        side = self.resolution if training else self.test_resolution
+        return Entry((3, side, side)), Entry((), "int64")

@@ -5,7 +5,6 @@ resumed; 4, another process is running this run; anything else, also 0 or 3 with
 the last line of output.
 """
 
-import json
 import math
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from kiti.configuration.own_record import is_done
 from kiti.launching import run_log
 from kiti.launching.gpus import Shares, visible_gpus
 from kiti.launching.launch_display import Live, Plain
@@ -28,7 +28,7 @@ from kiti.report.table_runs import Plan, TableRun
 from kiti.storage import stop_signals
 from kiti.storage.exit_status import ExitStatus, gravest
 from kiti.storage.processes import alone
-from kiti.storage.run_dirs import finished, locked
+from kiti.storage.run_dirs import finished, locked, read_status
 
 _POLL_SECONDS = 0.2
 _SAME_REQUEST_SECONDS = 2.0
@@ -95,7 +95,7 @@ class Launch:
 
 
 def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
-    """The runs of these tables without a record here, ordered by table, then by seed, so that pairs finish early.
+    """The runs of these tables without a sound record here, ordered by table, then by seed, so that pairs finish early.
 
     If one process can train many seeds side by side, consecutive seeds are one run.
     """
@@ -107,7 +107,7 @@ def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
                 folder = run.composed.run_dir.parent
                 configured.setdefault(folder, run)
                 for position, seed in enumerate(seeds):
-                    if not finished(run.run_dir(seed)):
+                    if not is_done(run.composed, seed):
                         lacking.setdefault(folder, {}).setdefault(seed, (number, position))
     found: list[tuple[tuple[int, int], range, TableRun]] = []
     for folder, places in lacking.items():
@@ -215,12 +215,8 @@ class _Child:
         return cls(run, Forked(run.command, {**environment, **gpu}, run.log), begun_at, time.monotonic(), gpu)
 
     def status(self) -> dict[str, Any]:
-        """The run's own progress report; empty before the first one."""
-        try:
-            status = json.loads((self.run.run_dir / "status.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+        """The run's own progress report; empty without one."""
+        return read_status(self.run.run_dir)
 
     def outcome(self, stopping: bool) -> Outcome:
         code = self.process.poll()

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -50,14 +51,16 @@ class Sweep:
         module: what a member runs, with its overrides: kiti.train.
         swept: the keys with several values, which name a member.
         trace: whether members show tracebacks for errors in their input.
+        recorded: whether a member leaves the record of a run, with a metric.
     """
 
-    def __init__(self, module: str, swept: tuple[str, ...], trace: bool) -> None:
-        self.module, self.swept, self.trace = module, swept, trace
+    def __init__(self, module: str, swept: tuple[str, ...], trace: bool, recorded: bool = True) -> None:
+        self.module, self.swept, self.trace, self.recorded = module, swept, trace, recorded
         self.name = f"members-{uuid4().hex[:8]}"
         self.folder: Path | None = None
         self.expected: list[list[str]] | None = None
         self.problem: Exception | None = None
+        self.asked = 0  # how often to stop
         _SWEEPS[self.name] = self
 
     @property
@@ -82,7 +85,7 @@ class Sweep:
             try:
                 start()
             except Exception as error:  # a launcher's too: of the members that have begun, all are reported
-                if self.trace or not self._members():
+                if self.trace or not self._begun():
                     raise
                 ended = error
         if self.problem is not None:
@@ -94,22 +97,25 @@ class Sweep:
         sweep_summary.show(members, self.swept, Console(), console)
         if requests.count:
             return ExitStatus.STOPPED  # the same command goes on, also with what has failed
-        return gravest(ExitStatus.FAILED if one.status is None else one.status for one in members)
+        statuses = [ExitStatus.FAILED if one.status is None else one.status for one in members]
+        return gravest([*statuses, ExitStatus.FAILED] if ended else statuses)
 
     def begins(self, config: DictConfig) -> None:
         """Called by Hydra in the process of the command, before the sweep."""
         self.folder = Path(str(config.hydra.sweep.dir)).absolute() / self.name
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._ask_to_stop(self.asked)
         if config.hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
             params = config.hydra.sweeper.params or {}
             self.swept += tuple(key for key in params if key not in self.swept)
             lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
-            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+            loader = GlobalHydra.instance().config_loader()
+            parser = OverridesParser.create(config_loader=loader)
             overrides = parser.parse_overrides(lines)
             [self.expected] = BasicSweeper.split_arguments(overrides, None)
             for one in overrides:
                 if one.is_sweep_override() and not list(one.sweep_string_iterator()):
-                    raise ConfigError(_nothing(one.key_or_group, parser.config_loader.get_group_options))
+                    raise ConfigError(_nothing(one.key_or_group, loader.get_group_options))
 
     def member(self, node: DictConfig) -> float | None:
         """Run the member that Hydra has composed as `node`, in a process of its own; the metric if it finished."""
@@ -143,6 +149,8 @@ class Sweep:
         environment = {**os.environ}
         if not self.trace:
             environment.pop("HYDRA_FULL_ERROR", None)
+        member.log = run.log
+        _write(member, folder)
         _say(f"started {label} (log: {run.log})")
         begun = time.monotonic()
         output = run_log.begin(run.log, run.command)
@@ -157,7 +165,8 @@ class Sweep:
         finally:  # an error here must not leave an orphaned run
             process.send_signal(signal.SIGTERM)
             process.wait()
-        member.seconds, member.log, member.run_dirs = time.monotonic() - begun, run.log, list(run.run_dirs)
+        member.seconds = time.monotonic() - begun
+        member.run_dirs = list(run.run_dirs) if self.recorded else []
         if code in tuple(ExitStatus):
             member.status = ExitStatus(code)
         else:  # by default a signal before the run listens ends it
@@ -180,6 +189,7 @@ class Sweep:
         seeds = composed.seeds
         name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
         name += f"-to-{seeds[-1]}" if len(seeds) > 1 else ""
+        name += "" if self.recorded else f".{self.module.rpartition('.')[2]}"
         name += f".rank-{rank()}" if rank() else ""
         return Run(
             member.label(self.swept),
@@ -188,21 +198,21 @@ class Sweep:
             composed.runs_dir / "logs" / f"{name}.log",
         )
 
+    def _begun(self) -> dict[int, Member]:
+        found = map(sweep_summary.read, self.folder.glob("*.json")) if self.folder else ()
+        return {one.number: one for one in found}
+
     def _members(self) -> list[Member]:
         """Those that have begun, and where Hydra's own sweeper made them, those that have not."""
-        if self.folder is None:
-            return []
-        begun = {one.number: one for one in map(sweep_summary.read, self.folder.glob("*.json"))}
-        if not begun:
-            return []
-        waiting = dict(enumerate(self.expected or []))
+        begun, waiting = self._begun(), dict(enumerate(self.expected or []))
         return [
             begun.get(number) or Member(number, waiting[number], ExitStatus.STOPPED, "not started")
             for number in sorted(begun.keys() | waiting.keys())
         ]
 
     def _ask_to_stop(self, count: int) -> None:
-        if self.folder is not None:
+        self.asked = count
+        if count and self.folder is not None:
             (self.folder / "stop").write_text(str(count))
 
 
@@ -236,6 +246,7 @@ class _Requests:
         They are blocked rather than handled: processes that launchers start inherit that, so that Ctrl-C in a terminal,
         which reaches them all, does not end the workers which wait for members to save.
         """
+        resource_tracker.ensure_running()  # Forked would start it, and that unblocks signals
         taken = {number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
         over = Event()

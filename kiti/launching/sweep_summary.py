@@ -31,7 +31,7 @@ _MEANING = {
 
 @dataclass
 class Member:
-    """One of a sweep's runs; `status` is None until it has ended, and stays so if its launcher's process dies."""
+    """One of a sweep's runs; `status` is None until it has ended, and stays so if what waits for it dies."""
 
     number: int
     overrides: list[str]
@@ -88,6 +88,8 @@ def read(path: Path) -> Member:
 
 def show(members: list[Member], swept: tuple[str, ...], out: Console, errors: Console) -> None:
     """A table of all on `out`, at most 80 columns wide; a line for each that has no record on `errors`."""
+    if not members:
+        return
     common = [one for one in members[0].overrides if all(one in member.overrides for member in members)]
     names = {member.metric[0] for member in members if member.metric}
     [name] = names if len(names) == 1 else [""]
@@ -105,7 +107,7 @@ def show(members: list[Member], swept: tuple[str, ...], out: Console, errors: Co
     for member in members:
         if member.status == ExitStatus.FINISHED or member.reason == "not started":
             continue
-        reason = member.reason or ("its process ended without a word" if member.status is None else "")
+        reason = member.reason or ("no word of how it ended; it may be running still" if member.status is None else "")
         reason = reason or (_MEANING.get(member.status, "") if member.status is not None else "")
         log = f" (log: {member.log})" if member.log else ""
         line = f"{member.state}: {' '.join(member.overrides)}: {reason}{log}"

@@ -33,7 +33,9 @@ class Forked:
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
         # Not daemonic: if this process is killed, a run still continues until it finishes or has saved.
         self._process: BaseProcess = _fork.Process(target=_become, args=(command, dict(environment), log), daemon=False)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # multiprocessing's resource tracker unblocks some
 
     def poll(self) -> int | None:
         """Its exit status, -n after signal n; None while it runs."""

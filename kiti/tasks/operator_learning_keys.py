@@ -1,15 +1,32 @@
 """The keys of `task=operator_learning` and `task=operator_rollout`."""
 
-from kiti.units.keys import TaskKeys
+from typing import Any
+
+from kiti.units.keys import PrimaryMetric, TaskKeys
+
+RELATIVE_L2 = PrimaryMetric("test/relative_l2", "test relative L2")
 
 
 class OperatorLearningKeys(TaskKeys):
     builds = "kiti.tasks.operator_learning.OperatorLearning"
     name = "operator_learning"
     kind = "pairs of functions"
+    metric = RELATIVE_L2
 
 
 class OperatorRolloutKeys(TaskKeys):
     builds = "kiti.tasks.operator_learning.OperatorRollout"
     name = "operator_rollout"
     kind = "frames on a grid"
+    metric = RELATIVE_L2
+
+    def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
+        """All predicted frames, one call for each, as in `OperatorRollout.predict`."""
+        import torch
+
+        frames, target = batch
+        predicted = []
+        for _ in range(target.shape[1]):
+            predicted.append(model(frames))
+            frames = torch.cat([frames[:, 1:], predicted[-1].unsqueeze(1)], dim=1)
+        return torch.stack(predicted, dim=1)

@@ -123,7 +123,7 @@ class Task(LightningModule):
         if self.ko is None:
             return
         if is_skipped(self._trainer, optimizer):
-            self.ko.relative_change = {}
+            self.ko.relative_change, self.ko.pairs = {}, {}
         else:
             self.ko.collide()
 

@@ -8,7 +8,7 @@ import torch
 
 from kiti.storage.exit_status import ExitStatus, of_exception
 from kiti.storage.processes import rank, world_size
-from kiti.training import building
+from kiti.training.started_processes import StartedProcesses
 
 _KEY = "kiti/ended"
 
@@ -20,7 +20,7 @@ def decides(decide: Callable[[], ExitStatus | None]) -> Iterator[ExitStatus | No
     Without it the others would wait for a rank 0 that has ended, because the run is finished or locked. The store is
     kept for the whole block, since Lightning's process group connects to the same address.
     """
-    environment = building._environment()
+    environment = StartedProcesses()
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     store, _, _ = next(torch.distributed.rendezvous("env://", rank(), world_size()))
 

@@ -1,9 +1,7 @@
 """Writes the record and the weights of a finished run."""
 
-import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,13 +14,15 @@ from kiti.configuration.locations import CHECKOUT
 from kiti.data.data_module import Data
 from kiti.storage import examples, records
 from kiti.storage.run_dirs import finished
+from kiti.storage.weights_file import WEIGHTS, sha256
 from kiti.tasks.task import Task
-from kiti.training.callbacks import cost
 from kiti.training.callbacks.collision_monitor import CollisionMonitor
+from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
 from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
+from kiti.training.counting import flops
+from kiti.training.device import device_name, peak_memory_mib
 
-WEIGHTS = "weights.safetensors"
 Kind = TypeVar("Kind", bound=Callback)
 PACKAGES = (
     "torch",
@@ -82,7 +82,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
                 data=_data_state(data, replica),
                 metrics=metrics,
                 state="finished" if all(map(math.isfinite, metrics.values())) else "diverged",
-                weights=_sha256(run_dir / WEIGHTS),
+                weights=sha256(run_dir / WEIGHTS),
                 **common,
             )
         )
@@ -107,26 +107,27 @@ def _configured(composed: Composed, code: Code) -> dict[str, Any]:
 
 def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> dict[str, Any]:
     """The values shared by all seeds that this process trained; seconds and operations are per seed."""
-    clock, monitor = _callback(trainer, cost.Cost), _callback(trainer, CollisionMonitor)
+    clock, monitor = _callback(trainer, Cost), _callback(trainer, CollisionMonitor)
     device, together = task.device, len(composed.seeds)
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
     sample = trainer.precision_plugin.convert_input(sample)
     seconds = clock.seconds / together
     return {
         "device": device.type,
-        "device_name": cost.device_name(device),
+        "device_name": device_name(device),
         "precision": str(trainer.precision),
         "world_size": trainer.world_size,
         "started": clock.started,
         "wall_seconds": seconds,
         "train_samples_per_second": clock.samples / seconds if seconds else None,
-        "peak_memory_mib": cost.peak_memory_mib(device),
+        "peak_memory_mib": peak_memory_mib(device),
         "parameters": sum(p.numel() for p in task.model.parameters()) // together,
-        "flops_per_sample": cost.flops(task.model, *task.inputs(sample)) // together,
+        "flops_per_sample": flops(task.model, *task.inputs(sample)) // together,
         "collisions": monitor.collisions(),
         "counts": {"modules_without_a_collision": silent} if (silent := monitor.silent()) else None,
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
+        "ko_pairs": monitor.ko_pairs(),
         # With replicas, logged values are means over all of them, not curves of a single one.
         "curves": _callback(trainer, Curves).curves() if together == 1 else None,
         "replicas": together,
@@ -146,11 +147,6 @@ def _data_state(data: Data, replica: int) -> records.DataState:
 def _callback(trainer: Trainer, kind: type[Kind]) -> Kind:
     [found] = [c for c in trainer.callbacks if isinstance(c, kind)]  # type: ignore[attr-defined]  # set in a connector
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _overrides(seed: int, together: int) -> list[str]:

@@ -14,14 +14,18 @@ import pytest
 import yaml
 from record_cases import make_record
 from rich.console import Console
+from table_cases import recorded, save
 
 from kiti.cli.table_command import main
 from kiti.configuration.compose import compose
+from kiti.configuration.identity import revisions
 from kiti.launching import launch as launching
 from kiti.launching.launch import Run, launch
+from kiti.launching.launch_display import Live
 from kiti.report.table_runs import TableRun
 from kiti.storage import records
 from kiti.storage.exit_status import ExitStatus
+from kiti.storage.run_dirs import read_status
 
 # A run that does what its first argument says, in the directory named by the second.
 CHILD = textwrap.dedent(
@@ -204,8 +208,9 @@ def test_two_launches_at_once_make_each_run_once(runs, tmp_path):
             from pathlib import Path
             from rich.console import Console
             from kiti.launching.launch import launch
-            runs = pickle.loads(Path(sys.argv[1]).read_bytes())
-            sys.exit(len(launch(runs, 2, Console(stderr=True)).unfinished))
+            if __name__ == "__main__":
+                runs = pickle.loads(Path(sys.argv[1]).read_bytes())
+                sys.exit(launch(runs, 2, Console(stderr=True)).status)
             """
         )
     )
@@ -295,6 +300,7 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
         from rich.console import Console
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         from kiti.launching.launch import Run, launch
+from kiti.launching.launch_display import Live
         from kiti.cli.table_command import _report
         folder = Path({str(tmp_path)!r})
         runs = [
@@ -361,7 +367,11 @@ def trained(tmp_path, monkeypatch):
         for seed in (0, 1):
             composed = compose(["experiment=burgers", f"residual={residual}", "scale=smoke", f"seed={seed}"])
             record = make_record(
-                seed, config_hash=composed.hash, config=composed.config, metrics={"test/mse": 0.1 + seed}
+                seed,
+                config_hash=composed.hash,
+                config=composed.config,
+                revisions=revisions(composed.checked),
+                metrics={"test/mse": 0.1 + seed},
             )
             prepared = tmp_path / "prepared" / f"{residual}-{seed}"
             records.write(record, tmp_path).rename(tmp_path / "one.json")
@@ -438,14 +448,63 @@ def test_a_broken_status_file_is_ignored(tmp_path, console):
     assert [outcome.state for outcome in launch([run], 1, console).outcomes] == ["finished"]
 
 
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"state": 5, "step": "three", "total": [1], "loss": "low"},
+        {"state": "[/bold]", "step": -1, "total": 10**400, "loss": {}},
+        {"state": "training", "step": None, "total": True, "loss": None},
+        ["training"],
+    ],
+)
+def test_a_foreign_status_does_not_end_the_launch(tmp_path, status):
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    display = Live(Console(file=io.StringIO(), force_terminal=True), 1)
+    with display:
+        display.started("r")
+        display.update({"r": read_status(tmp_path)})
+
+
+def test_a_status_is_read(tmp_path):
+    status = {"state": "training", "step": 3, "total": 9, "loss": 0.25}
+    (tmp_path / "status.json").write_text(json.dumps(status | {"more": 1}))
+    assert read_status(tmp_path) == status
+    (tmp_path / "status.json").write_text("[" * 100_000)
+    assert read_status(tmp_path) == {}
+
+
+def test_a_damaged_local_record_is_named_and_run_again(tmp_path, trained, capsys):
+    assert kiti_table(tmp_path, "--run") == 0
+    capsys.readouterr()
+    [path, *_] = sorted((tmp_path / "runs").rglob("record.json"))
+    whole = path.read_text()
+    for damaged in (
+        "",
+        whole[:100],
+        whole.replace('"seed": 0', '"seed": 7'),
+        whole.replace('"n_train": 40', '"n_train": 41'),
+    ):
+        assert damaged != whole
+        path.write_text(damaged)
+        assert kiti_table(tmp_path) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert str(path) in line
+    before = len(trained())
+    assert kiti_table(tmp_path, "--run") == 0
+    assert len(trained()) == before + 1
+    assert path.read_text() == whole
+
+
 def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
-    one = ("experiment=condensation_fc", "scale=smoke")
+    one = ("experiment=condensation_fc", "scale=paper")
     other = ("experiment=burgers", "scale=smoke")
     cells = {overrides: TableRun(overrides, compose(overrides)) for overrides in (one, other)}
-    there = cells[one].run_dir(2)
-    there.mkdir(parents=True)
-    (there / "record.json").write_text("{}")
+    save(recorded(one[:1], 2, 0.1, experiment="condensation_fc"), tmp_path / "runs")
+    for seed, content in ((0, ""), (1, "{}")):  # damaged, so they are run again
+        damaged = cells[one].run_dir(seed) / "record.json"
+        damaged.parent.mkdir(parents=True)
+        damaged.write_text(content)
     found = launching.missing_runs((cells, [0, 1, 2, 3]))
     output = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
     assert output == [
@@ -461,5 +520,7 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
         ("seed=3", "replicas=2"),
         ("seed=0", "replicas=2"),
     ], "runs of one configuration for two tables are trained together"
-    assert not found[0].finished
     assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))
+    in_batches = ("experiment=condensation_fc", "scale=smoke")  # whose order depends on the seed
+    apart = launching.missing_runs(({in_batches: TableRun(in_batches, compose(in_batches))}, [0, 1]))
+    assert [run.command[4:] for run in apart] == [("seed=0",), ("seed=1",)]

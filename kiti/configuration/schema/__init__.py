@@ -71,6 +71,7 @@ class Config(Strict):
     seed: NotRecorded[NonNegativeInt]
     replicas: NotRecorded[PositiveInt]
     resume: NotHashed[Literal["auto", "never"]]
+    compile: bool = False
     collision_defaults: NotHashed[CollisionDefaults]
     neurons: NotHashed[list[str]]
     runs_dir: Place[str]
@@ -116,8 +117,8 @@ class Config(Strict):
 
     @property
     def replicable(self) -> bool:
-        """Whether one process can train many seeds side by side."""
-        return hasattr(self.model, "replicas")
+        """Whether one process can train many seeds side by side, with the results of a run each."""
+        return hasattr(self.model, "replicas") and getattr(self.data, "takes_replicas", True)
 
     def units(self) -> dict[str, UnitKeys]:
         """The chosen option of each group that has one."""

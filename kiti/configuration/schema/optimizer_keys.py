@@ -114,6 +114,7 @@ class TrainerKeys(UnitKeys):
     gradient_clip_val: PositiveFloat | None = None
     accumulate_grad_batches: PositiveInt = 1
     deterministic: bool = False
+    sync_batchnorm: bool = False
     accelerator: NotHashed[Literal["auto", "cpu", "gpu"]]
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from kiti.configuration import identity
 from kiti.configuration.compose import Composed, compose
 from kiti.report import formats
 from kiti.report.sheets import TableSpec
@@ -25,7 +26,7 @@ def notes(
         *([spec.note.strip()] if spec.note else []),
         _scale_note(spec, scale, plan),
         *([f"Published numbers come from the paper's own protocol{warning}."] if printed else []),
-        f"Seeds {_ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
+        f"Seeds {ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
         "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
         "two-sided paired t-test, not corrected for the number of rows.",
         _records_note(found),
@@ -35,7 +36,7 @@ def notes(
     return [" ".join(note.split()) for note in sentences]
 
 
-def _ranges(seeds: Sequence[int]) -> str:
+def ranges(seeds: Sequence[int]) -> str:
     """`0–4, 7, 8`."""
     ordered = sorted(seeds)
     starts = [seed for seed in ordered if seed - 1 not in seeds]
@@ -57,7 +58,8 @@ def _scale_note(spec: TableSpec, scale: str, plan: Plan) -> str:
             known.setdefault(table_run.composed.experiment, (tuple(row.run_at(scale)), table_run.composed))
     differing = []
     for experiment, (run, composed) in known.items():
-        paper = compose([*run, f"scale={PAPER}"])
+        _, places = identity.split_overrides(composed.checked, spec.scales[scale].overrides)
+        paper = compose([*run, *places, f"scale={PAPER}"])
         keys = [
             f"{key} {ours} ({theirs})"
             for key, (ours, theirs) in differences(composed.config, paper.config).items()

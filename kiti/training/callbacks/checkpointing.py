@@ -1,43 +1,22 @@
 """Stopping a run at any time and resuming it exactly.
 
-Checkpoints contain tensors and plain values only, are written atomically, and are always taken between two steps of the
-optimizer, when no gradient is waiting to be used.
+Checkpoints contain tensors and plain values only, are written atomically (`kiti.training.checkpoint_files`), and are
+always taken between two steps of the optimizer, when no gradient is waiting to be used.
 """
 
-import os
 import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from kiti.storage import stop_signals
+from kiti.training.checkpoint_files import LAST
 
 
 class Stopped(Exception):
     """Training was asked to stop, and has saved its state."""
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file, flushes it to disk, and renames it."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        with beside.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return torch.load(path, map_location=map_location, weights_only=True)
 
 
 class Checkpointing(Callback):
@@ -49,12 +28,14 @@ class Checkpointing(Callback):
 
     Args:
         every_seconds: time between two saves.
+        keep: 2 keeps the checkpoint before the last one too, `previous.ckpt`; 1 needs half the space.
     """
 
-    FILE = "last.ckpt"
+    FILE = LAST
 
-    def __init__(self, every_seconds: float) -> None:
+    def __init__(self, every_seconds: float, keep: int = 2) -> None:
         self.every_seconds = every_seconds
+        self.keep = keep
         self._saved_at = 0.0
         self._asked_to_stop = False
 
@@ -98,5 +79,5 @@ class Checkpointing(Callback):
         return trainer.strategy.reduce_boolean_decision(self._asked_to_stop, all=False)
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / self.FILE)
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / self.FILE, storage_options={"keep": self.keep})
         self._saved_at = time.monotonic()

@@ -18,7 +18,8 @@ class CollisionMonitor(Callback):
     - `collision/<module>/partners`: accepted partners per particle, for each module that collides features;
     - `collision/<module>/energy_ratio`: its |v'|² / |v|². Warns once if a ratio exceeds `warn_above`: with the literal
       sum energy grows with the number of partners squared, and training no longer resembles inference;
-    - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides.
+    - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides;
+    - `ko/<parameter>/pairs`: pairs of its neurons that collide in a step, if collisions are hard.
 
     Means of features are over batches, those of gradients over steps of the optimizer. Warns once too if no pair has
     collided in any module after an epoch. Checkpoints contain the sums of every rank.
@@ -56,6 +57,8 @@ class CollisionMonitor(Callback):
             self._ko_steps = ko.step_count
             for name, change in ko.relative_change.items():
                 _add(self._epoch, f"ko/{name}/relative_change", change)
+                if name in ko.pairs:
+                    _add(self._epoch, f"ko/{name}/pairs", change.new_tensor(ko.pairs[name]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for metric, mean in _means(self._epoch).items():
@@ -97,8 +100,15 @@ class CollisionMonitor(Callback):
 
     def ko(self) -> dict[str, float] | None:
         """{parameter: |Δg| / |g|}, means over all of training; None if no gradients collide."""
-        means = {m.split("/")[1]: mean for m, mean in _means(self._before).items() if m.startswith("ko/")}
-        return means or None
+        return self._of_gradients("relative_change")
+
+    def ko_pairs(self) -> dict[str, float] | None:
+        """{parameter: pairs of its neurons that collide in a step}, means over all of training; None if none can."""
+        return self._of_gradients("pairs")
+
+    def _of_gradients(self, what: str) -> dict[str, float] | None:
+        split = {tuple(metric.split("/")): mean for metric, mean in _means(self._before).items()}
+        return {names[1]: mean for names, mean in split.items() if (names[0], names[2]) == ("ko", what)} or None
 
     def state_dict(self) -> dict[str, Any]:
         return {

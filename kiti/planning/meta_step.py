@@ -1,0 +1,146 @@
+"""One training step on the meta device, without data: its parameters, operations and peak memory."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from kiti.configuration.compose import Composed
+from kiti.planning.kept_by_residuals import stand_in
+from kiti.planning.meta_model import meta_model
+from kiti.planning.meta_operations import MetaOperations, bytes_of
+from kiti.units.sample_shapes import Sample
+
+_DTYPES = {"64-true": torch.float64, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+"""Of activations; float32 with other precisions."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step of one configuration costs.
+
+    Attributes:
+        parameters: their number.
+        training_flops: of one sample, forward and backward.
+        test_flops, train_eval_flops: of one sample of the test and of the training set, without gradient.
+        peak_bytes: of a step on one device: parameters, gradients, optimizer, average, batch, and all in between.
+    """
+
+    parameters: int
+    training_flops: float
+    test_flops: int
+    train_eval_flops: int
+    peak_bytes: int
+
+
+class Steps:
+    """Takes one step for each kind of configuration; what configurations have in common is done once."""
+
+    def __init__(self, devices: int = 1) -> None:
+        self.devices = devices
+        self._steps: dict[str, Step] = {}
+        self._evaluated: dict[str, tuple[int, int]] = {}
+        self._optimized: dict[Any, tuple[int, int]] = {}
+
+    def of(self, composed: Composed) -> Step:
+        """The step of a configuration whose data declare their samples.
+
+        Raises ConfigError if the model has no place for the residual.
+        """
+        config = composed.config
+        samples = [_sample(composed, training) for training in (True, False)]
+        trainer = {**config["trainer"], "max_epochs": None}
+        network = [config["model"], config["task"], trainer, samples, composed.checked.data.batch_size]
+        residual = {**config["residual"], "coll_coef": None}
+        kind = _text([network, residual, config["averaging"], config["optimizer"]])
+        if kind not in self._steps:
+            self._steps[kind] = self._step(composed, _text(network))
+        return self._steps[kind]
+
+    def _step(self, composed: Composed, network: str) -> Step:
+        config = composed.checked
+        batch_size = config.data.batch_size // self.devices
+        precision = config.trainer.precision  # type: ignore[attr-defined]
+        dtype = _DTYPES.get(precision, torch.float32)
+        held = torch.float32 if precision.endswith("mixed") else dtype
+        model = meta_model(composed)
+        shapes = [parameter.shape for parameter in model.parameters()]
+        if dtype != torch.float32:
+            model.to(dtype)
+        stand_in(model)
+        given = _batch(_sample(composed, training=True), batch_size, dtype)
+        model.train()
+        with MetaOperations() as step:
+            config.task.outputs(model, given).square().sum().backward()
+        if network not in self._evaluated:  # where every residual is x + dt v
+            self._evaluated[network] = _evaluations(composed, model, dtype)
+        test_flops, train_eval_flops = self._evaluated[network]
+
+        number = sum(shape.numel() for shape in shapes)
+        size = number * held.itemsize
+        each = [self._optimizer(composed, shape, held) for shape in shapes]
+        state, updating = sum(kept for kept, _ in each), max(more for _, more in each)
+        resident = size + state + bytes_of(model.buffers()) + bytes_of(given)
+        if "averaging" in config.units():
+            resident += size
+        between = step.peak
+        if held != dtype:  # parameters are cast down for the step, and gradients up
+            between += size
+        if config.trainer.accumulate_grad_batches > 1:  # type: ignore[attr-defined]
+            between += size
+        return Step(
+            parameters=number,
+            training_flops=step.flops / batch_size,
+            test_flops=test_flops,
+            train_eval_flops=train_eval_flops,
+            peak_bytes=resident + max(between, size + updating),
+        )
+
+    def _optimizer(self, composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
+        kind = (_text(composed.config["optimizer"]), shape, dtype)
+        if kind not in self._optimized:
+            self._optimized[kind] = optimizer_bytes(composed, shape, dtype)
+        return self._optimized[kind]
+
+
+def optimizer_bytes(composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
+    """Bytes that the optimizer keeps for one parameter, and those that its step needs at most on top."""
+    parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
+    optimizer = instantiate(composed.node.optimizer, _convert_="all")([parameter])
+    parameter.grad = torch.empty_like(parameter)
+    with MetaOperations() as first:
+        optimizer.step()
+    return first.alive, first.peak - first.alive
+
+
+def _evaluations(composed: Composed, model: nn.Module, dtype: torch.dtype) -> tuple[int, int]:
+    """Operations for one sample of the test set, and for one of the training set."""
+    model.eval()
+    by_sample: dict[Sample, int] = {}
+    for training in (False, True):
+        sample = _sample(composed, training)
+        if sample not in by_sample:
+            with MetaOperations() as evaluation, torch.no_grad():
+                composed.checked.task.outputs(model, _batch(sample, 1, dtype))
+            by_sample[sample] = evaluation.flops
+    return by_sample[_sample(composed, training=False)], by_sample[_sample(composed, training=True)]
+
+
+def _text(parts: Any) -> str:
+    return json.dumps(parts, sort_keys=True)
+
+
+def _sample(composed: Composed, training: bool) -> Sample:
+    sample = composed.checked.data.sample(training)
+    assert sample is not None
+    return sample
+
+
+def _batch(sample: Sample, size: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    def kind(name: str) -> torch.dtype:
+        return dtype if name == "float32" else getattr(torch, name)  # type: ignore[no-any-return]
+
+    return tuple(torch.empty((size, *entry.shape), dtype=kind(entry.dtype), device="meta") for entry in sample)
