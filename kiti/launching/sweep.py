@@ -33,6 +33,7 @@ from kiti.launching.launch import Run
 from kiti.launching.submitit_signals import SubmititSignals
 from kiti.launching.sweep_summary import Member
 from kiti.launching.worker_process import Forked
+from kiti.storage import stop_signals
 from kiti.storage.exit_status import ExitStatus, gravest
 from kiti.storage.processes import rank, world_size
 
@@ -170,7 +171,7 @@ class Sweep:
         if code in tuple(ExitStatus):
             member.status = ExitStatus(code)
         else:  # by default a signal before the run listens ends it
-            member.status = ExitStatus.STOPPED if sent and code == -signal.SIGTERM else ExitStatus.FAILED
+            member.status = ExitStatus.STOPPED if sent and -code in stop_signals.STOPPING else ExitStatus.FAILED
         if member.status == ExitStatus.FAILED:
             killed = f"killed by {signal.Signals(-code).name}; last line: " if code < 0 else ""
             member.reason = killed + (run_log.last_line(run.log, output) or "none")
