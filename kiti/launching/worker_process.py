@@ -36,14 +36,9 @@ class Forked:
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
         # Not daemonic: if this process is killed, a run still continues until it finishes or has saved.
         self._process: BaseProcess = _fork.Process(target=_become, args=(command, dict(environment), log), daemon=False)
-<<<<<<< HEAD
         if multiprocessing.get_start_method(allow_none=True) not in (None, *multiprocessing.get_all_start_methods()):
             # A worker of joblib tells its children to use a method that they do not have.
             multiprocessing.set_start_method("forkserver", force=True)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        self._process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # multiprocessing's resource tracker unblocks some
-=======
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         resource_tracker.ensure_running()  # which unblocks some
         # SLURM signals every process of a job; the server must outlive that, as it tells how the run has ended.
@@ -52,7 +47,6 @@ class Forked:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
->>>>>>> slurm
 
     def poll(self) -> int | None:
         """Its exit status, -n after signal n; None while it runs."""
