@@ -5,14 +5,17 @@ PYTHON ?= python3
 JOBS ?= 2
 
 INSTALL := pip install --quiet --disable-pip-version-check
-QUICK := pytest -q -n 2 -m "not slow"
+# Debian's SLURM, installed where it is missing and apt has it.
+SLURM := which slurmctld slurmd munged > /dev/null || { apt-get update -qq; apt-get install -y -qq slurm-wlm munge; } > /dev/null 2>&1 \
+	|| { echo "no SLURM here, and apt-get install slurm-wlm munge fails" >&2; exit 1; }
+QUICK := pytest -q -n 2 -m "not slow and not slurm"
 
 PDE := $(addprefix kitinet/,table4 table6 table7 figure2a figure2b figure5 figure6)
 CONDENSATION := $(addprefix kitinet/,section5_7 figure3a figure3b figure7 figure8 figure9 figure10 knudsen knudsen_fno) \
 	$(addprefix ko/,figure2 figure4 knudsen)
 VISION := $(addprefix kitinet/,table3 section5_7_conv1) $(addprefix ko/,table1 figure3)
 
-.PHONY: help setup lock reproduce pde condensation vision fashion test test-newest test-lowest check check-configs tables clean
+.PHONY: help setup lock reproduce pde condensation vision fashion test test-all test-slurm test-newest test-lowest check check-configs tables clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -49,18 +52,16 @@ vision: fashion ## both papers' ResNets at scale=laptop, on stand-in data: 132 r
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
 	$(BIN)/python scripts/fetch_fashion_mnist.py $(or $(KITI_DATA_DIR),data)
 
-# A trap prints the times, so that a failed part is included.
-test: setup ## lint, types, quick tests, slow tests; then the time that each part took
-	@set -e; times=; trap 'printf "%b" "$$times"' EXIT; \
-	timed() { \
-		name=$$1 start=$$(date +%s) status=0; shift; \
-		"$$@" || status=$$?; \
-		times="$$times$$name: $$(($$(date +%s) - start)) s\n"; \
-		return $$status; \
-	}; \
-	timed "lint and types" $(MAKE) --no-print-directory check; \
-	timed "quick tests" $(BIN)/python -m $(QUICK); \
-	timed "slow tests" $(BIN)/python -m pytest -q -n 2 -m slow
+test: setup ## lint, types, quick tests; then the time that each part took
+	$(BIN)/python scripts/test_all.py lint types quick
+
+test-all: setup ## the same, then the slow tests and those on a SLURM cluster; writes tests/last_run.md
+	-@$(SLURM)
+	$(BIN)/python scripts/test_all.py lint types quick slow slurm --write tests/last_run.md
+
+test-slurm: setup ## tests on a SLURM cluster on this machine; root, and Debian's slurm-wlm
+	@$(SLURM)
+	$(BIN)/python scripts/test_all.py slurm
 
 test-newest: ## quick tests with the newest versions that pyproject.toml allows, in .venv-newest
 	$(PYTHON) -m venv --clear .venv-newest

@@ -19,9 +19,9 @@ LAYERS = (
     {"tasks"},
     {"configuration"},
     {"training", "report", "calibration"},
-    {"launching", "planning"},
+    {"launching", "planning", "exporting"},
     {"cli"},
-    {"train", "evaluate", "table", "calibrate"},
+    {"train", "evaluate", "table", "calibrate", "export"},
 )
 # Packages on one line are independent, except for these imports. Training writes records without knowing the tables
 # built from them.

@@ -11,7 +11,8 @@ from kiti.report import sheets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = ("README.md", "docs/results.md", "docs/findings.md", "docs/in-your-model.md", "docs/other-trainers.md")
+DOCS = ("results", "findings", "in-your-model", "other-trainers", "sweeps")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in DOCS))
 
 
 def commands(program: str) -> list[list[str]]:

@@ -8,22 +8,26 @@ table (CSV, Markdown) and a plot (PNG, SVG) to <runs_dir>/calibrations/.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kiti.configuration.command import command
 from kiti.configuration.compose import Composed
+from kiti.launching.sweep import Sweep
+from kiti.storage.exit_status import ExitStatus
 from kiti.storage.run_dirs import locked_run_dir
 
 if TYPE_CHECKING:
     from kiti.calibration.acceptance import Acceptance
 
 
-@command("calibrate")
-def main(composed: Composed) -> None:
+@command("calibrate", partial(Sweep, recorded=False))
+def main(composed: Composed) -> ExitStatus:
     place = composed.runs_dir / "calibrations" / f"{composed.experiment}.{composed.scale}"
     with locked_run_dir(place):
         calibrate(composed, place)
+    return ExitStatus.FINISHED
 
 
 def calibrate(composed: Composed, place: Path) -> None:

@@ -6,29 +6,37 @@ kiti-table kitinet/table4 --only Burgers     only the rows of these problems
 kiti-table kitinet/table4 --plan             what its runs cost: parameters, steps, FLOPs, memory, hours; starts none
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
+kiti-table sweep/coll_coef/burgers --run     sweep an experiment over coll_coef; sweep/collision_heads/burgers likewise
 kiti-table --rebuild                         rewrite every committed table and figure from committed records
 """
 
 import argparse
 import gc
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kiti.storage import stop_signals
+from kiti.storage.exit_status import ExitStatus, gravest
+
 if TYPE_CHECKING:  # imported where used, so that --help is fast
     from rich.console import Console
 
     from kiti.launching.launch import Launch
     from kiti.report.sheets import Sheet, TableSpec
-    from kiti.report.table_runs import Plan
+    from kiti.report.table_runs import Archive, Plan
     from kiti.report.tables import Table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; exits 0, 1 when runs did not finish, 2 on invalid input, 128 + n after signal n."""
-    options = _parser().parse_args(arguments)
+    """The command line; exits with the gravest status of its runs, or with STOPPED on a signal: docs/stopping.md."""
+    if arguments is None:
+        stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
+    options = _parser().parse_intermixed_args(arguments)  # NAME --run override
     if options.plan and (doing := [name for name in ("run", "publish", "rebuild") if getattr(options, name)]):
         print(f"kiti-table: --plan starts and writes nothing; leave out --{doing[0]}", file=sys.stderr)
         sys.exit(2)
@@ -45,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = show(options)
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
-        status = 2
+        status = ExitStatus.BAD_INPUT
     sys.exit(status)
 
 
@@ -53,13 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "kiti-table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="tables or figures as <paper>/<name>: kitinet/table4")
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="tables or figures as <paper>/<name>: kitinet/table4; with a sweep, overrides as well: model.depth=50",
+    )
     parser.add_argument(
         "--scale",
         choices=("paper", "laptop", "smoke"),
         help="default: laptop, or paper for tables without that scale",
     )
-    parser.add_argument("--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PROBLEM", help="only the rows of these problems; kiti, soft or hard in a sweep"
+    )
     parser.add_argument(
         "--run", action="store_true", help="train the runs without a local record, then write the outputs"
     )
@@ -76,8 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         "--devices", type=_positive, default=1, metavar="N", help="with --plan: devices that share a batch; default: 1"
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per core, one on a GPU"
+        "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
     )
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands of the runs that --run starts")
+    parser.add_argument("--seeds", type=_positive, metavar="N", help="seeds of a sweep, from 0; default: 3")
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(
         "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
@@ -111,6 +128,10 @@ def _positive_number(text: str) -> float:
     return number
 
 
+def _overrides(options: argparse.Namespace) -> list[str]:
+    return [one for one in options.names if "=" in one]
+
+
 def _roots(options: argparse.Namespace) -> list[Path]:
     """The folders of sheets."""
     from kiti.report import sheets
@@ -124,10 +145,14 @@ def _roots(options: argparse.Namespace) -> list[Path]:
 def _root(name: str, options: argparse.Namespace) -> Path:
     """The folder of the sheet `name`. Raises SheetError, before any run, if it is missing or must not be written to."""
     from kiti.configuration.locations import CHECKOUT
-    from kiti.report import sheets
+    from kiti.report import sheets, sweeps
 
     roots = _roots(options)
-    known = [one for root in roots for one in sheets.names(root)]
+    if sweeps.is_sweep(name):
+        if options.publish or options.rebuild:
+            raise sheets.SheetError(f"{name}: a sweep has no YAML beside which its records could be committed")
+        return roots[0]
+    known = [*(one for root in roots for one in sheets.names(root)), *sweeps.names()]
     found = [root for root in roots if name in sheets.names(root)]
     if not found:
         raise sheets.SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
@@ -141,15 +166,16 @@ def _root(name: str, options: argparse.Namespace) -> Path:
 
 def _names(options: argparse.Namespace) -> list[str]:
     """The NAMEs, each once. Raises SheetError, which lists what there is, without any."""
-    from kiti.report import sheets
+    from kiti.report import sheets, sweeps
 
-    if not options.names:
-        known = [name for root in _roots(options) for name in sheets.names(root)]
+    given = [name for name in options.names if "=" not in name]
+    if not given:
+        known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
         raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
-    return list(dict.fromkeys(options.names))
+    return list(dict.fromkeys(given))
 
 
-def _show_tables(options: argparse.Namespace) -> int:
+def _show_tables(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
@@ -158,7 +184,11 @@ def _show_tables(options: argparse.Namespace) -> int:
     from kiti.report.tables import build
 
     plans = [_Planned.of(name, options) for name in _names(options)]
-    status = 0
+    status = ExitStatus.FINISHED
+    if options.dry_run:
+        for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
+            print(shlex.join(["python", *run.command]))
+        return status
     if options.run:
         errors = Console(stderr=True)
         missing = missing_runs(*((one.plan, one.seeds) for one in plans))
@@ -167,6 +197,10 @@ def _show_tables(options: argparse.Namespace) -> int:
         if launched.signal:
             return status
     archives = {paper: Archive.of_paper(paper) for paper in {one.paper for one in plans}}
+    if options.run:  # of this call or an earlier one
+        for run_dir in sorted({run_dir for one in plans for run_dir in one.diverged(archives[one.paper])}):
+            print(f"diverged: {run_dir}", file=sys.stderr)
+            status = gravest([status, ExitStatus.DIVERGED])
     tables = [build(one.name, one.spec, one.scale, one.plan, archives[one.paper]) for one in plans]
     if options.publish:
         for root in dict.fromkeys(one.root for one in plans):
@@ -174,9 +208,10 @@ def _show_tables(options: argparse.Namespace) -> int:
             publish(mine, root)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
+        selected += "".join("." + re.sub(r"[^\w.=,+]+", "-", override) for override in _overrides(options))
         for one, table in zip(plans, tables, strict=True):
             stem = runs_dir(one.plan) / "tables" / f"{one.name}.{one.scale}{selected}"
-            write(outputs(one.sheet, table), stem)
+            print(*write(outputs(one.sheet, table), stem), sep="\n", file=sys.stderr)
     for number, table in enumerate(tables):
         if number:
             print()
@@ -204,21 +239,36 @@ class _Planned:
         """The folder of the sheet, its records and outputs."""
         return (self.root / self.name).parent
 
+    def diverged(self, archive: "Archive") -> list[Path]:
+        """The directories of local runs in which a metric is not finite."""
+        from kiti.report.table_runs import TableRun
+
+        runs = [run for run in self.plan.values() if isinstance(run, TableRun)]
+        stored = [found for run in runs for found in archive.records(run, self.seeds).values()]
+        return [one.folder for one in stored if one.record.state == "diverged" and not one.committed]
+
     @classmethod
     def of(cls, name: str, options: argparse.Namespace) -> "_Planned":
-        from kiti.report import sheets
+        from kiti.report import sheets, sweeps
         from kiti.report.table_runs import plan
 
         root = _root(name, options)
-        sheet = sheets.load(name, root)
-        scale = options.scale or sheets.default_scale(sheet)
+        sheet: sheets.Sheet
+        if sweeps.is_sweep(name):
+            sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or (), _overrides(options))
+            spec = sheet.table(scale)
+        else:
+            if options.seeds or _overrides(options):
+                raise sheets.SheetError(f"{name}: --seeds and overrides are for sweeps; its YAML has its own")
+            sheet = sheets.load(name, root)
+            scale = options.scale or sheets.default_scale(sheet)
+            spec = sheet.table(scale)
+            spec = spec.only(options.only) if options.only else spec
         seeds = sheets.scale_of(sheet, name, scale).seeds
-        spec = sheet.table(scale)
-        spec = spec.only(options.only) if options.only else spec
         return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
 
 
-def _show_costs(options: argparse.Namespace) -> int:
+def _show_costs(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.report.table_runs import Archive
@@ -239,17 +289,15 @@ def _show_costs(options: argparse.Namespace) -> int:
             table.show(console)
         else:
             sys.stdout.write(table.text(options.format))
-    return 0
+    return ExitStatus.FINISHED
 
 
-def _report(launched: "Launch", console: "Console") -> int:
+def _report(launched: "Launch", console: "Console") -> ExitStatus:
     """Print which runs did not finish and return the exit status."""
     for outcome in launched.unfinished:
         line = f"{outcome.state}: {outcome.run.name}: {outcome.reason} (log: {outcome.run.log})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if launched.signal:
-        return 128 + launched.signal
-    return 1 if launched.unfinished else 0
+    return launched.status
 
 
 def _print(table: "Table", style: str) -> None:
@@ -265,7 +313,7 @@ def _print(table: "Table", style: str) -> None:
         sys.stdout.write(outputs(table)[style].decode())
 
 
-def _rebuild(options: argparse.Namespace) -> int:
+def _rebuild(options: argparse.Namespace) -> ExitStatus:
     from kiti.report import sheets
     from kiti.report.publishing import rebuild
 
@@ -276,7 +324,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     for root, wanted in by_root.items():
         for path in rebuild(root, options.into or root, wanted):
             print(path)
-    return 0
+    return ExitStatus.FINISHED
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ def collide_velocities(
     directions: Float[Tensor, "N N D"] | None = None,
     seed: int = 0,
     approach_only: bool = False,
-) -> Float[Tensor, "N D"]:
-    """v'_i = v_i + Σ dV_ij over the pairs accepted as in `kiti.collide`; rows are particles.
+) -> tuple[Float[Tensor, "N D"], int]:
+    """v'_i = v_i + Σ dV_ij over the pairs accepted as in `kiti.collide`, and their number; rows are particles.
 
     `approach_only` accepts only those pairs with (x_j - x_i)·(v_j - v_i) > 0. A seed gives the same directions on
     every device, up to rounding.
@@ -35,7 +35,7 @@ def collide_velocities(
     else:
         given = None if directions is None else directions.cpu()
         kick = backend("numba").kicks(velocities.cpu(), first.cpu(), second.cpu(), seed, given).to(v.device)
-    return (velocities + kick).to(v.dtype)
+    return (velocities + kick).to(v.dtype), len(first)
 
 
 def _approaching(

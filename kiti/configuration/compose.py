@@ -17,11 +17,11 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
-from kiti.configuration import explain, identity
+from kiti.configuration import explain, identity, scales
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF, working_root
 from kiti.configuration.schema import Config, validated
@@ -90,6 +90,9 @@ class Composed:
 def check(node: DictConfig) -> Composed:
     """Validate a composed node. Raises ConfigError, which names the first invalid key."""
     try:
+        for key, field in Config.model_fields.items():
+            if key not in node and field.is_required():  # before what interpolates it is resolved
+                raise ConfigError(f"{key}: every run needs it, so ~{key} is not possible")
         if missing := OmegaConf.missing_keys(node):
             key = sorted(missing)[0]
             raise ConfigError(f"{key}: missing; give it as {key}=<value>")
@@ -120,8 +123,10 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
                 node = _composed(tuple(overrides), config_name, search_path())  # let Hydra report the error
                 break
             OmegaConf.update(node, override.key_or_group, override.value())
+    except ConfigError:
+        raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(explain.line(error, lambda: known_keys(overrides))) from error
+        raise ConfigError(explained(error, overrides)) from error
     return check(node)
 
 
@@ -143,10 +148,49 @@ def search_path() -> tuple[str, ...]:
 
 @cache  # the rows of a table differ in a value or two
 def _composed(choices: tuple[str, ...], config_name: str, search_path: tuple[str, ...]) -> DictConfig:
+    node = _with_hydra(choices, config_name, search_path)
+    scales.check(node, node.hydra.runtime)
+    with open_dict(node):
+        del node["hydra"]
+    return node
+
+
+def _with_hydra(choices: tuple[str, ...], config_name: str, search_path: tuple[str, ...]) -> DictConfig:
+    """What Hydra composes, with its own node `hydra`."""
     if GlobalHydra.instance().is_initialized():
         GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(config_name, overrides=[*choices, *search_path])
+        return hydra.compose(config_name, overrides=[*choices, *search_path], return_hydra_config=True)
+
+
+def explained(error: BaseException, arguments: Sequence[str]) -> str:
+    """One line for an error from composing; for an unknown scale it lists those of the chosen experiment."""
+    unknown = re.search(r"Could not find 'scale/([^']*)'", str(error))
+    if unknown and not isinstance(error, ConfigError):
+        others = tuple(o for o in overrides_among(arguments) if not o.startswith("scale="))
+        try:
+            node = _with_hydra(others, "train", search_path())
+            return scales.unknown(unknown.group(1), node, node.hydra.runtime)
+        except (ConfigError, HydraException, OmegaConfBaseException):
+            pass  # the experiment is not known, or there is another error too; the line below lists all scales
+    if re.search(r"Error resolving interpolation '[^']*experiment", str(error)):  # ~scale
+        return "experiment and scale are one option each: experiment=<option> scale=<option>"
+    return explain.line(error, lambda: known_keys(arguments))
+
+
+def check_shown(arguments: Sequence[str], config_name: str) -> None:
+    """Raise ConfigError if `--cfg` with these arguments would show a configuration without its scale's settings.
+
+    Hydra shows what it composed and ends before the program could check it.
+    """
+    flags = {argument.split("=")[0] for argument in arguments if argument.startswith("-")}
+    if flags & {"-c", "--cfg"} and not flags & {"-m", "--multirun", "-cd", "--config-dir"}:
+        _composed(overrides_among(arguments), config_name, search_path())
+
+
+def overrides_among(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of a command line that are neither flags nor the values of flags."""
+    return tuple(one for one in arguments if one.startswith("~") or ("=" in one and not one.startswith("-")))
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:

@@ -9,6 +9,10 @@ from hydra.errors import InstantiationException
 from pydantic import ValidationError
 
 from kiti.data import DataError
+from kiti.units.registry import keys_of
+
+# Groups of Hydra's whose options plug-ins add.
+_PLUGGED = {"hydra/launcher", "hydra/sweeper"}
 
 
 class ConfigError(ValueError):
@@ -24,9 +28,11 @@ def line(error: BaseException, known: Callable[[], Sequence[str]]) -> str:
         node = re.search(r"full_key: (\S+)", text)
         return f"{node.group(1)}: {error.__cause__}" if node else str(error.__cause__)
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(unknown.group(1), known())
+        return unknown_key(unknown.group(1), known())
     if group := re.search(r"In '[^']*': Could not find '([^']+)'", text):
-        return f"{group.group(1).replace('/', '=')}: no such option; there are {_options(text)}"
+        name, _, option = group.group(1).rpartition("/")
+        more = f"; others need a plug-in of Hydra: pip install hydra-<name>-{name[6:]}" if name in _PLUGGED else ""
+        return f"{name}={option}: no such option; there are {_options(text)}{more}"
     if "You must specify" in text:
         name = re.search(r"specify '([^']+)'", text)
         return f"{name.group(1) if name else 'a group'}=<option> is missing; there are {_options(text)}"
@@ -44,7 +50,7 @@ def invalid(error: ValidationError, plain: dict[str, Any]) -> str:
     if not path:
         return message
     if first["type"] == "extra_forbidden":
-        return f"{where}: no such key for {_lookup(plain, [*path[:-1], '_target_']) or 'this option'}"
+        return _not_offered(path, plain)
     if first["type"] == "missing":
         return f"{where}: missing; give it as {where}=<value>"
     value = _lookup(plain, path)
@@ -68,12 +74,27 @@ def _options(text: str) -> str:
     return ", ".join(re.findall(r"^\t([^\W_]\w*)$", text, re.MULTILINE))
 
 
-def _unknown_key(key: str, known: Sequence[str]) -> str:
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """`data.gird: no such key; close: data.grid`."""
+    if key.startswith("hydra."):
+        return f"{key}: no such key; --cfg hydra shows those of Hydra"
     parent = key.rsplit(".", 1)[0] + "."
+    known = [one for one in known if not one.endswith("_")]
     close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    siblings = [k for k in known if k.startswith(parent) and not k.endswith("_")]
+    siblings = [k for k in known if k.startswith(parent)]
     hint = f"close: {', '.join(close)}" if close else f"there are {', '.join(siblings[:12])}" if siblings else ""
     return f"{key}: no such key" + (f"; {hint}" if hint else "")
+
+
+def _not_offered(path: list[str], plain: dict[str, Any]) -> str:
+    """A key that kiti's schema does not have, whether or not the class that is built has it."""
+    parent = _lookup(plain, path[:-1])
+    target = parent.get("_target_") if isinstance(parent, dict) else None
+    # Keys at their neutral defaults need not be in the YAML.
+    declared = keys_of(target).model_fields if isinstance(target, str) else parent if isinstance(parent, dict) else ()
+    keys = [key for key in declared if key not in {path[-1], "target", "partial"} and not key.startswith("_")]
+    of = f" for {target}" if target else ""
+    return f"{'.'.join(path)}: kiti does not offer this key{of}; there are {', '.join(keys) or 'none'}"
 
 
 def _path(loc: tuple[int | str, ...], plain: dict[str, Any]) -> list[str]:

@@ -5,12 +5,12 @@ Each field's `Role`, defined in `kiti.units.keys`, determines how it counts.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kiti.configuration.schema import GROUPS, Config
 from kiti.units.keys import Role, Strict, UnitKeys
-from kiti.units.registry import plugin_of
+from kiti.units.registry import named, plugin_of
 from kiti.units.sources import digest, file_digest, files_of
 
 Revisions = dict[str, int | str]
@@ -29,8 +29,15 @@ def config_hash(config: Config) -> str:
 
     A target is represented by its name and revisions. A key at its neutral default is left out.
     """
-    hashed = _plain(config, set(Role), defaults=False) | {"revisions": revisions(config)}
-    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]
+    return _digest(_plain(config, set(Role), defaults=False), revisions(config))
+
+
+def hash_of(recorded: Mapping[str, Any], found: Revisions) -> str:
+    """The hash of a configuration as a record keeps it, with the revisions beside it.
+
+    Raises UndeclaredError or KeyError if it names a unit that no longer exists, or lacks a group.
+    """
+    return _digest({group: _hashed(group, recorded[group]) for group in HASHED}, found)
 
 
 def recorded(config: Config) -> dict[str, Any]:
@@ -76,6 +83,26 @@ def sources(config: Config) -> dict[str, str]:
 
 def _hashed_units(config: Config) -> dict[str, UnitKeys]:
     return {group: unit for group, unit in config.units().items() if group in HASHED}
+
+
+def _digest(hashed: Mapping[str, Any], found: Revisions) -> str:
+    content = json.dumps({**hashed, "revisions": found}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _hashed(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a recorded group that counts, as `_plain` has it. A key that no longer exists was neutral."""
+    if not node:
+        return {}
+    fields = named(GROUPS[group], node["unit"]).model_fields
+    neutral = {key: _json(field.get_default(call_default_factory=True)) for key, field in fields.items()}
+    counted = {key for key, field in fields.items() if _role(field.metadata) is None} - {"target", "partial"}
+    return {"unit": node["unit"]} | {key: node[key] for key in counted & node.keys() if node[key] != neutral[key]}
+
+
+def _json(default: Any) -> Any:
+    """A default as it is recorded."""
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _plain(node: Strict, left_out: set[Role], defaults: bool) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Batches of images, read, augmented and collated by worker processes."""
 
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,10 @@ class _Plan:
         return iter(self.batches)
 
 
+def _apart(worker: int) -> None:
+    os.setsid()  # Ctrl-C, or a signal to the group of processes, stops the run, which needs its readers until it saves
+
+
 class Reader:
     """Reads batches of `samples` in `workers` processes, which are started once; 0: in this process."""
 
@@ -75,6 +80,7 @@ class Reader:
             batch_sampler=self._plan,  # type: ignore[arg-type]  # it is only iterated
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_apart,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # otherwise each start draws from the global one
         )

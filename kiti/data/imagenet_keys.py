@@ -2,48 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
-
-from kiti.units.keys import DataKeys, Fraction, NotRecorded, Place
-from kiti.units.sample_shapes import Entry, Sample, Sizes
+from kiti.data.transformed_images_keys import TransformedImagesKeys
+from kiti.units.keys import Place
+from kiti.units.sample_shapes import Sizes
 
 IMAGENET_1K = (1_281_167, 50_000)
 """Images to train on, and to validate on."""
 
 
-class ImageNetKeys(DataKeys):
+class ImageNetKeys(TransformedImagesKeys):
     builds = "kiti.data.imagenet.ImageNetData"
     name = "imagenet"
     path: Place[str]
     format: Literal["folder", "parquet"]
-    data_dir: Place[str]
-    classes: PositiveInt
-    resolution: PositiveInt
-    test_resolution: PositiveInt
-    scale: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    hflip: Fraction
-    auto_augment: Annotated[str, Field(pattern="^rand(-|$)")] | None
-    color_jitter: PositiveFloat | None
-    re_prob: Fraction
-    re_mode: Literal["const", "rand", "pixel"]
-    crop_pct: Annotated[float, Field(gt=0, le=1)]
-    interpolation: Literal["bilinear", "bicubic"]
-    repeats: PositiveInt
-    workers: NotRecorded[NonNegativeInt]
-    eval_batch_size: NotRecorded[PositiveInt]
-    kind = "images"
-
-    @model_validator(mode="after")
-    def _jitter_is_read(self) -> "ImageNetKeys":
-        if self.color_jitter and self.auto_augment:
-            raise ValueError(f"color_jitter={self.color_jitter}: timm ignores it with auto_augment")
-        return self
-
-    def sample(self, training: bool) -> Sample:
-        side = self.resolution if training else self.test_resolution
-        return Entry((3, side, side)), Entry((), "int64")
 
     def sizes(self) -> Sizes:
         """Those of ImageNet-1k, or of the class folders that are there."""

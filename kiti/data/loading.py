@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
+from kiti.data import DataError
 from kiti.data.augmentation import Augmentation
 
 Batch = tuple[Tensor, ...]
@@ -68,8 +69,8 @@ class EpochLoader:
     depend on the number of ranks, and the global random state is not touched.
 
     The last, partial batch is kept. With several ranks it is split as evenly as possible (part sizes differ by at
-    most one, although DDP weighs each rank's mean equally); it is dropped if it has fewer samples than there are
-    ranks. Every rank has the same number of batches.
+    most one; `kiti.tasks.global_batch` weighs them); it is dropped if it has fewer samples than there are ranks.
+    Every rank has the same number of batches.
 
     Resuming under Lightning (2.6): a loader with `state_dict` and `load_state_dict` is saved with every checkpoint
     (`loops.fit_loop.state_dict.combined_loader`). If the checkpoint was taken inside an epoch, the loader is restored
@@ -102,6 +103,8 @@ class EpochLoader:
         clock: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         check_ranks(batch_size, rank, world_size)
+        if batch_size % world_size:
+            raise ValueError(f"batch_size {batch_size} must be a multiple of the number of ranks, {world_size}")
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
@@ -199,22 +202,26 @@ class OrderedLoader:
 
     A subclass implements `batches`.
 
-    Rank r of W takes the r-th of W parts of each global batch of `batch_size`; part sizes differ by at most one. All
-    ranks have the same number of batches (otherwise a model that synchronises its buffers in forward would wait
-    forever): if the last batch has fewer samples than there are ranks, all samples are split evenly into the same
-    number of batches. Only if there are too few samples for that, some ranks have fewer batches. Args: as for
-    EpochLoader.
+    Rank r of W takes the r-th of W parts of each global batch of `batch_size`; part sizes differ by at most one, so W
+    need not divide it. All ranks have the same number of batches (otherwise a model that synchronises its buffers in
+    forward would wait forever): if the last batch has fewer samples than there are ranks, all samples are split evenly
+    into the same number of batches, or into fewer that have a sample for each rank.
+
+    Args:
+        size: number of samples; DataError if there are fewer than ranks.
+        batch_size, rank, world_size: as for EpochLoader; W if the batch size is less than W.
     """
 
     def __init__(self, size: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
         check_ranks(batch_size, rank, world_size)
-        samples = torch.arange(size)
-        if 0 < size % batch_size < world_size:
-            of_all_ranks = samples.tensor_split(ceil(size / batch_size))
+        if size < world_size:
+            raise DataError(f"{size} samples are too few to test on {world_size} processes: start at most {size}")
+        samples, together = torch.arange(size), max(batch_size, world_size)
+        if 0 < size % together < world_size:
+            of_all_ranks = samples.tensor_split(min(ceil(size / together), size // world_size))
         else:
-            of_all_ranks = samples.split(batch_size)
-        shares = [batch.tensor_split(world_size)[rank] for batch in of_all_ranks]
-        self._shares = [share for share in shares if len(share)]
+            of_all_ranks = samples.split(together)
+        self._shares = [batch.tensor_split(world_size)[rank] for batch in of_all_ranks]
 
     @abstractmethod
     def batches(self, shares: Sequence[Tensor]) -> Iterator[Batch]:
@@ -266,8 +273,8 @@ def _size(tensors: Batch) -> int:
 
 
 def check_ranks(batch_size: int, rank: int, world_size: int) -> None:
-    """ValueError if the ranks cannot share a batch equally, or the rank does not exist."""
-    if batch_size < 1 or batch_size % world_size:
-        raise ValueError(f"batch_size {batch_size} must be a positive multiple of the number of ranks, {world_size}")
+    """ValueError if the batch is empty or the rank does not exist."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} must be positive")
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} is not one of {world_size} ranks")

@@ -14,9 +14,14 @@ class SineSumKeys(InMemoryKeys):
     replicas: NotRecorded[PositiveInt]
     kind = "points of a function"
 
+    @property
+    def takes_replicas(self) -> bool:
+        """Whether replicas train as runs with their seeds would: only without an order of batches, which differs."""
+        return self.batch_size >= self.n_train
+
     @model_validator(mode="after")
     def _replicas_see_all_points(self) -> "SineSumKeys":
-        if self.replicas > 1 and self.batch_size < self.n_train:
+        if self.replicas > 1 and not self.takes_replicas:
             raise ValueError(
                 f"replicas={self.replicas} would share the batch order, so none would match a run with its seed; "
                 f"batch_size={self.n_train} takes all points"

@@ -81,6 +81,14 @@ class SmallImages(InMemoryData):
         return self.test_dataloader()
 
     @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel over the training images, as parts of white."""
+        self.setup()
+        assert self._moments is not None
+        mean, std = (self._moments.double() / 255).flatten(1).tolist()
+        return mean, std
+
+    @property
     def _prepare(self) -> Prepare:
         self.setup()
         assert self._moments is not None

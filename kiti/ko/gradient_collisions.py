@@ -110,6 +110,22 @@ def hard_collision(
         >>> torch.allclose(collided.sum(0), grad.sum(0), atol=1e-6)
         True
     """
+    return hard_collision_and_pairs(
+        weight, grad, coll_coef, directions=directions, generator=generator, approach_only=approach_only
+    )[0]
+
+
+@torch.no_grad()
+def hard_collision_and_pairs(
+    weight: Shaped[Tensor, "..."],
+    grad: Shaped[Tensor, "..."],
+    coll_coef: int | float,
+    *,
+    directions: Shaped[Tensor, "..."] | None = None,
+    generator: torch.Generator | None = None,
+    approach_only: bool = False,
+) -> tuple[Shaped[Tensor, "..."], int]:
+    """`hard_collision`, and how many pairs were accepted; 0 on meta."""
     _check_matrices(weight, grad)
     check_coll_coef(coll_coef)
     if directions is not None:
@@ -117,7 +133,7 @@ def hard_collision(
         check_directions(directions, (n, n, d), grad.device)
     seed = int(draw_seed(generator)) if directions is None else 0
     if grad.is_meta:
-        return torch.empty_like(grad)
+        return torch.empty_like(grad), 0
     with without_autocast(grad):
         finite = _finite_rows(weight, grad)[:, 0]
         if finite.all():
@@ -127,10 +143,10 @@ def hard_collision(
         some = finite.nonzero()[:, 0]
         given = None if directions is None else directions[some][:, some]
         collided = grad.clone()
-        collided[some] = collide_velocities(
+        collided[some], pairs = collide_velocities(
             weight[some], grad[some], coll_coef, directions=given, seed=seed, approach_only=approach_only
         )
-        return collided
+        return collided, pairs
 
 
 def _finite_rows(weight: Float[Tensor, "N D"], grad: Float[Tensor, "N D"]) -> Bool[Tensor, "N 1"]:

@@ -28,7 +28,7 @@ from kiti.ko.foreign_optimizers import (
     unwrapped,
 )
 from kiti.ko.given_parameters import check_matrices, check_owned, named, neurons_of
-from kiti.ko.gradient_collisions import check_soft_coef, hard_collision, soft_collision
+from kiti.ko.gradient_collisions import check_soft_coef, hard_collision_and_pairs, soft_collision
 from kiti.ko.neuron_axes import Neurons
 from kiti.ko.selection import NamedParameters
 from kiti.ko.sharding import clip, gathered, sharded_like
@@ -83,6 +83,8 @@ class KO:
         step_count: collisions so far.
         relative_change: |Δg|/|g| of the last collision by name, over all replicas together, as 0-dim tensors on the
             parameters' devices.
+        pairs: the pairs of neurons that collided in the last hard collision, by name; a mean over replicas, or over the
+            parts of a matrix that collide apart.
 
     Example:
         >>> import torch, kiti
@@ -124,6 +126,7 @@ class KO:
         self.include_self, self.normalize, self.approach_only = include_self, normalize, approach_only
         self.replicas = replicas
         self.relative_change: dict[str, Tensor] = {}
+        self.pairs: dict[str, float] = {}
         self._hooks: list[Any] = []
         self._warned = self._idle = False  # each warning comes once
         self._detached: dict[str, Any] = {}  # what the parameter group had
@@ -159,14 +162,16 @@ class KO:
     @torch.no_grad()
     def collide(self) -> None:
         """Collide the gradients now, in place, as one step, and clip them to `max_norm`."""
-        self.relative_change = {}
+        self.relative_change, self.pairs = {}, {}
         for index, (name, parameter) in enumerate(self.params.items()):
             if parameter.grad is None:
                 continue
             if parameter.grad.layout != torch.strided:
                 raise ValueError(f"gradient of {name!r} has layout {parameter.grad.layout}: a dense one is needed")
             grad = gathered(parameter.grad)
-            collided = self._collided(gathered(parameter.detach()), grad, index, self.neurons[name])
+            collided, pairs = self._collided(gathered(parameter.detach()), grad, index, self.neurons[name])
+            if self.mode == "hard":
+                self.pairs[name] = sum(pairs) / max(1, len(pairs))
             dtype = accumulation_dtype(grad.dtype)
             before = torch.linalg.vector_norm(grad, dtype=dtype)
             change = torch.linalg.vector_norm(collided.to(dtype) - grad.to(dtype))
@@ -221,25 +226,29 @@ class KO:
                     "that, or start from the weights alone"
                 )
 
-    def _collided(self, weight: Tensor, grad: Tensor, index: int, neurons: Neurons) -> Tensor:
+    def _collided(self, weight: Tensor, grad: Tensor, index: int, neurons: Neurons) -> tuple[Tensor, list[int]]:
+        """The gradient after the collision, and the pairs that collided in each replica or part."""
         if self.replicas is not None:
             replicas = zip(weight.flatten(2), grad.flatten(2), strict=True)
             each = [self._of_one(w, g, (index,), self.seed + replica) for replica, (w, g) in enumerate(replicas)]
-            return torch.stack(each).view(grad.shape)
+            return torch.stack([collided for collided, _ in each]).view(grad.shape), [pairs for _, pairs in each]
         pairs = zip(neurons.rows(weight), neurons.rows(grad), strict=True)
         parts = [
             self._of_one(w, g, (index,) if neurons.parts == 1 else (index, part), self.seed)
             for part, (w, g) in enumerate(pairs)
         ]
-        return neurons.restore(parts, grad)
+        return neurons.restore([collided for collided, _ in parts], grad), [pairs for _, pairs in parts]
 
-    def _of_one(self, weight: Tensor, grad: Tensor, keys: tuple[int, ...], seed: int) -> Tensor:
+    def _of_one(self, weight: Tensor, grad: Tensor, keys: tuple[int, ...], seed: int) -> tuple[Tensor, int]:
         if self.mode == "soft":
-            return soft_collision(
+            collided = soft_collision(
                 weight, grad, self.coll_coef, include_self=self.include_self, normalize=self.normalize
             )
+            return collided, 0
         generator = torch.Generator().manual_seed(mix(seed, self.step_count, *keys))
-        return hard_collision(weight, grad, self.coll_coef, generator=generator, approach_only=self.approach_only)
+        return hard_collision_and_pairs(
+            weight, grad, self.coll_coef, generator=generator, approach_only=self.approach_only
+        )
 
     def _warn_of_large_changes(self) -> None:
         """Reads the changes at every step on the CPU; elsewhere, where this waits for the device, at 1, 2, 4, 8, …"""
@@ -271,7 +280,7 @@ class KO:
                 "and call collide() at the end of the closure, or with Lightning kiti.LightningCallback()"
             )
         if is_skipped(optimizer) or initialises(optimizer, kwargs):
-            self.relative_change = {}
+            self.relative_change, self.pairs = {}, {}
             return
         self.collide()
         if not self.relative_change:

@@ -1,15 +1,15 @@
 """Starts a table's missing runs: one process each, a few at a time, continuing after failures.
 
-Exit status 0 with a record means finished; 0 without a record, stopped on request after saving; 4, another process
-is running this run; anything else, failed for the reason in the last line of output.
+Exit status 0 with a record means finished; 3 with a record, finished but diverged; 75, stopped on request, to be
+resumed; 4, another process is running this run; anything else, also 0 or 3 without a record, failed for the reason in
+the last line of output.
 """
 
-import json
 import math
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +19,29 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from kiti.configuration.own_record import is_done
+from kiti.launching import run_log
+from kiti.launching.gpus import Shares, visible_gpus
 from kiti.launching.launch_display import Live, Plain
 from kiti.launching.worker_process import Forked
 from kiti.report.table_runs import Plan, TableRun
-from kiti.storage.exit_status import ExitStatus
-from kiti.storage.run_dirs import finished
+from kiti.storage import stop_signals
+from kiti.storage.exit_status import ExitStatus, gravest
+from kiti.storage.processes import alone
+from kiti.storage.run_dirs import finished, locked, read_status
 
 _POLL_SECONDS = 0.2
-_LOG_TAIL_BYTES = 16384
 _SAME_REQUEST_SECONDS = 2.0
+_TRIES = 3  # in a row, of a run that another process is said to have though nobody holds its lock
 
-State = Literal["finished", "failed", "stopped", "running elsewhere"]
+State = Literal["finished", "diverged", "failed", "stopped", "running elsewhere"]
+_STATUS: dict[State, ExitStatus] = {
+    "finished": ExitStatus.FINISHED,
+    "diverged": ExitStatus.DIVERGED,
+    "failed": ExitStatus.FAILED,
+    "stopped": ExitStatus.STOPPED,
+    "running elsewhere": ExitStatus.LOCKED,
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Launch:
-    """The outcomes of all runs; `signal` is the one that ended the launch early, else 0."""
+    """The outcomes of all runs; `signal` is the one that asked it to stop, else 0."""
 
     outcomes: list[Outcome]
     signal: int = 0
@@ -74,11 +86,16 @@ class Launch:
     @property
     def unfinished(self) -> list[Outcome]:
         """The outcomes without a record."""
-        return [outcome for outcome in self.outcomes if outcome.state != "finished"]
+        return [outcome for outcome in self.outcomes if outcome.state not in ("finished", "diverged")]
+
+    @property
+    def status(self) -> ExitStatus:
+        """STOPPED if it was asked to stop: the same command goes on, also with what has failed. Else the gravest."""
+        return ExitStatus.STOPPED if self.signal else gravest(_STATUS[outcome.state] for outcome in self.outcomes)
 
 
 def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
-    """The runs of these tables without a record here, ordered by table, then by seed, so that pairs finish early.
+    """The runs of these tables without a sound record here, ordered by table, then by seed, so that pairs finish early.
 
     If one process can train many seeds side by side, consecutive seeds are one run.
     """
@@ -90,7 +107,7 @@ def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
                 folder = run.composed.run_dir.parent
                 configured.setdefault(folder, run)
                 for position, seed in enumerate(seeds):
-                    if not finished(run.run_dir(seed)):
+                    if not is_done(run.composed, seed):
                         lacking.setdefault(folder, {}).setdefault(seed, (number, position))
     found: list[tuple[tuple[int, int], range, TableRun]] = []
     for folder, places in lacking.items():
@@ -108,9 +125,8 @@ def _stretches(numbers: Sequence[int]) -> list[range]:
 
 
 def default_jobs(missing: int) -> int:
-    """One process per core, at most one per missing run; only one if they would share a GPU."""
-    gpu = Path("/dev/nvidia0").exists()
-    return max(1, min(1 if gpu else cores(), missing))
+    """One process per GPU, or per core without GPUs; at most one per missing run."""
+    return max(1, min(len(visible_gpus()) or cores(), missing))
 
 
 def cores() -> int:
@@ -119,23 +135,27 @@ def cores() -> int:
 
 
 def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
-    """Run all `runs`, `jobs` at a time, and show their progress on `console`.
+    """Run all `runs`, `jobs` at a time, and show their progress on `console`. Each gets one of the GPUs, if any.
 
-    Ctrl-C, SIGTERM and SIGHUP are passed on as SIGTERM, on which runs save; this returns when all have saved. A
-    second signal kills them.
+    Ctrl-C and the other signals of `stop_signals` are passed on as SIGTERM, on which runs save; this returns when all
+    have saved. A second signal kills them.
+
+    A run that another process has is awaited, and then started again: it is finished, or that process has left it.
     """
     if not runs:
         return Launch([])
     display = Live(console, len(runs)) if console.is_terminal else Plain(console, len(runs))
     threads = str(max(1, cores() // jobs))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {**alone(os.environ), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    gpus = Shares(visible_gpus())
     waiting, running, outcomes = deque(runs), list[_Child](), list[Outcome]()
+    elsewhere, tries = list[Outcome](), Counter[str]()
     with _interruptions() as interruption, display:
         signalled = 0
         try:
-            while running or (waiting and not interruption.count):
+            while running or ((waiting or elsewhere) and not interruption.count):
                 while waiting and len(running) < jobs and not interruption.count:
-                    child = _Child.start(waiting.popleft(), environment)
+                    child = _Child.start(waiting.popleft(), environment, gpus.take())
                     running.append(child)
                     display.started(child.run.name)
                 if signalled < interruption.count:
@@ -145,16 +165,28 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
                     display.stopping(len(running))
                 for child in [child for child in running if child.process.poll() is not None]:
                     running.remove(child)
-                    outcomes.append(child.outcome(stopping=bool(interruption.count)))
-                    display.ended(child.run.name, _one_line(outcomes[-1]))
+                    gpus.give_back(child.gpu)
+                    outcome = child.outcome(stopping=bool(interruption.count))
+                    if outcome.state == "running elsewhere":
+                        held = any(map(locked, child.run.run_dirs))
+                        tries[child.run.name] = 0 if held else tries[child.run.name] + 1
+                        if tries[child.run.name] < _TRIES:
+                            elsewhere.append(outcome)
+                            display.elsewhere(child.run.name)
+                            continue
+                    outcomes.append(outcome)
+                    display.ended(child.run.name, _one_line(outcome))
+                for outcome in [one for one in elsewhere if not any(map(locked, one.run.run_dirs))]:
+                    elsewhere.remove(outcome)
+                    waiting.append(outcome.run)
                 display.update({child.run.name: child.status() for child in running})
-                time.sleep(_POLL_SECONDS if running else 0)
+                time.sleep(_POLL_SECONDS if running or elsewhere else 0)
         finally:  # an error here must not leave orphaned runs
             for child in running:
                 child.process.send_signal(signal.SIGTERM)
             for child in running:
                 child.process.wait()
-    return Launch(outcomes, interruption.signal)
+    return Launch(outcomes + elsewhere, interruption.signal)
 
 
 def _run(configured: TableRun, seeds: range) -> Run:
@@ -175,31 +207,28 @@ class _Child:
     process: Forked
     log_start: int
     begun: float
+    gpu: Mapping[str, str]
 
     @classmethod
-    def start(cls, run: Run, environment: Mapping[str, str]) -> "_Child":
-        run.log.parent.mkdir(parents=True, exist_ok=True)
-        # Append, never truncate: if the run is already running elsewhere, it is writing this log.
-        with run.log.open("ab") as log:
-            log.write(f"$ python {' '.join(run.command)}\n".encode())
-            begun_at = log.tell()
-        return cls(run, Forked(run.command, environment, run.log), begun_at, time.monotonic())
+    def start(cls, run: Run, environment: Mapping[str, str], gpu: Mapping[str, str]) -> "_Child":
+        begun_at = run_log.begin(run.log, run.command)
+        return cls(run, Forked(run.command, {**environment, **gpu}, run.log), begun_at, time.monotonic(), gpu)
 
     def status(self) -> dict[str, Any]:
-        """The run's own progress report; empty before the first one."""
-        try:
-            status = json.loads((self.run.run_dir / "status.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+        """The run's own progress report; empty without one."""
+        return read_status(self.run.run_dir)
 
     def outcome(self, stopping: bool) -> Outcome:
         code = self.process.poll()
         state: State = "failed"
         reason = ""
-        if code == 0 and self.run.finished:
+        if code == ExitStatus.FINISHED and self.run.finished:
             state = "finished"
-        elif code == 0 or (stopping and code == -signal.SIGTERM):  # the latter: before it had a handler
+        elif code == ExitStatus.DIVERGED and self.run.finished:
+            state, reason = "diverged", "recorded, but a metric is not finite"
+        elif code == ExitStatus.STOPPED or (
+            stopping and code == -signal.SIGTERM
+        ):  # the latter: before it had a handler
             state, reason = "stopped", "resumes from its checkpoint when started again"
         elif code == ExitStatus.LOCKED:
             state, reason = "running elsewhere", "another process has this run"
@@ -210,11 +239,7 @@ class _Child:
         return Outcome(self.run, state, time.monotonic() - self.begun, reason)
 
     def _last_line(self) -> str:
-        with self.run.log.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self.log_start, end - _LOG_TAIL_BYTES))
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return run_log.last_line(self.run.log, self.log_start)
 
 
 @dataclass
@@ -236,18 +261,9 @@ class _Interruption:
 @contextmanager
 def _interruptions() -> Iterator[_Interruption]:
     interruption = _Interruption()
-    # Signals that are already ignored stay ignored, as nohup requires.
-    signals = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, interruption.note) for number in signals}
-    try:
+    with stop_signals.kept():
+        stop_signals.handle(interruption.note)
         yield interruption
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _one_line(outcome: Outcome) -> str:

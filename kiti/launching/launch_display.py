@@ -29,6 +29,9 @@ class Plain:
         self.done += 1
         self._say(f"[{self.done}/{self.total}] {line}")
 
+    def elsewhere(self, name: str) -> None:
+        self._say(f"{name} is running elsewhere: waiting for it")
+
     def stopping(self, running: int) -> None:
         self._say(f"stopping: {running} run(s) are saving; once more to kill them")
 
@@ -74,6 +77,10 @@ class Live:
         self.done += 1
         self.progress.remove_task(self.tasks.pop(name))
         self.console.print(line, markup=False, highlight=False)
+
+    def elsewhere(self, name: str) -> None:
+        self.progress.remove_task(self.tasks.pop(name))
+        self.console.print(f"{name} is running elsewhere: waiting for it", markup=False, highlight=False)
 
     def stopping(self, running: int) -> None:
         self.console.print(f"stopping: {running} run(s) are saving; once more to kill them")

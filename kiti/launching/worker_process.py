@@ -11,8 +11,11 @@ import runpy
 import signal
 import sys
 from collections.abc import Mapping
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from kiti.storage import stop_signals
 
 # Imported by every run, and most of its start-up. Nothing from kiti: a run must read its current sources.
 _PRELOADED = ["torch", "torchvision", "torchmetrics", "pytorch_lightning"]
@@ -33,7 +36,17 @@ class Forked:
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
         # Not daemonic: if this process is killed, a run still continues until it finishes or has saved.
         self._process: BaseProcess = _fork.Process(target=_become, args=(command, dict(environment), log), daemon=False)
-        self._process.start()
+        if multiprocessing.get_start_method(allow_none=True) not in (None, *multiprocessing.get_all_start_methods()):
+            # A worker of joblib tells its children to use a method that they do not have.
+            multiprocessing.set_start_method("forkserver", force=True)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        resource_tracker.ensure_running()  # which unblocks some
+        # SLURM signals every process of a job; the server must outlive that, as it tells how the run has ended.
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals.STOPPING)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def poll(self) -> int | None:
         """Its exit status, -n after signal n; None while it runs."""
@@ -50,6 +63,7 @@ class Forked:
 def _become(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
     os.setsid()  # Ctrl-C in the terminal reaches only the launcher, which passes it on as SIGTERM
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the server blocks what stops a run
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, log, os.O_WRONLY | os.O_APPEND),

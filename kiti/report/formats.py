@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,18 +33,23 @@ _LATEX = {
     "–": "--",
     "…": r"\dots{}",
 }
+_NARROW = 110  # columns of a terminal
 _VERDICT_STYLES = {"better": "green", "worse": "red"}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as text: a header, lines with one cell per column, and the notes below it."""
+    """A table as text: a header, lines with one cell per column, and the notes below it.
+
+    A narrow terminal leaves out the columns `wide`.
+    """
 
     title: str
     header: list[str]
     lines: list[list[str]]
     notes: list[str]
     label: str = ""
+    wide: tuple[str, ...] = ()
 
 
 def plain(value: float, digits: int = 4) -> str:
@@ -152,6 +157,8 @@ def latex(grid: Grid) -> str:
 
 def show(grid: Grid, console: Console) -> None:
     """Print the table on a terminal; columns that are constant over all lines are moved to a note."""
+    if grid.wide and console.width < _NARROW:
+        grid = _without(grid, grid.wide)
     columns = list(zip(*grid.lines, strict=True))
     constant = [len(grid.lines) > 1 and len(set(column)) == 1 for column in columns]
     table = RichTable(title=escape(grid.title), title_justify="left", show_lines=False, pad_edge=False)
@@ -173,6 +180,12 @@ def show(grid: Grid, console: Console) -> None:
     for note in ["; ".join(constants), *grid.notes]:
         if note:
             console.print(f"• {escape(note)}", style="dim", highlight=False)
+
+
+def _without(grid: Grid, columns: Sequence[str]) -> Grid:
+    kept = [place for place, name in enumerate(grid.header) if name not in columns]
+    header, *lines = ([line[place] for place in kept] for line in (grid.header, *grid.lines))
+    return replace(grid, header=header, lines=lines)
 
 
 def _latex(text: str) -> str:

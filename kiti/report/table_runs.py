@@ -13,8 +13,10 @@ from typing import Any
 from kiti.configuration import identity
 from kiti.configuration.compose import Composed, build_model, compose
 from kiti.configuration.explain import ConfigError
+from kiti.configuration.own_record import own_record
+from kiti.configuration.scales import ScaleError
 from kiti.report.sheets import Scale, TableSpec
-from kiti.storage.records import FILE_NAME, Record, RecordError, read, read_lines
+from kiti.storage.records import Record, RecordError, read_lines
 
 Overrides = tuple[str, ...]
 
@@ -78,7 +80,7 @@ def plan(spec: TableSpec, scale: str) -> Plan:
                 composed = compose([*overrides, f"seed={settings.seeds[0]}"])
                 runs[overrides] = TableRun(overrides, composed, row.may_not_compose)
             except ConfigError as error:
-                if not row.may_not_compose:
+                if not row.may_not_compose or isinstance(error, ScaleError):
                     raise ConfigError(f"row {row.group}/{row.label}: {error}") from error
                 runs[overrides] = error
     return runs
@@ -104,18 +106,11 @@ class Archive:
         return cls((record for file in files for record in read_lines(file)), local, folder / "records")
 
     def records(self, run: TableRun, seeds: Sequence[int]) -> dict[int, StoredRecord]:
-        """The run's records by seed. RecordError when a run directory contains the record of another configuration."""
+        """The run's records by seed. DamagedRecord when a run directory holds a record that is not its own."""
         found = {}
         for seed in seeds:
-            path = run.run_dir(seed) / FILE_NAME
-            if self._local and path.exists():
-                record = read(path)
-                if record.seed != seed:
-                    raise RecordError(
-                        f"record {path}: belongs to seed {record.seed}; move it away and run this run again"
-                    )
-                require_same_configuration([record], run.composed.hash, run.composed.config)
-                found[seed] = StoredRecord(record, committed=False, folder=path.parent)
+            if self._local and (record := own_record(run.composed, seed)):
+                found[seed] = StoredRecord(record, committed=False, folder=run.run_dir(seed))
             elif (run.composed.hash, seed) in self._committed:
                 record = self._committed[run.composed.hash, seed]
                 found[seed] = StoredRecord(record, committed=True, folder=self._folder)

@@ -45,7 +45,7 @@ class LightningCallback(Callback):
         if ko is None:
             return
         if is_skipped(trainer, optimizer):
-            ko.relative_change = {}
+            ko.relative_change, ko.pairs = {}, {}
         else:
             ko.collide()
 

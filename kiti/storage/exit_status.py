@@ -1,7 +1,13 @@
 """The exit statuses of kiti's commands."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+
+from kiti.storage.processes import rank
+
+EXIT_FILE = "KITI_EXIT_FILE"
 
 
 class ExitStatus(IntEnum):
@@ -28,3 +34,30 @@ _GRAVITY = (
 def gravest(statuses: Iterable[ExitStatus]) -> ExitStatus:
     """The status of a command that made several runs; FINISHED if there were none."""
     return max(statuses, key=_GRAVITY.index, default=ExitStatus.FINISHED)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Append "<rank> <exit status>" to the file that the environment's KITI_EXIT_FILE names, if any, when a block ends.
+
+    torchrun ends with 1 whatever its processes end with, so scripts/launch_node.sh reads it there.
+    """
+    status = ExitStatus.FINISHED
+    try:
+        yield
+    except BaseException as error:
+        status = of_exception(error)
+        raise
+    finally:
+        if path := os.environ.get(EXIT_FILE):
+            with open(path, "a") as file:
+                file.write(f"{rank()} {int(status)}\n")
+
+
+def of_exception(error: BaseException) -> ExitStatus:
+    """The status of a process that ends with this exception."""
+    if not isinstance(error, SystemExit):
+        return ExitStatus.FAILED
+    if error.code is None:
+        return ExitStatus.FINISHED
+    return ExitStatus(error.code) if error.code in list(ExitStatus) else ExitStatus.FAILED

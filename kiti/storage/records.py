@@ -22,6 +22,9 @@ from pydantic.dataclasses import dataclass
 
 SCHEMA: Literal[2] = 2
 FILE_NAME = "record.json"
+RUN_AGAIN = "kiti-train and kiti-table --run set it aside and run it again"
+
+_CHECKSUM = "checksum"  # in record.json alone: what is committed is in git
 
 # Beside the package in a checkout; an installed wheel does not contain it.
 LOCK = Path(__file__).parents[2] / "requirements.lock"
@@ -37,6 +40,14 @@ _CLOSED = pydantic.ConfigDict(extra="forbid")
 
 class RecordError(ValueError):
     """A record that cannot be read or used, in one line: what, where, and a remedy."""
+
+
+class DamagedRecord(RecordError):
+    """A record that is not what its run wrote, or that belongs to another run: to be set aside, not used."""
+
+    def __init__(self, complaint: str, remedy: str) -> None:
+        super().__init__(f"{complaint}; {remedy}")
+        self.complaint = complaint
 
 
 @dataclass(frozen=True, config=_CLOSED)
@@ -92,6 +103,7 @@ class Record:
         state: `diverged` if a metric is not finite.
         implementations: which form of the collision ran, by module.
         counts: of dropped data rows, truncated items, and the like.
+        ko: |Δg| / |g| by parameter; ko_pairs: pairs of its neurons that collide in a step, for hard collisions.
         items: name of a file beside the record with a result for each test item.
         replicate: distinguishes this run from others of the same hash and seed, for example on another machine.
     """
@@ -127,6 +139,7 @@ class Record:
     collisions: dict[str, dict[str, Number]] | None = None
     implementations: dict[str, str] | None = None
     ko: dict[str, Number] | None = None
+    ko_pairs: dict[str, Number] | None = None
     replicas: int = 1
     weights: str | None = None
     counts: dict[str, int] | None = None
@@ -143,19 +156,33 @@ _RECORD = pydantic.TypeAdapter(Record)
 
 
 def write(record: Record, run_dir: Path) -> Path:
-    """Write `run_dir/record.json` atomically and return its path."""
+    """Write `run_dir/record.json` atomically, with a checksum of its content, and return its path."""
     path = run_dir / FILE_NAME
-    write_whole(path, _RECORD.dump_json(record, indent=1) + b"\n")
+    plain = json.loads(_RECORD.dump_json(record))
+    plain[_CHECKSUM] = _checksum(plain)
+    write_whole(path, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     return path
 
 
 def read(path: Path) -> Record:
-    """The record at `path`. Raises RecordError if it is unreadable, not JSON, or not a record of this schema."""
+    """The record at `path`.
+
+    Raises RecordError if it is unreadable or of another schema; DamagedRecord if it is not a record, or not what was
+    written. Records that were written before there were checksums have none to compare.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"record {path}: {error.strerror}") from None
-    return _parse(content, f"record {path}", "move it away and run the run again")
+    where, remedy = f"record {path}", RUN_AGAIN
+    plain: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+        plain = json.loads(content)
+    found = plain.pop(_CHECKSUM, None) if isinstance(plain, dict) else None
+    record = _parse(content if found is None else json.dumps(plain).encode(), where, remedy)
+    if found is not None and found != _checksum(plain):
+        raise DamagedRecord(f"{where}: edited or damaged, its checksum differs", remedy)
+    return record
 
 
 def compact(record: Record) -> str:
@@ -262,7 +289,14 @@ def _parse(content: bytes, where: str, remedy: str) -> Record:
             remedy = "use the kiti that wrote it"
             if plain["schema"] == 1:
                 remedy = "scripts/migrate_records.py brings it up to date"
-    raise RecordError(f"{where}: {complaint}; {remedy}")
+            raise RecordError(f"{where}: {complaint}; {remedy}")
+    raise DamagedRecord(f"{where}: {complaint}", remedy)
+
+
+def _checksum(plain: dict[str, Any]) -> str:
+    """sha256 of the values, in any layout of the file."""
+    canonical = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
 def _git(repo: Path, *arguments: str) -> str | None:

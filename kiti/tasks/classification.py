@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
 
+from kiti.tasks.global_batch import mean_loss
 from kiti.tasks.task import Task
 
 Labelled = tuple[Float[Tensor, "B C Y X"], Int64[Tensor, "B"]]
@@ -61,7 +62,7 @@ class Classification(Task):
             self.model(images), labels, label_smoothing=self.label_smoothing, reduction="none"
         )
         self.train_loss.update(losses.detach())
-        return losses.mean()
+        return mean_loss(losses.mean(), len(losses))
 
     def validation_step(self, batch: Labelled, batch_idx: int) -> None:
         self._measure("val", batch)

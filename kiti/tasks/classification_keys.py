@@ -1,6 +1,6 @@
 """The keys of `task=classification`."""
 
-from kiti.units.keys import Fraction, TaskKeys
+from kiti.units.keys import Fraction, PrimaryMetric, TaskKeys
 
 
 class ClassificationKeys(TaskKeys):
@@ -8,3 +8,4 @@ class ClassificationKeys(TaskKeys):
     name = "classification"
     label_smoothing: Fraction = 0.0
     kind = "images"
+    metric = PrimaryMetric("test/accuracy", "test accuracy (%)", higher_is_better=True)

@@ -10,6 +10,7 @@ from torchmetrics import MeanSquaredError
 
 from kiti.data.mesh_frames import MeshFrames
 from kiti.models.oformer import OFormer, indices
+from kiti.tasks.global_batch import mean_loss, ranks, total
 from kiti.tasks.task import Task
 
 Flow = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -90,10 +91,11 @@ class FlowRollout(Task):
         normalised = self.model.scaling.normalised
         predicted = normalised(self.model(given, positions, kind, mask, target.shape[1]))
         expected = normalised(target)
+        near = mask & in_box(positions)
         everywhere = _of(predicted - expected, mask).square().sum(dim=-1).mean()
-        near_airfoil = _of(momentum(predicted) - momentum(expected), mask & in_box(positions)).square().mean()
-        loss = everywhere + _MOMENTUM_WEIGHT * near_airfoil
-        self.train_loss.update(loss.detach(), weight=len(given))
+        near_airfoil = _of(momentum(predicted) - momentum(expected), near).square().mean()
+        loss = mean_loss(everywhere, mask.sum()) + _MOMENTUM_WEIGHT * mean_loss(near_airfoil, near.sum())
+        self.train_loss.update(loss.detach(), weight=total(len(given), loss.device) / ranks())
         return loss
 
     def configure_gradient_clipping(

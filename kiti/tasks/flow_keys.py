@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import NonNegativeInt
 
-from kiti.units.keys import Fraction, TaskKeys
+from kiti.units.keys import Fraction, PrimaryMetric, TaskKeys
 
 
 class FlowRolloutKeys(TaskKeys):
@@ -13,6 +13,7 @@ class FlowRolloutKeys(TaskKeys):
     curriculum_frames: NonNegativeInt
     curriculum_share: Fraction
     kind = "flows on irregular points"
+    metric = PrimaryMetric("test/momentum_rmse_box", "test momentum RMSE in the box")
 
     def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
         """All frames, as after the curriculum, which predicts fewer."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kiti.collision.rules import check_choice
 from kiti.tasks.classification import Classification, Labelled
+from kiti.tasks.global_batch import mean_loss
 
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 
@@ -57,6 +58,6 @@ class MixedClassification(Classification):
         if len(images) % 2:
             raise ValueError(f"a batch of {len(images)} on each rank is odd: images are mixed in pairs")
         mixed, targets = self.mix(images, labels)
-        loss = self.mixed_loss(self.model(mixed), targets)
+        loss = mean_loss(self.mixed_loss(self.model(mixed), targets), len(images))
         self.train_loss.update(loss.detach())
         return loss

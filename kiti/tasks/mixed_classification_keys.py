@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from kiti.units.keys import Fraction, TaskKeys
+from kiti.units.keys import Fraction, PrimaryMetric, TaskKeys
 
 
 class MixedClassificationKeys(TaskKeys):
@@ -18,3 +18,4 @@ class MixedClassificationKeys(TaskKeys):
     label_smoothing: Fraction
     decay_vectors: bool
     kind = "images"
+    metric = PrimaryMetric("test/accuracy", "test accuracy (%)", higher_is_better=True)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MeanSquaredError
 
+from kiti.tasks.global_batch import sum_loss
 from kiti.tasks.task import Task
 
 Pair = tuple[Tensor, Tensor]
@@ -45,7 +46,7 @@ class OperatorLearning(Task):
         given, target = batch
         errors = relative_l2(self.predict(given, target), target)
         self.train_loss.update(errors.detach())
-        return errors.sum()
+        return sum_loss(errors.sum())
 
     def test_step(self, batch: Pair, batch_idx: int, dataloader_idx: int = 0) -> None:
         given, target = batch
@@ -84,7 +85,7 @@ class OperatorRollout(OperatorLearning):
         given, target = batch
         errors = relative_l2(self.predict(given, target).flatten(0, 1), target.flatten(0, 1))
         self.train_loss.update(errors.detach())
-        return errors.sum()
+        return sum_loss(errors.sum())
 
     def keep_example(self, prediction: Float[Tensor, "B U *grid"], target: Float[Tensor, "B U *grid"]) -> None:
         self.example = {"prediction": prediction[0, -1].cpu(), "target": target[0, -1].cpu()}

@@ -2,20 +2,24 @@
 
 from typing import Any
 
-from kiti.units.keys import TaskKeys
+from kiti.units.keys import PrimaryMetric, TaskKeys
 from kiti.units.sample_shapes import Sample
+
+RELATIVE_L2 = PrimaryMetric("test/relative_l2", "test relative L2")
 
 
 class OperatorLearningKeys(TaskKeys):
     builds = "kiti.tasks.operator_learning.OperatorLearning"
     name = "operator_learning"
     kind = "pairs of functions"
+    metric = RELATIVE_L2
 
 
 class OperatorRolloutKeys(TaskKeys):
     builds = "kiti.tasks.operator_learning.OperatorRollout"
     name = "operator_rollout"
     kind = "frames on a grid"
+    metric = RELATIVE_L2
 
     def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
         """All predicted frames, one call for each, as in `OperatorRollout.predict`."""

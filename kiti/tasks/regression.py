@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kiti.models.chain import Chain
+from kiti.tasks.global_batch import all_rows, mean_loss
 from kiti.tasks.task import Task
 
 Points = tuple[Tensor, Tensor]
@@ -28,7 +29,7 @@ class Regression(Task):
 
     def training_step(self, batch: Points, batch_idx: int) -> Tensor:
         x, y = batch
-        errors = (self.model(x) - y).square().mean(0)
+        errors = mean_loss((self.model(x) - y).square().mean(0), len(x))
         self.train_loss.update(errors.detach())
         return errors.sum()
 
@@ -41,7 +42,7 @@ class Regression(Task):
 
     def on_test_epoch_end(self) -> None:
         for name, errors in self._errors.items():
-            each = torch.cat(errors).mean(0).tolist()
+            each = all_rows(torch.cat(errors)).mean(0).tolist()
             for metrics, error in zip(self.of_replica, each, strict=True):
                 metrics[f"{name}/mse"] = error
             self.log(f"{name}/mse", sum(each) / len(each))

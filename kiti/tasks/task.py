@@ -17,6 +17,7 @@ from kiti.ko import KO, select
 from kiti.residual import Residual
 from kiti.seams.fitting import SeamError
 from kiti.seams.lightning_callback import is_skipped
+from kiti.tasks.rank_sums import gathered, part_of
 from kiti.tasks.schedules import WarmupCosine
 
 BY_STEPS = (OneCycleLR, WarmupCosine)
@@ -122,7 +123,7 @@ class Task(LightningModule):
         if self.ko is None:
             return
         if is_skipped(self._trainer, optimizer):
-            self.ko.relative_change = {}
+            self.ko.relative_change, self.ko.pairs = {}, {}
         else:
             self.ko.collide()
 
@@ -146,11 +147,13 @@ class Task(LightningModule):
 
     # The running mean is saved separately, because `state_dict` is the model's.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_loss"] = {name: _plain(value) for name, value in self.train_loss.metric_state.items()}
+        state: dict[str, Any] = self.train_loss.metric_state
+        checkpoint["train_loss"] = {name: gathered(self._trainer, value) for name, value in state.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["train_loss"].items():
-            setattr(self.train_loss, name, value)
+            # Checkpoints from before the sums of all ranks were kept have a single number.
+            setattr(self.train_loss, name, part_of(self._trainer, value.reshape(-1)))
         self.train_loss._update_count = 1  # otherwise torchmetrics warns that compute() was called before update()
 
 
@@ -174,7 +177,3 @@ def learning_rate_groups(
     if not left:
         return factors, groups
     return [1.0, *factors], [{"params": list(left.values())}, *groups]
-
-
-def _plain(value: Any) -> Tensor:
-    return value.detach().clone().cpu()

@@ -1,9 +1,7 @@
 """Writes the record and the weights of a finished run."""
 
-import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +14,7 @@ from kiti.configuration.locations import CHECKOUT
 from kiti.data.data_module import Data
 from kiti.storage import examples, records
 from kiti.storage.run_dirs import finished
+from kiti.storage.weights_file import WEIGHTS, sha256
 from kiti.tasks.task import Task
 from kiti.training.callbacks.collision_monitor import CollisionMonitor
 from kiti.training.callbacks.cost import Cost
@@ -24,7 +23,6 @@ from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
 from kiti.training.counting import flops
 from kiti.training.device import device_name, peak_memory_mib
 
-WEIGHTS = "weights.safetensors"
 Kind = TypeVar("Kind", bound=Callback)
 PACKAGES = (
     "torch",
@@ -84,7 +82,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
                 data=_data_state(data, replica),
                 metrics=metrics,
                 state="finished" if all(map(math.isfinite, metrics.values())) else "diverged",
-                weights=_sha256(run_dir / WEIGHTS),
+                weights=sha256(run_dir / WEIGHTS),
                 **common,
             )
         )
@@ -129,6 +127,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "counts": {"modules_without_a_collision": silent} if (silent := monitor.silent()) else None,
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
+        "ko_pairs": monitor.ko_pairs(),
         # With replicas, logged values are means over all of them, not curves of a single one.
         "curves": _callback(trainer, Curves).curves() if together == 1 else None,
         "replicas": together,
@@ -148,11 +147,6 @@ def _data_state(data: Data, replica: int) -> records.DataState:
 def _callback(trainer: Trainer, kind: type[Kind]) -> Kind:
     [found] = [c for c in trainer.callbacks if isinstance(c, kind)]  # type: ignore[attr-defined]  # set in a connector
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _overrides(seed: int, together: int) -> list[str]:

@@ -9,7 +9,7 @@ key does not orphan the records of earlier runs; a default, once shipped, is nev
 
 from enum import Enum
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -122,6 +122,11 @@ class DataKeys(UnitKeys):
     batch_size: PositiveInt
     seed: NotRecorded[NonNegativeInt]
 
+    @property
+    def batches_per_epoch(self) -> int | None:
+        """The most training batches an epoch can have; None if only the data tell."""
+        return None
+
     def sample(self, training: bool) -> Sample | None:
         """The shapes of a sample of the training set, or of the test set; None: not declared, so no cost is planned."""
         return None
@@ -137,10 +142,22 @@ class ModelKeys(UnitKeys):
     kind: ClassVar[str]
 
 
+class PrimaryMetric(NamedTuple):
+    """The metric `key` of a task's records, and how tables name it."""
+
+    key: str
+    label: str
+    higher_is_better: bool = False
+
+
 class TaskKeys(UnitKeys):
-    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of the task's metrics."""
+    """The group `task`; `kind` as in `DataKeys`. `evaluation` is the revision of the task's metrics.
+
+    `metric` is the one by which runs of the task are compared, for tables that are given none.
+    """
 
     kind: ClassVar[str]
+    metric: ClassVar[PrimaryMetric | None] = None
     evaluation: ClassVar[int] = 1
     lr_multipliers: Annotated[dict[str, PositiveFloat], Field(min_length=1)] | None = None
 

@@ -30,6 +30,21 @@ def keys_of(target: str) -> type[UnitKeys]:
     return DECLARED[target]
 
 
+def named(base: type[UnitKeys], name: str) -> type[UnitKeys]:
+    """The declaration `name` of the group whose base class is `base`. Raises UndeclaredError if there is none."""
+    import_declarations()
+    if not _of_name(base, name):
+        for plugin in enabled():
+            plugin.load()
+    if not (found := _of_name(base, name)):
+        raise UndeclaredError(f"no unit is named {name!r} today; if it is a plug-in's, --plugin <path> enables it")
+    return found[0]
+
+
+def _of_name(base: type[UnitKeys], name: str) -> list[type[UnitKeys]]:
+    return [keys for keys in DECLARED.values() if issubclass(keys, base) and keys.name == name]
+
+
 def plugin_of(target: str) -> Plugin | None:
     """The enabled plug-in that `target` belongs to."""
     return next((one for one in enabled() if target.startswith(f"{one.name}.")), None)

@@ -83,7 +83,7 @@ def test_a_real_signal_then_the_same_command(number: signal.Signals, tmp_path: P
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(number)
-    finish(process, code=-signal.SIGKILL if number == signal.SIGKILL else 0)
+    finish(process, code=-signal.SIGKILL if number == signal.SIGKILL else ExitStatus.STOPPED)
     assert not (composed.run_dir / "record.json").exists(), "it finished before the signal; make the run longer"
     stopped_at = torch.load(checkpoint, weights_only=True)["global_step"]
     assert 0 < stopped_at < 300
@@ -125,7 +125,7 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
 def test_a_batch_not_divisible_by_the_processes_is_refused(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "kiti.train", *SMOKE],
-        env=environment(tmp_path) | {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "3"},
+        env=environment(tmp_path) | {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "3"},
         cwd=ROOT,
         capture_output=True,
         text=True,

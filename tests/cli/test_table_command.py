@@ -9,6 +9,8 @@ from table_cases import KITI, TABLE, VANILLA, recorded, save
 
 from kiti.storage import records
 
+SWEEPS = "sweep/coll_coef/EXPERIMENT, sweep/collision_heads/EXPERIMENT"
+
 
 def test_a_corrupted_record_is_named(runs_dir, experiments, command):
     path = save(recorded(VANILLA, 0, 0.1), runs_dir)
@@ -33,9 +35,35 @@ def test_only_some_problems(runs_dir, experiments, command):
 
 
 def test_errors_for_unknown_names_list_the_known_ones(command):
-    assert command("paper/x") == (2, "", "kiti-table: no table or figure 'paper/x'; there are: paper/f, paper/t\n")
-    assert command() == (2, "", "kiti-table: give a NAME; there are: paper/f, paper/t\n")
+    assert command("paper/x") == (
+        2,
+        "",
+        f"kiti-table: no table or figure 'paper/x'; there are: paper/f, paper/t, {SWEEPS}\n",
+    )
+    assert command() == (2, "", f"kiti-table: give a NAME; there are: paper/f, paper/t, {SWEEPS}\n")
     assert "it has: smoke" in command("paper/t", "--scale", "paper")[2]
+
+
+def test_a_dry_run_prints_what_run_would_start(runs_dir, experiments, command):
+    save(recorded(VANILLA, 0, 0.2), runs_dir)
+    before = sorted(runs_dir.rglob("*"))
+    status, text, _ = command("paper/t", "--scale", "smoke", "--run", "--dry-run")
+    assert status == 0
+    vanilla = "python -m kiti.train experiment=burgers scale=smoke"
+    kiti = "python -m kiti.train experiment=burgers residual=kiti residual.collision_heads=8 scale=smoke"
+    assert text.splitlines() == [
+        f"{kiti} seed=0",
+        *(f"{run} seed={seed}" for seed in (1, 2) for run in (vanilla, kiti)),
+    ]
+    assert sorted(runs_dir.rglob("*")) == before
+
+
+def test_options_that_a_sheet_or_a_sweep_does_not_take(command):
+    for more in (["--seeds", "3"], ["model.width=8"]):
+        refused = "kiti-table: paper/t: --seeds and overrides are for sweeps; its YAML has its own\n"
+        assert command("paper/t", *more)[::2] == (2, refused)
+    status, _, err = command("sweep/coll_coef/burgers", "--publish")
+    assert (status, err.count("\n")) == (2, 1)
 
 
 def test_a_plan_with_runs_is_refused_in_one_line(command):

@@ -63,7 +63,7 @@ def test_what_a_run_writes(uninterrupted: tuple[str, Path, Composed]) -> None:
 def test_evaluating_a_finished_run_gives_the_same_error(uninterrupted: tuple[str, Path, Composed]) -> None:
     _name, _data, composed = uninterrupted
     record = records.read(composed.run_dir / records.FILE_NAME)
-    again = evaluate(composed, composed.run_dir)
+    again = evaluate(composed, records.read(composed.run_dir / records.FILE_NAME), composed.run_dir)
     assert again == {name: pytest.approx(record.metrics[name], rel=1e-5) for name in again}
     assert again
 
@@ -100,7 +100,7 @@ def test_seeds_trained_in_parallel_each_write_a_record(tmp_path: Path) -> None:
     assert record.config_hash == found[4].config_hash
     assert record.parameters == found[4].parameters
     assert record.metrics == {name: pytest.approx(value, rel=1e-3) for name, value in found[4].metrics.items()}
-    again = evaluate(together[5], together[5].run_dir)
+    again = evaluate(together[5], found[5], together[5].run_dir)
     assert again["test/mse"] == pytest.approx(found[5].metrics["test/mse"], rel=1e-5)
 
 

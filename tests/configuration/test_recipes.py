@@ -132,7 +132,15 @@ def test_every_value_of_the_recipe_is_checked(composed: Composed) -> None:
     elsewhere = {"path", "format", "data_dir", "classes", "workers", "eval_batch_size", "seed"}  # of the data
     elsewhere |= {"blocks", "width", "head", "head_activation", "head_gamma", "depths", "dims"}
     elsewhere |= {"dit_stage", "pixels", "lr_multipliers", "channels_last"}  # of the model: Dit-ResNets, memory
-    elsewhere |= {"_target_", "_partial_", "epochs", "accumulate_grad_batches", "deterministic", "accelerator"}
+    elsewhere |= {
+        "_target_",
+        "_partial_",
+        "epochs",
+        "accumulate_grad_batches",
+        "deterministic",
+        "accelerator",
+        "sync_batchnorm",
+    }
     idle = {"re_mode"} if not composed.node.data.re_prob else set()
     idle |= {"color_jitter"} if composed.node.data.auto_augment else set()
     for group in ("data", "model", "task", "optimizer", "scheduler", "trainer"):

@@ -67,7 +67,7 @@ def test_what_a_run_writes(uninterrupted: tuple[tuple[str, str], Composed]) -> N
     )
     assert record.ko
     assert record.config["averaging"].get("decay") == (0.9 if "convnext" in experiment else None)
-    assert evaluate(composed, composed.run_dir) == {
+    assert evaluate(composed, record, composed.run_dir) == {
         name: pytest.approx(record.metrics[name], rel=1e-5)
         for name in ("test/accuracy", "test/top5", "test/cross_entropy")
     }

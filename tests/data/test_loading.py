@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from kiti.data import DataError
 from kiti.data.loading import EvaluationLoader, ResumableLoader, epoch_order, evaluation_loader, training_loader
 
 SIZE, BATCH, EPOCHS = 23, 4, 3
@@ -64,19 +66,17 @@ def test_shards_partition_the_global_batches(size: int, world_size: int) -> None
     assert {len(shard) for shard in shards} == {len(whole)}
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 8, 100])
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 8, 9, 100])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [4, 9, 16, 17, 23])
 def test_evaluation_covers_each_sample_once_over_ranks(size: int, world_size: int, batch_size: int) -> None:
-    batch_size *= world_size
     samples = torch.arange(size)
     loaders = [EvaluationLoader([samples], batch_size, rank=r, world_size=world_size) for r in range(world_size)]
     seen = [rows.tolist() for loader in loaders for (rows,) in loader]
     assert all(seen)
     assert sorted(flat(seen)) == list(range(size))
-    assert max(map(len, seen)) * world_size <= batch_size
-    if batch_size > world_size:  # otherwise a rank holds one sample per batch and counts cannot agree
-        assert len({len(loader) for loader in loaders}) == 1
+    assert max(map(len, seen)) <= ceil(batch_size / world_size) + (world_size > 1)  # one more where counts must agree
+    assert len({len(loader) for loader in loaders}) == 1
     if world_size == 1:
         assert flat(seen) == list(range(size))
         assert [len(rows) for rows in seen[:-1]] == [batch_size] * (len(seen) - 1)
@@ -111,11 +111,7 @@ def test_a_position_left_unused_does_not_reach_the_next_epoch() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (
-            {"batch_size": 6, "world_size": 4},
-            "batch_size 6 must be a positive multiple of the number of ranks, 4",
-        ),
-        ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 0}, "batch_size 0 must be positive"),
         ({"batch_size": 4, "rank": 2, "world_size": 2}, "rank 2 is not one of 2"),
     ],
 )
@@ -124,6 +120,13 @@ def test_wrong_arguments_are_named(kwargs: dict[str, int], message: str) -> None
         ResumableLoader([SAMPLES], seed=0, **kwargs)
     with pytest.raises(ValueError, match=message):
         EvaluationLoader([SAMPLES], **kwargs)
+
+
+def test_what_the_ranks_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size 6 must be a multiple of the number of ranks, 4"):
+        ResumableLoader([SAMPLES], seed=0, batch_size=6, world_size=4)
+    with pytest.raises(DataError, match="3 samples are too few to test on 4 processes"):
+        EvaluationLoader([SAMPLES[:3]], batch_size=4, world_size=4)
 
 
 def test_unequal_tensors_are_refused() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 import kiti.ko.gradient_collisions
 from kiti.ko import KO, hard_collision, select, soft_collision
+from kiti.ko.gradient_collisions import hard_collision_and_pairs
 
 
 def matrices(n=5, d=4, scale=0.3, dtype=torch.float64, seed=0):
@@ -72,8 +73,9 @@ def test_hard_equals_loops(c, approach_only, d):
     assert 0 < pairs <= 72
     if approach_only and c == 1:
         assert pairs < hard_by_loops(w, g, c, n)[1]
-    collided = hard_collision(w, g, c, directions=n, approach_only=approach_only)
+    collided, accepted = hard_collision_and_pairs(w, g, c, directions=n, approach_only=approach_only)
     torch.testing.assert_close(collided, expected)
+    assert accepted == pairs / 2  # the loops count (i, j) and (j, i)
 
 
 def test_zero_coefficient_changes_nothing():
@@ -189,6 +191,21 @@ def test_ko_changes_gradients_before_the_optimizer_step(make, attach):
     change = (manual[2].weight.grad - before).norm() / before.norm()
     torch.testing.assert_close(ko.relative_change["2.weight"], change)
     assert set(ko.relative_change) == {"0.weight", "2.weight"}
+
+
+def test_pairs_of_a_hard_collision_are_a_mean_over_replicas():
+    w, g = (torch.stack([one, two]) for one, two in zip(matrices(9, scale=0.1), matrices(9, scale=0.2), strict=True))
+    layer = nn.Parameter(w)
+    optimizer = torch.optim.SGD([layer], lr=0.1)
+    ko = KO(optimizer, {"weight": layer}, "hard", 0.6, replicas=2, attach=False)
+    layer.grad = g.clone()
+    ko.collide()
+    counts = [hard_collision_and_pairs(one, two, 0.6)[1] for one, two in zip(w, g, strict=True)]
+    assert ko.pairs == {"weight": sum(counts) / 2}
+    assert sum(counts) > 0
+    layer.grad = None
+    ko.collide()
+    assert ko.pairs == {}
 
 
 def trained(model, optimizer, steps):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,13 +14,18 @@ import pytest
 import yaml
 from record_cases import make_record
 from rich.console import Console
+from table_cases import save
 
 from kiti.cli.table_command import main
 from kiti.configuration.compose import compose
+from kiti.configuration.identity import revisions
 from kiti.launching import launch as launching
 from kiti.launching.launch import Run, launch
+from kiti.launching.launch_display import Live
 from kiti.report.table_runs import TableRun
 from kiti.storage import records
+from kiti.storage.exit_status import ExitStatus
+from kiti.storage.run_dirs import read_status
 
 # A run that does what its first argument says, in the directory named by the second.
 CHILD = textwrap.dedent(
@@ -32,7 +38,7 @@ CHILD = textwrap.dedent(
         starts.write(os.environ["OMP_NUM_THREADS"] + os.environ["MKL_NUM_THREADS"] + "\\n")
     def save(number, frame):
         (run_dir / "saved").touch()
-        sys.exit(0)
+        sys.exit(75)
     if how == "wait":
         signal.signal(signal.SIGTERM, save)
         (run_dir / "status.json").write_text(json.dumps({"state": "training", "step": 3, "total": 9, "loss": 0.25}))
@@ -41,15 +47,30 @@ CHILD = textwrap.dedent(
     elif how == "fail":
         print("working")
         print("ValueError: no such luck\\n", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(1)
     elif how == "silent":
-        sys.exit(4)
+        sys.exit(5)
     elif how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif how == "busy":
-        sys.exit(75)
+    elif how == "busy":  # says so, though nobody holds the lock
+        sys.exit(4)
+    elif how == "share":
+        from kiti.storage.run_dirs import locked_run_dir
+        with locked_run_dir(run_dir):
+            if not (run_dir / "record.json").exists():
+                time.sleep(1)
+                with (run_dir / "made").open("a") as made:
+                    made.write(f"{os.getpid()}\\n")
+                (run_dir / "record.json").write_text("{}")
     elif how == "stop":
+        sys.exit(75)
+    elif how == "nothing":
         sys.exit(0)
+    elif how == "unrecorded":
+        sys.exit(3)
+    elif how == "diverge":
+        (run_dir / "record.json").write_text("{}")
+        sys.exit(3)
     else:
         (run_dir / "record.json").write_text("{}")
     """
@@ -86,20 +107,119 @@ def console(request):
 
 
 def test_a_failure_does_not_stop_the_rest(runs, console):
-    launched = launch(runs("fail", "finish", "silent", "killed", "busy", "stop", "finish"), 2, console)
+    hows = ("fail", "finish", "silent", "killed", "busy", "stop", "finish", "nothing", "unrecorded", "diverge")
+    launched = launch(runs(*hows), 2, console)
     outcomes = {outcome.run.name: (outcome.state, outcome.reason) for outcome in launched.outcomes}
     assert outcomes == {
         "fail-0": ("failed", "ValueError: no such luck"),
         "finish-1": ("finished", ""),
-        "silent-2": ("failed", "exit status 4, no output"),
+        "silent-2": ("failed", "exit status 5, no output"),
         "killed-3": ("failed", "killed by SIGKILL; last line: none"),
         "busy-4": ("running elsewhere", "another process has this run"),
         "stop-5": ("stopped", "resumes from its checkpoint when started again"),
         "finish-6": ("finished", ""),
+        "nothing-7": ("failed", "exit status 0, no output"),
+        "unrecorded-8": ("failed", "exit status 3, no output"),
+        "diverge-9": ("diverged", "recorded, but a metric is not finite"),
     }
-    assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - {"finish-1", "finish-6"}
+    recorded = {"finish-1", "finish-6", "diverge-9"}
+    assert {outcome.run.name for outcome in launched.unfinished} == set(outcomes) - recorded
+    assert "diverge-9 diverged after" in output(console)
     assert "fail-0 failed after" in output(console)
     assert launched.signal == 0
+    assert launched.status == ExitStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("hows", "status"),
+    [
+        ((), ExitStatus.FINISHED),
+        (("finish",), ExitStatus.FINISHED),
+        (("finish", "diverge"), ExitStatus.DIVERGED),
+        (("diverge", "busy"), ExitStatus.LOCKED),
+        (("busy", "stop"), ExitStatus.STOPPED),
+        (("stop", "fail"), ExitStatus.FAILED),
+    ],
+)
+def test_the_status_of_a_launch_is_the_gravest_of_its_runs(runs, hows, status):
+    console = Console(file=io.StringIO())
+    assert launch(runs(*hows), 2, console).status == status
+
+
+HOLDER = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from kiti.storage.run_dirs import locked_run_dir
+    with locked_run_dir(Path(sys.argv[1])):
+        print("held", flush=True)
+        sys.stdin.readline()
+        (Path(sys.argv[1]) / "record.json").write_text("{}")
+    """
+)
+
+
+@pytest.fixture
+def held():
+    """Starts processes that hold the lock of a run; a line to one lets it write the record and end."""
+    started = []
+
+    def hold(run):
+        command = [sys.executable, "-c", HOLDER, str(run.run_dir)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "held\n"
+        return started[-1]
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("how", ["finishes", "dies"])
+def test_a_run_of_another_process_is_awaited(how, runs, held, console, monkeypatch):
+    """If that process dies, this one makes the run."""
+    [run] = runs("share")
+    other = held(run)
+    note = launching.Live.elsewhere if console.is_terminal else launching.Plain.elsewhere
+
+    def elsewhere(display, name):
+        note(display, name)
+        if how == "dies":
+            other.kill()
+        else:
+            other.stdin.write("\n")
+            other.stdin.flush()
+
+    monkeypatch.setattr(launching.Live if console.is_terminal else launching.Plain, "elsewhere", elsewhere)
+    launched = launch([run], 1, console)
+    assert [outcome.state for outcome in launched.outcomes] == ["finished"]
+    assert "share-0 is running elsewhere: waiting for it" in output(console)
+    assert (run.run_dir / "made").exists() == (how == "dies")
+
+
+def test_two_launches_at_once_make_each_run_once(runs, tmp_path):
+    made = runs("share", "share", "share")
+    program = tmp_path / "both.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import pickle, sys
+            from pathlib import Path
+            from rich.console import Console
+            from kiti.launching.launch import launch
+            if __name__ == "__main__":
+                runs = pickle.loads(Path(sys.argv[1]).read_bytes())
+                sys.exit(launch(runs, 2, Console(stderr=True)).status)
+            """
+        )
+    )
+    (tmp_path / "runs.pickle").write_bytes(pickle.dumps(made))
+    command = [sys.executable, str(program), str(tmp_path / "runs.pickle")]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert [len((run.run_dir / "made").read_text().splitlines()) for run in made] == [1, 1, 1]
 
 
 def test_the_log_is_appended_and_only_the_last_attempt_is_read(runs, tmp_path, console):
@@ -123,8 +243,32 @@ def test_cores_are_divided_among_jobs(runs, monkeypatch, console):
 
 def test_default_number_of_jobs(monkeypatch):
     monkeypatch.setattr(launching, "cores", lambda: 4)
-    gpu = launching.Path("/dev/nvidia0").exists()
-    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == ([1] * 4 if gpu else [1, 1, 3, 4])
+    monkeypatch.setattr(launching, "visible_gpus", list)
+    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == [1, 1, 3, 4]
+    monkeypatch.setattr(launching, "visible_gpus", lambda: ["0", "1"])
+    assert [launching.default_jobs(missing) for missing in (0, 1, 3, 9)] == [1, 1, 2, 2]
+
+
+def test_each_of_four_jobs_has_its_own_gpu(runs, tmp_path, monkeypatch, console):
+    """Fake GPUs: each child waits until four have said which one they see; a fifth gets one that was given back."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,GPU-a,GPU-b")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    script = tmp_path / "see.py"
+    script.write_text(
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "assert 'RANK' not in os.environ and 'WORLD_SIZE' not in os.environ\n"
+        "run_dir = Path(sys.argv[1])\nrun_dir.mkdir()\n"
+        "(run_dir / 'gpu').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "while len(list(run_dir.parent.glob('run-*/gpu'))) < 4: time.sleep(0.05)\n"
+        "(run_dir / 'record.json').touch()\n"
+    )
+    dirs = [tmp_path / f"run-{number}" for number in range(5)]
+    five = [Run(d.name, (str(script), str(d)), (d,), tmp_path / "logs" / f"{d.name}.log") for d in dirs]
+    assert not launch(five, 4, console).unfinished
+    seen = [(d / "gpu").read_text() for d in dirs]
+    assert sorted(seen[:4]) == ["2", "3", "GPU-a", "GPU-b"]
+    assert seen[4] in seen[:4]
 
 
 def test_the_live_display_shows_each_run(runs, tmp_path):
@@ -145,7 +289,7 @@ def test_the_live_display_shows_each_run(runs, tmp_path):
     assert "all runs" in output(console)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
 def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
     """Through a separate process, as from a shell."""
     (tmp_path / "child.py").write_text(CHILD)
@@ -175,7 +319,7 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
     process.send_signal(number)
     process.send_signal(number)  # make forwards what the terminal has already sent: still one request
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == ExitStatus.STOPPED
     assert all((tmp_path / f"wait-{n}" / "saved").exists() for n in (0, 1))
     assert not (tmp_path / "wait-2").exists()
     assert errors.count("stopped: wait-") == 2
@@ -184,7 +328,7 @@ def test_a_signal_is_forwarded_and_runs_save(tmp_path, number):
 # Replaces kiti.train: writes a record with the error 0.1 + seed, unless told to fail on this seed.
 TRAIN = textwrap.dedent(
     """
-    import os, sys
+    import os, shutil, sys
     from pathlib import Path
     assignments = dict(argument.split("=", 1) for argument in sys.argv[1:])
     seed = int(assignments["seed"])
@@ -195,7 +339,7 @@ TRAIN = textwrap.dedent(
     made = Path(os.environ["FAKE_RECORDS"]) / f"{assignments.get('residual', 'add')}-{seed}"
     target = Path(made.read_text())
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(made.with_suffix(".json"), target)
+    shutil.copyfile(made.with_suffix(".json"), target)
     """
 )
 TABLE = {
@@ -222,7 +366,11 @@ def trained(tmp_path, monkeypatch):
         for seed in (0, 1):
             composed = compose(["experiment=burgers", f"residual={residual}", "scale=smoke", f"seed={seed}"])
             record = make_record(
-                seed, config_hash=composed.hash, config=composed.config, metrics={"test/mse": 0.1 + seed}
+                seed,
+                config_hash=composed.hash,
+                config=composed.config,
+                revisions=revisions(composed.checked),
+                metrics={"test/mse": 0.1 + seed},
             )
             prepared = tmp_path / "prepared" / f"{residual}-{seed}"
             records.write(record, tmp_path).rename(tmp_path / "one.json")
@@ -299,14 +447,65 @@ def test_a_broken_status_file_is_ignored(tmp_path, console):
     assert [outcome.state for outcome in launch([run], 1, console).outcomes] == ["finished"]
 
 
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"state": 5, "step": "three", "total": [1], "loss": "low"},
+        {"state": "[/bold]", "step": -1, "total": 10**400, "loss": {}},
+        {"state": "training", "step": None, "total": True, "loss": None},
+        ["training"],
+    ],
+)
+def test_a_foreign_status_does_not_end_the_launch(tmp_path, status):
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    display = Live(Console(file=io.StringIO(), force_terminal=True), 1)
+    with display:
+        display.started("r")
+        display.update({"r": read_status(tmp_path)})
+
+
+def test_a_status_is_read(tmp_path):
+    status = {"state": "training", "step": 3, "total": 9, "loss": 0.25}
+    (tmp_path / "status.json").write_text(json.dumps(status | {"more": 1}))
+    assert read_status(tmp_path) == status
+    (tmp_path / "status.json").write_text("[" * 100_000)
+    assert read_status(tmp_path) == {}
+
+
+def test_a_damaged_local_record_is_named_and_run_again(tmp_path, trained, capsys):
+    assert kiti_table(tmp_path, "--run") == 0
+    capsys.readouterr()
+    [path, *_] = sorted((tmp_path / "runs").rglob("record.json"))
+    whole = path.read_text()
+    for damaged in (
+        "",
+        whole[:100],
+        whole.replace('"seed": 0', '"seed": 7'),
+        whole.replace('"n_train": 40', '"n_train": 41'),
+    ):
+        assert damaged != whole
+        path.write_text(damaged)
+        assert kiti_table(tmp_path) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert str(path) in line
+    before = len(trained())
+    assert kiti_table(tmp_path, "--run") == 0
+    assert len(trained()) == before + 1
+    assert path.read_text() == whole
+
+
 def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
-    one = ("experiment=condensation_fc", "scale=smoke")
+    one = ("experiment=condensation_fc", "scale=paper")
     other = ("experiment=burgers", "scale=smoke")
     cells = {overrides: TableRun(overrides, compose(overrides)) for overrides in (one, other)}
-    there = cells[one].run_dir(2)
-    there.mkdir(parents=True)
-    (there / "record.json").write_text("{}")
+    finished = cells[one].composed
+    of_run = {"config_hash": finished.hash, "config": finished.config, "revisions": revisions(finished.checked)}
+    save(make_record(2, experiment="condensation_fc", metrics={"test/mse": 0.1}, **of_run), tmp_path / "runs")
+    for seed, content in ((0, ""), (1, "{}")):  # damaged, so they are run again
+        damaged = cells[one].run_dir(seed) / "record.json"
+        damaged.parent.mkdir(parents=True)
+        damaged.write_text(content)
     found = launching.missing_runs((cells, [0, 1, 2, 3]))
     output = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
     assert output == [
@@ -322,5 +521,7 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
         ("seed=3", "replicas=2"),
         ("seed=0", "replicas=2"),
     ], "runs of one configuration for two tables are trained together"
-    assert not found[0].finished
     assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))
+    in_batches = ("experiment=condensation_fc", "scale=smoke")  # whose order depends on the seed
+    apart = launching.missing_runs(({in_batches: TableRun(in_batches, compose(in_batches))}, [0, 1]))
+    assert [run.command[4:] for run in apart] == [("seed=0",), ("seed=1",)]

@@ -30,7 +30,7 @@ def test_a_run_is_its_steps_and_its_evaluations():
 
 
 def test_accumulated_batches_are_one_step():
-    composed = compose(["experiment=burgers", "scale=smoke", "trainer.accumulate_grad_batches=3"])
+    composed = compose(["experiment=burgers", "scale=smoke", "data.batch_size=4", "trainer.accumulate_grad_batches=3"])
     config = composed.checked
     batches = -(-config.data.n_train // config.data.batch_size)
     assert RunCost.of(composed, Steps()).steps == config.trainer.max_epochs * -(-batches // 3)

@@ -11,7 +11,7 @@ import pytest
 from record_cases import make_record
 
 from kiti.storage import records
-from kiti.storage.records import Curve, GitState, RecordError
+from kiti.storage.records import Curve, DamagedRecord, GitState, RecordError
 
 
 def test_round_trip(tmp_path):
@@ -90,6 +90,54 @@ def test_an_invalid_record_is_named_in_one_line(tmp_path, damage, message):
     assert str(path) in str(error.value)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_changed_value_is_noticed(tmp_path):
+    path = records.write(make_record(ko={"soft/scale": 0.9}), tmp_path)
+    whole = path.read_text()
+    changes = {
+        "0.1": "0.2",
+        '"seed": 0': '"seed": 1',
+        '"dirty": false': '"dirty": true',
+        "Some CPU": "Some GPU",
+        "smoke": "paper",
+    }
+    for old, new in changes.items():
+        assert old in whole
+        path.write_text(whole.replace(old, new, 1))
+        with pytest.raises(DamagedRecord, match="edited or damaged, its checksum differs"):
+            records.read(path)
+    path.write_text(json.dumps(json.loads(whole)))
+    assert records.read(path).ko == {"soft/scale": 0.9}, "another layout of the same values"
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
+    record = make_record()
+    path = records.write(record, tmp_path)
+    whole = path.read_bytes()
+    messages = []
+    for byte in range(0, len(whole), 4):
+        damaged = bytearray(whole)
+        damaged[byte] ^= 1 << byte % 7
+        path.write_bytes(damaged)
+        try:
+            assert records.read(path) == record
+        except RecordError as error:
+            messages.append(str(error))
+    assert len(messages) > 0.8 * len(whole) / 4
+    assert not [message for message in messages if "\n" in message]
+
+
+def test_records_from_before_there_were_checksums_are_read(tmp_path):
+    path = records.write(make_record(), tmp_path)
+    plain = json.loads(path.read_text())
+    assert len(plain.pop("checksum")) == 64
+    path.write_text(json.dumps(plain))
+    assert records.read(path) == make_record()
+
+
+def test_committed_records_have_no_checksum(tmp_path):
+    assert "checksum" not in json.loads(records.compact(make_record()))
 
 
 def test_a_missing_record_is_named(tmp_path):

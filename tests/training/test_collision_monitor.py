@@ -87,6 +87,7 @@ def test_logs_nothing_when_nothing_collides() -> None:
     assert module.logged == {}
     assert monitor.collisions() is None
     assert monitor.ko() is None
+    assert monitor.ko_pairs() is None
 
 
 def test_sums_the_change_of_colliding_gradients() -> None:
@@ -102,3 +103,35 @@ def test_sums_the_change_of_colliding_gradients() -> None:
     monitor.on_train_epoch_end(TRAINER, module)
     assert monitor.ko() == {"weight": pytest.approx(sum(changes) / 3)}
     assert module.logged["ko/weight/relative_change"] == pytest.approx(sum(changes) / 3)
+    assert monitor.ko_pairs() is None
+
+
+def test_sums_the_pairs_of_hard_collisions() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    module.weight = nn.Parameter(torch.zeros(4, 3))
+    module.ko = KO(torch.optim.SGD([module.weight]), {"weight": module.weight}, "hard", 0.9, attach=False)
+    pairs = []
+    for _ in range(3):
+        module.weight.grad = torch.randn(4, 3)
+        module.ko.collide()
+        pairs.append(module.ko.pairs["weight"])
+        monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert monitor.ko_pairs() == {"weight": pytest.approx(sum(pairs) / 3)}
+    assert sum(pairs) > 0
+
+
+def test_batches_that_only_gather_gradients_do_not_count_for_ko() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    module.weight = nn.Parameter(torch.randn(4, 3))
+    module.ko = KO(torch.optim.SGD([module.weight]), {"weight": module.weight}, "soft", 0.1, attach=False)
+    changes = []
+    for gathers in (1, 4):  # batches of a window, of which the last one steps
+        for _ in range(gathers):
+            monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+        module.weight.grad = torch.randn(4, 3)
+        module.ko.collide()
+        changes.append(float(module.ko.relative_change["weight"]))
+        monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    assert monitor.ko() == {"weight": pytest.approx(sum(changes) / 2)}

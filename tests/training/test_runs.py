@@ -100,7 +100,7 @@ class AskToStop(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_sigterm_saves_and_exits_with_0(
+def test_sigterm_saves_and_ends_with_its_status(
     uninterrupted: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     composed = configured(tmp_path, *SWITCHES[0])
@@ -108,7 +108,7 @@ def test_sigterm_saves_and_exits_with_0(
         add_callback(patch, AskToStop(Checkpointing(1e9), 7))
         with pytest.raises(SystemExit) as end:
             train(composed)
-    assert end.value.code == 0
+    assert end.value.code == ExitStatus.STOPPED
     assert "stopped at step 7 and saved" in capsys.readouterr().err
     train(composed)
     same_result(composed.run_dir, uninterrupted[SWITCHES[0]])

@@ -71,6 +71,7 @@ class Config(Strict):
     seed: NotRecorded[NonNegativeInt]
     replicas: NotRecorded[PositiveInt]
     resume: NotHashed[Literal["auto", "never"]]
+    compile: bool = False
     collision_defaults: NotHashed[CollisionDefaults]
     neurons: NotHashed[list[str]]
     runs_dir: Place[str]
@@ -107,15 +108,27 @@ class Config(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _an_epoch_fills_one_accumulation(self) -> "Config":
+        wanted, batches = self.trainer.accumulate_grad_batches, self.data.batches_per_epoch
+        if batches is not None and wanted > batches:
+            raise ValueError(too_long_for_an_epoch(wanted, batches))
+        return self
+
     @property
     def replicable(self) -> bool:
-        """Whether one process can train many seeds side by side."""
-        return hasattr(self.model, "replicas")
+        """Whether one process can train many seeds side by side, with the results of a run each."""
+        return hasattr(self.model, "replicas") and getattr(self.data, "takes_replicas", True)
 
     def units(self) -> dict[str, UnitKeys]:
         """The chosen option of each group that has one."""
         nodes = {group: getattr(self, group) for group in GROUPS}
         return {group: node for group, node in nodes.items() if isinstance(node, UnitKeys)}
+
+
+def too_long_for_an_epoch(accumulated: int, batches: float) -> str:
+    """One line for gradients of more batches than an epoch has: each epoch ends with a step, so it would be fewer."""
+    return f"trainer.accumulate_grad_batches={accumulated}: an epoch has {batches} batches; choose at most that many"
 
 
 def validated(plain: Mapping[str, Any]) -> Config:

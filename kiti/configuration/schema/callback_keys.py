@@ -1,5 +1,7 @@
 """The groups `logger` and `callbacks`: what a run logs. None of it is part of the hash."""
 
+from typing import Literal
+
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from kiti.units.keys import Strict, UnitKeys
@@ -61,6 +63,7 @@ class CheckpointingKeys(UnitKeys):
     builds = "kiti.training.callbacks.checkpointing.Checkpointing"
     name = "checkpointing"
     every_seconds: NonNegativeFloat
+    keep: Literal[1, 2] = 2
 
 
 class Callbacks(Strict):

@@ -114,4 +114,12 @@ class TrainerKeys(UnitKeys):
     gradient_clip_val: PositiveFloat | None = None
     accumulate_grad_batches: PositiveInt = 1
     deterministic: bool = False
+    sync_batchnorm: bool = False
     accelerator: NotHashed[Literal["auto", "cpu", "gpu"]]
+
+    @model_validator(mode="after")
+    def _float16_needs_a_gpu(self) -> "TrainerKeys":
+        # `auto` may find a GPU or none: kiti.training.building.trainer decides.
+        if self.accelerator == "cpu" and self.precision == "16-mixed":
+            raise ValueError("precision=16-mixed needs a GPU, not accelerator=cpu; choose 32-true or bf16-mixed")
+        return self

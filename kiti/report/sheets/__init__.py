@@ -19,10 +19,13 @@ from kiti.report.sheets.sheet_files import (
     outputs_stem,
     scale_of,
 )
+from kiti.report.sheets.sweep_sheet import VANILLA, Arm, SweepSpec
 from kiti.report.sheets.table_sheet import TableSpec
 
 __all__ = [
     "EXPERIMENTS",
+    "VANILLA",
+    "Arm",
     "Axis",
     "Curve",
     "FigureSpec",
@@ -36,6 +39,7 @@ __all__ = [
     "Scale",
     "Sheet",
     "SheetError",
+    "SweepSpec",
     "TableSpec",
     "Trace",
     "committed",

@@ -54,7 +54,8 @@ class Row(StrictModel):
     `published` is given by metric label if the row has several published metrics. `run` is given by scale if scales
     differ in more than size, for example in the data set. `keys` maps a metric to the key of the record that this row
     shows instead, for example the error of a trivial forecast. If the paper prints only a change relative to another
-    row, `published_relative` is that change, as a fraction of the first row in `against`.
+    row, `published_relative` is that change, as a fraction of the first row in `against`. `features` is D by module,
+    where features collide: it turns a record's partners into pairs a system.
     """
 
     group: str
@@ -64,6 +65,7 @@ class Row(StrictModel):
     published_relative: float | None = None
     against: list[str] = []
     keys: dict[str, str] = {}
+    features: dict[str, int] = {}
     # Some points of a sweep do not exist at a small scale; they are shown as not run, with the reason.
     may_not_compose: bool = False
 

@@ -9,7 +9,7 @@ from kiti.report.sheets.rows import Metric, Row, Scale, SheetError, StrictModel
 
 
 class TableSpec(StrictModel):
-    """A table of a paper."""
+    """A table of a paper, or the numbers behind a figure; with `effects`, columns say how much collided."""
 
     kind: Literal["table"]
     title: str
@@ -18,6 +18,7 @@ class TableSpec(StrictModel):
     metrics: list[Metric] = pydantic.Field(min_length=1)
     rows: list[Row] = pydantic.Field(min_length=1)
     row_header: str = "row"
+    effects: bool = False
 
     @pydantic.model_validator(mode="after")
     def _rows_agree(self) -> "TableSpec":

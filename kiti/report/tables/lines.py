@@ -1,9 +1,10 @@
 """Builds the lines of a table: each metric of each row, compared with each of its baselines."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from kiti.report import collision_effects
 from kiti.report.sheets import Metric, Row, TableSpec
 from kiti.report.significance import Comparison, Summary, paired, summarize
 from kiti.report.table_runs import Archive, Plan, StoredRecord, TableRun, aggregate, require_same_data, row_overrides
@@ -27,6 +28,16 @@ class FilledRow:
     def values(self, metric: Metric) -> dict[int, float]:
         """The metric by seed."""
         return aggregate([found.record for found in self.records.values()], self.row.key(metric))
+
+    @property
+    def pairs(self) -> float:
+        """Colliding pairs a system, mean over seeds; nan if nothing collides."""
+        return _mean(collision_effects.pairs(found.record, self.row.features) for found in self.records.values())
+
+    @property
+    def gradient_change(self) -> float:
+        """|Δg| / |g|, mean over seeds; nan without KO."""
+        return _mean(collision_effects.gradient_change(found.record) for found in self.records.values())
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,10 @@ def shown(table: Table) -> dict[tuple[str, str], StoredRecord]:
     first = table.spec.scales[table.scale].seeds[0]
     rows = {(line.filled.row.group, line.filled.row.label): line.filled for line in table.lines}
     return {row: filled.records[first] for row, filled in rows.items() if first in filled.records}
+
+
+def _mean(values: Iterable[float]) -> float:
+    return summarize(values).mean
 
 
 def _fill(row: Row, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -> FilledRow:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from kiti.configuration import identity
 from kiti.configuration.compose import Composed, compose
 from kiti.report import formats
 from kiti.report.sheets import TableSpec
@@ -57,7 +58,8 @@ def _scale_note(spec: TableSpec, scale: str, plan: Plan) -> str:
             known.setdefault(table_run.composed.experiment, (tuple(row.run_at(scale)), table_run.composed))
     differing = []
     for experiment, (run, composed) in known.items():
-        paper = compose([*run, f"scale={PAPER}"])
+        _, places = identity.split_overrides(composed.checked, spec.scales[scale].overrides)
+        paper = compose([*run, *places, f"scale={PAPER}"])
         keys = [
             f"{key} {ours} ({theirs})"
             for key, (ours, theirs) in differences(composed.config, paper.config).items()

@@ -14,6 +14,10 @@ _CSV_HEADER = (
     *("difference", "ci_low", "ci_high", "relative", "published_relative", "p", "paired_n", "verdict"),
     *("scale", "stand_in", "config_hash"),
 )
+_CSV_EFFECTS = ("pairs_per_system", "gradient_change")
+_EFFECTS = ("pairs", "change")
+# What a narrow terminal leaves out of a table with effects; files have everything.
+_WIDE = ("baseline", "relative Δ", "p", "verdict")
 
 
 def grid(table: Table) -> Grid:
@@ -26,8 +30,10 @@ def grid(table: Table) -> Grid:
         "baseline",
         "Δ to baseline [95 % CI]",
     ]
-    header += ["relative Δ (published)" if printed else "relative Δ", "p", "verdict", "scale", "stand-in"]
-    lines = [_cells(line, table.scale, printed) for line in table.lines]
+    header += ["relative Δ (published)" if printed else "relative Δ", "p", "verdict"]
+    effects = table.spec.effects
+    header += [*(_EFFECTS if effects else ()), "scale", "stand-in"]
+    lines = [_cells(line, table, printed) for line in table.lines]
     scale = f"scale {table.scale}"
     return Grid(
         f"{table.spec.title} ({scale})",
@@ -35,6 +41,7 @@ def grid(table: Table) -> Grid:
         lines,
         table.notes,
         f"{table.name}-{table.scale}".replace("/", "-"),
+        _WIDE if effects else (),
     )
 
 
@@ -42,7 +49,8 @@ def to_csv(table: Table) -> str:
     """The table as CSV: numbers with eight significant digits, empty if unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_HEADER)
+    effects = table.spec.effects
+    writer.writerow([*_CSV_HEADER, *(_CSV_EFFECTS if effects else ())])
     for line in table.lines:
         filled, summary, comparison = line.filled, line.summary, line.comparison
         writer.writerow(
@@ -64,6 +72,7 @@ def to_csv(table: Table) -> str:
                 table.scale,
                 filled.stand_in,
                 filled.config_hash,
+                *((_raw(filled.pairs), _raw(filled.gradient_change)) if effects else ()),
             ]
         )
     return text.getvalue()
@@ -76,7 +85,7 @@ def outputs(table: Table) -> dict[str, bytes]:
     return {ending: content.encode() for ending, content in formatted.items()}
 
 
-def _cells(line: Line, scale: str, printed: bool) -> list[str]:
+def _cells(line: Line, table: Table, printed: bool) -> list[str]:
     filled, summary, comparison = line.filled, line.summary, line.comparison
     row = filled.row
     published = NOTHING if line.repeats else row.printed(line.metric) or NOTHING
@@ -97,7 +106,8 @@ def _cells(line: Line, scale: str, printed: bool) -> list[str]:
         relative,
         formats.p_value(comparison.p) if comparison else NOTHING,
         _verdict(line) or NOTHING,
-        scale,
+        *(formats.plain(number, 3) for number in (filled.pairs, filled.gradient_change) if table.spec.effects),
+        table.scale,
         filled.stand_in or NOTHING,
     ]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kiti.ko import KO
 from kiti.residual import Colliding, Residual
+from kiti.tasks.rank_sums import gathered, part_of
 
 
 class CollisionMonitor(Callback):
@@ -17,9 +18,11 @@ class CollisionMonitor(Callback):
     - `collision/<module>/partners`: accepted partners per particle, for each module that collides features;
     - `collision/<module>/energy_ratio`: its |v'|² / |v|². Warns once if a ratio exceeds `warn_above`: with the literal
       sum energy grows with the number of partners squared, and training no longer resembles inference;
-    - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides.
+    - `ko/<parameter>/relative_change`: |Δg| / |g|, for each parameter whose gradient collides;
+    - `ko/<parameter>/pairs`: pairs of its neurons that collide in a step, if collisions are hard.
 
-    Warns once too if no pair has collided in any module after an epoch. The sums are saved in checkpoints.
+    Means of features are over batches, those of gradients over steps of the optimizer. Warns once too if no pair has
+    collided in any module after an epoch. Checkpoints contain the sums of every rank.
     """
 
     def __init__(self, warn_above: float) -> None:
@@ -28,6 +31,11 @@ class CollisionMonitor(Callback):
         self._epoch: dict[str, Tensor] = {}  # metric -> (sum, number of steps) over the epoch
         self._before: dict[str, Tensor] = {}  # the same over earlier epochs
         self._picked: dict[str, str] = {}
+        self._trainer: Trainer | None = None
+        self._ko_steps = 0  # collisions of gradients that are counted already
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._trainer = trainer
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for module in pl_module.modules():
@@ -45,8 +53,12 @@ class CollisionMonitor(Callback):
                 if isinstance(module, Colliding) and module.picked:
                     self._picked[name.removeprefix("model.")] = module.picked
         ko: KO | None = getattr(pl_module, "ko", None)
-        for name, change in ko.relative_change.items() if ko else ():
-            _add(self._epoch, f"ko/{name}/relative_change", change)
+        if ko and ko.step_count != self._ko_steps:  # not where gradients are only gathered
+            self._ko_steps = ko.step_count
+            for name, change in ko.relative_change.items():
+                _add(self._epoch, f"ko/{name}/relative_change", change)
+                if name in ko.pairs:
+                    _add(self._epoch, f"ko/{name}/pairs", change.new_tensor(ko.pairs[name]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for metric, mean in _means(self._epoch).items():
@@ -88,20 +100,34 @@ class CollisionMonitor(Callback):
 
     def ko(self) -> dict[str, float] | None:
         """{parameter: |Δg| / |g|}, means over all of training; None if no gradients collide."""
-        means = {m.split("/")[1]: mean for m, mean in _means(self._before).items() if m.startswith("ko/")}
-        return means or None
+        return self._of_gradients("relative_change")
+
+    def ko_pairs(self) -> dict[str, float] | None:
+        """{parameter: pairs of its neurons that collide in a step}, means over all of training; None if none can."""
+        return self._of_gradients("pairs")
+
+    def _of_gradients(self, what: str) -> dict[str, float] | None:
+        split = {tuple(metric.split("/")): mean for metric, mean in _means(self._before).items()}
+        return {names[1]: mean for names, mean in split.items() if (names[0], names[2]) == ("ko", what)} or None
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "epoch": _on_cpu(self._epoch),
-            "before": _on_cpu(self._before),
+            "epoch": self._of_all_ranks(self._epoch),
+            "before": self._of_all_ranks(self._before),
             "warned": self._warned,
             "picked": self._picked,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._epoch, self._before = dict(state["epoch"]), dict(state["before"])
+        self._epoch, self._before = (self._of_this_rank(state[sums]) for sums in ("epoch", "before"))
         self._warned, self._picked = state["warned"], dict(state.get("picked", {}))
+
+    def _of_all_ranks(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {metric: gathered(self._trainer, row) for metric, row in sums.items()}
+
+    def _of_this_rank(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Checkpoints from before the sums of all ranks were kept have a single row.
+        return {metric: part_of(self._trainer, rows.reshape(-1, 2)) for metric, rows in saved.items()}
 
 
 def _add(sums: dict[str, Tensor], metric: str, value: Tensor) -> None:
@@ -112,7 +138,3 @@ def _add(sums: dict[str, Tensor], metric: str, value: Tensor) -> None:
 
 def _means(sums: dict[str, Tensor]) -> dict[str, float]:
     return {metric: float(total / count) for metric, (total, count) in sums.items()}
-
-
-def _on_cpu(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {metric: row.cpu() for metric, row in sums.items()}

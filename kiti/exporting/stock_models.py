@@ -1,0 +1,90 @@
+"""Which of kiti's models a stock library builds by itself, and how."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import timm
+import torchvision
+from torch import nn
+
+from kiti.models.convnext_keys import ConvNeXtKeys
+from kiti.models.resnet_keys import ResNetKeys
+from kiti.residual import Residual
+from kiti.units.keys import ModelKeys
+
+Library = Literal["torchvision", "timm"]
+
+
+class NotStock(ValueError):
+    """Why a trained model cannot be exported, in one line."""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The model `name` of `library`, built with `arguments`."""
+
+    library: Library
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        if self.library == "timm":
+            return timm.create_model(self.name, **self.arguments)  # type: ignore[no-any-return]
+        constructor: Callable[..., nn.Module] = getattr(torchvision.models, self.name)
+        return constructor(**self.arguments)
+
+    @property
+    def call(self) -> str:
+        """How a user builds it, untrained."""
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
+        if self.library == "timm":
+            return f"timm.create_model({self.name!r}, {arguments})"
+        return f"torchvision.models.{self.name}({arguments})"
+
+
+def stock(model: ModelKeys, library: Library) -> Stock:
+    """The stock model whose weights `model` has. Raises NotStock."""
+    if isinstance(model, ResNetKeys):
+        return _resnet(model, library)
+    if isinstance(model, ConvNeXtKeys):
+        return _convnext(model, library)
+    raise NotStock(
+        f"model={model.name} is in neither library; what can be exported is model=resnet with model.stem=imagenet, to "
+        "torchvision and timm, and model=convnext, to timm"
+    )
+
+
+def require_addition(model: nn.Module, residual: str) -> None:
+    """NotStock if the model's residuals do more than add x and v in eval mode, which stock models do."""
+    model.eval()
+    for name, module in model.named_modules():
+        if isinstance(module, Residual) and not module.is_addition:
+            settings = [f"dt={module.dt}"] if module.dt != 1 else []
+            settings += ["drift_in_eval=true"] if getattr(module, "drift_in_eval", False) else []
+            why = ", ".join(settings) or type(module).__name__
+            raise NotStock(
+                f"residual={residual} stays on at inference ({why}, at {name}), where a stock model adds x + v: its "
+                "outputs would be others"
+            )
+
+
+def _resnet(model: ResNetKeys, library: Library) -> Stock:
+    reasons = {
+        "stem=cifar": (model.stem == "cifar", "begins with a 7x7 convolution of stride 2 and a max-pool"),
+        f"width={model.width:g}": (model.width != 1, "has 64 channels in the stem"),
+        f"head={model.head}": (bool(model.head), "has no hidden layers before the logits"),
+        f"dit_stage={model.dit_stage}": (model.dit_stage is not None, "has no quadratic neurons"),
+    }
+    for setting, (differs, reason) in reasons.items():
+        if differs:
+            raise NotStock(f"model.{setting}: a ResNet of {library} {reason}")
+    return Stock(library, f"resnet{model.depth}", {"num_classes": model.num_classes})
+
+
+def _convnext(model: ConvNeXtKeys, library: Library) -> Stock:
+    if library != "timm":
+        raise NotStock(f"model=convnext is timm's, and {library} names its weights differently; use --to timm")
+    stages = {"depths": model.depths, "dims": model.dims}
+    given = {key: [*value] for key, value in stages.items() if value}
+    return Stock("timm", f"convnext_{model.size}", {"num_classes": model.num_classes, **given})
