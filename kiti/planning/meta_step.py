@@ -1,6 +1,7 @@
 """One training step on the meta device, without data: its parameters, operations and peak memory."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,12 @@ from kiti.configuration.compose import Composed
 from kiti.planning.kept_by_residuals import stand_in
 from kiti.planning.meta_model import meta_model
 from kiti.planning.meta_operations import MetaOperations, bytes_of
+from kiti.units.keys import TaskKeys
 from kiti.units.sample_shapes import Sample
 
 _DTYPES = {"64-true": torch.float64, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 """Of activations; float32 with other precisions."""
+_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,17 @@ class Steps:
         if dtype != torch.float32:
             model.to(dtype)
         stand_in(model)
-        given = _batch(_sample(composed, training=True), batch_size, dtype)
+        sample = _sample(composed, training=True)
         model.train()
-        with MetaOperations() as step:
-            config.task.outputs(model, given).square().sum().backward()
+
+        def train(sample: Sample) -> tuple[int, int]:
+            with MetaOperations() as step:
+                given = _batch(sample, batch_size, dtype)
+                config.task.outputs(model, given).square().sum().backward()
+            model.zero_grad()
+            return step.flops, step.peak
+
+        step_flops, between = _of_all_frames(config.task, sample, train)
         if network not in self._evaluated:  # where every residual is x + dt v
             self._evaluated[network] = _evaluations(composed, model, dtype)
         test_flops, train_eval_flops = self._evaluated[network]
@@ -83,17 +93,16 @@ class Steps:
         size = number * held.itemsize
         each = [self._optimizer(composed, shape, held) for shape in shapes]
         state, updating = sum(kept for kept, _ in each), max(more for _, more in each)
-        resident = size + state + bytes_of(model.buffers()) + bytes_of(given)
+        resident = size + state + bytes_of(model.buffers())
         if "averaging" in config.units():
             resident += size
-        between = step.peak
         if held != dtype:  # parameters are cast down for the step, and gradients up
             between += size
         if config.trainer.accumulate_grad_batches > 1:  # type: ignore[attr-defined]
             between += size
         return Step(
             parameters=number,
-            training_flops=step.flops / batch_size,
+            training_flops=step_flops / batch_size,
             test_flops=test_flops,
             train_eval_flops=train_eval_flops,
             peak_bytes=resident + max(between, size + updating),
@@ -118,19 +127,34 @@ def optimizer_bytes(composed: Composed, shape: torch.Size, dtype: torch.dtype) -
 
 def _evaluations(composed: Composed, model: nn.Module, dtype: torch.dtype) -> tuple[int, int]:
     """Operations for one sample of the test set, and for one of the training set."""
+    task = composed.checked.task
     model.eval()
+
+    def evaluate(sample: Sample) -> tuple[int, int]:
+        with MetaOperations() as evaluation, torch.no_grad():
+            task.outputs(model, _batch(sample, 1, dtype))
+        return evaluation.flops, evaluation.peak
+
     by_sample: dict[Sample, int] = {}
     for training in (False, True):
         sample = _sample(composed, training)
         if sample not in by_sample:
-            with MetaOperations() as evaluation, torch.no_grad():
-                composed.checked.task.outputs(model, _batch(sample, 1, dtype))
-            by_sample[sample] = evaluation.flops
+            by_sample[sample], _ = _of_all_frames(task, sample, evaluate)
     return by_sample[_sample(composed, training=False)], by_sample[_sample(composed, training=True)]
 
 
 def _text(parts: Any) -> str:
     return json.dumps(parts, sort_keys=True)
+
+
+def _of_all_frames(task: TaskKeys, sample: Sample, cost: Callable[[Sample], tuple[int, int]]) -> tuple[int, int]:
+    """`cost` of a sample: operations and memory. From the second frame on each costs the same, so a few are enough."""
+    frames = task.frames(sample)
+    if frames <= _FEW + 1:
+        return cost(sample)
+    few, more = (cost(task.of_frames(sample, number)) for number in (_FEW, _FEW + 1))
+    flops, peak = (a + (frames - _FEW) * (b - a) for a, b in zip(few, more, strict=True))
+    return flops, peak
 
 
 def _sample(composed: Composed, training: bool) -> Sample:

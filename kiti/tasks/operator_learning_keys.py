@@ -3,6 +3,7 @@
 from typing import Any
 
 from kiti.units.keys import PrimaryMetric, TaskKeys
+from kiti.units.sample_shapes import Sample
 
 RELATIVE_L2 = PrimaryMetric("test/relative_l2", "test relative L2")
 
@@ -30,3 +31,10 @@ class OperatorRolloutKeys(TaskKeys):
             predicted.append(model(frames))
             frames = torch.cat([frames[:, 1:], predicted[-1].unsqueeze(1)], dim=1)
         return torch.stack(predicted, dim=1)
+
+    def frames(self, sample: Sample) -> int:
+        return sample[1].shape[0]
+
+    def of_frames(self, sample: Sample, frames: int) -> Sample:
+        given, target = sample
+        return given, target._replace(shape=(frames, *target.shape[1:]))

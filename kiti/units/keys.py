@@ -165,6 +165,14 @@ class TaskKeys(UnitKeys):
         """What a step computes with `model`, as one tensor: the calls whose cost is planned."""
         return model(batch[0])
 
+    def frames(self, sample: Sample) -> int:
+        """How often `outputs` repeats the same for a sample of such a batch, one after another."""
+        return 1
+
+    def of_frames(self, sample: Sample, frames: int) -> Sample:
+        """The sample with fewer of them, if there are several."""
+        return sample
+
     @classmethod
     def revisions(cls) -> dict[str, int]:
         return {"revision": cls.revision, "evaluation": cls.evaluation}

@@ -7,6 +7,7 @@ import torch
 
 from kiti.configuration.compose import build_model, compose
 from kiti.configuration.locations import EXPERIMENTS
+from kiti.planning import meta_step
 from kiti.planning.meta_step import Steps, optimizer_bytes
 from kiti.training.counting import counter
 
@@ -85,6 +86,14 @@ def test_samples_have_the_shapes_that_their_keys_declare(experiment, tmp_path):
     sizes = keys.sizes()
     assert (sizes.train, sizes.test) == (keys.n_train, keys.n_test)
     assert sizes.batches(keys.batch_size) == len(data.train_dataloader())
+
+
+@pytest.mark.parametrize("residual", ["add", "kiti"])
+def test_a_few_frames_tell_the_cost_of_all(residual, monkeypatch):
+    composed = compose(["experiment=heat", "scale=laptop", f"residual={residual}", "data.frames_out=9"])
+    from_few = Steps().of(composed)
+    monkeypatch.setattr(meta_step, "_FEW", 9)
+    assert from_few == Steps().of(composed)
 
 
 @pytest.mark.parametrize(
