@@ -41,7 +41,7 @@ FAMILIES = {
 }
 PLAIN = "plain"
 SWITCHES = {
-    PLAIN: ["residual=add", "collision=none"],
+    PLAIN: ["residual=add", "collision=none", "averaging=none"],  # the average is float32
     "soft": ["residual=kiti", "residual.coll_coef=0.9", "collision=soft", "collision.coll_coef=0.9"],
     "hard": ["residual=kiti", "residual.coll_coef=0.9", "collision=hard", "collision.coll_coef=0.9"],
 }
