@@ -24,6 +24,7 @@ from kiti.storage.processes import rank, world_size
 from kiti.tasks.mixed_classification import MixedClassification
 from kiti.tasks.task import Task
 from kiti.training import building
+from kiti.training.averaging import ExponentialAverage
 
 COMMON = ["scale=smoke", "trainer.precision=64-true", "trainer.accelerator=cpu", "logger=none"]
 THIRDS = ["data.n_train=33", "data.n_test=13", "data.batch_size=12"]  # 12, 12 and 9 samples a step
@@ -130,7 +131,10 @@ def run(family: str, switches: str, folder: Path) -> Outcome:
     torch.manual_seed(configured.seed)
     data, task, trainer = building.data(configured), building.task(configured), building.trainer(configured)
     followed = Followed()
-    trainer.callbacks += [followed, *([AlikeOnAnyRanks()] if switches == PLAIN else [])]
+    if switches == PLAIN:  # not averaged: the average is float32, which would hide differences
+        trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, ExponentialAverage)]
+        trainer.callbacks.append(AlikeOnAnyRanks())
+    trainer.callbacks.append(followed)
     trainer.fit(task, data)
     steps, loss = trainer.global_step, float(trainer.callback_metrics["train/loss"])
     parameters = {name: parameter.detach().clone() for name, parameter in task.model.named_parameters()}
