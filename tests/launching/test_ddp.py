@@ -88,7 +88,8 @@ def test_metrics_are_those_of_one_process_with_the_same_weights(
     expected = ddp_cases.evaluated(family, switches, folder, outcome["state"])
     found = outcome["metrics"] | ddp_cases.of_each(outcome["of_replica"])
     assert {name for name in expected if name.startswith("test/")}
-    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    # Not to the bit: float32 logits of a larger batch are rounded elsewhere.
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("family", ddp_cases.FAMILIES)
