@@ -11,10 +11,11 @@
 # Exit status and all other options are those of kiti-table; docs/sweeps.md.
 set -eu
 
+# shellcheck source=scripts/launching.bash
+source "$(dirname "${BASH_SOURCE[0]}")/launching.bash"
+
 if [[ ${1-} == -h || ${1-} == --help ]]; then
-  sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+  usage "$0"
   exit
 fi
-experiment=${1-}
-shift $(($# > 0))
-exec "${PYTHON:-python}" -m kiti.table "sweep/coll_coef/$experiment" "$@" --run
+exec "$python" -m kiti.table "sweep/coll_coef/${1-}" "${@:2}" --run
