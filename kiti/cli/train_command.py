@@ -48,7 +48,7 @@ def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):
                 print(f"moved the earlier run to {aside}", file=sys.stderr)
-    elif not [seed for seed in composed.seeds if not has_finished(composed, seed)]:
+    elif all([has_finished(composed, seed) for seed in composed.seeds]):  # each is looked at: it may set files aside
         print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
         return recorded_status(run_dirs)
     return None
