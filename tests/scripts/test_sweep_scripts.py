@@ -18,7 +18,7 @@ def sweep(swept, *arguments):
 
 
 def rows(runs_dir, name):
-    with (runs_dir / "tables" / "sweep" / f"{name}.smoke.csv").open() as file:
+    with (runs_dir / "tables" / "sweep" / f"{name}.csv").open() as file:
         return {row["row"]: row for row in csv.DictReader(file)}
 
 
@@ -64,7 +64,7 @@ def test_burgers_over_collision_heads(runs_dir):
     arguments = ("burgers", "--scale", "smoke", "--seeds", "2", "--jobs", "2")
     done = sweep("collision_heads", *arguments)
     assert done.returncode == 0, done.stderr
-    found = rows(runs_dir, "collision_heads/burgers")
+    found = rows(runs_dir, "collision_heads/burgers.smoke")
     assert list(found) == ["vanilla", *(f"kiti {2**n}" for n in range(7))]
     assert all(row["n"] == "2" for row in found.values())
     between = (found[f"kiti {2**n}"] for n in range(6))
@@ -82,7 +82,7 @@ def test_burgers_over_collision_heads(runs_dir):
 def test_hard_collisions_over_coll_coef(runs_dir):
     done = sweep("coll_coef", "condensation_ko", "--scale", "smoke", "--seeds", "2", "--only", "hard", "--jobs", "2")
     assert done.returncode == 0, done.stderr
-    found = rows(runs_dir, "coll_coef/condensation_ko")
+    found = rows(runs_dir, "coll_coef/condensation_ko.smoke.hard")
     assert list(found) == ["vanilla", *(f"hard 0.{tenths}" for tenths in range(1, 10))]
     pairs = [float(row["pairs_per_system"]) for row in list(found.values())[1:]]
     assert pairs == sorted(pairs)

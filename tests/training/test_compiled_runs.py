@@ -23,7 +23,7 @@ MODELS = {
     "oformer": ["experiment=airfoil_euler", "data.n_train=2", "data.n_test=2", "task.curriculum_frames=0"],
     "resnet": ["experiment=imagenet_resnet50"],
     "convnext": ["experiment=imagenet_convnext_tiny"],
-    "chain": ["experiment=condensation_skip", "replicas=2"],
+    "chain": ["experiment=condensation_skip", "data.batch_size=16", "replicas=2"],
 }
 TWO_STEPS = "trainer.max_epochs=2"
 
