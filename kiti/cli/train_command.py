@@ -48,10 +48,12 @@ def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):
                 print(f"moved the earlier run to {aside}", file=sys.stderr)
-    elif all([has_finished(composed, seed) for seed in composed.seeds]):  # each is looked at: it may set files aside
-        print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
-        return recorded_status(run_dirs)
-    return None
+        return None
+    finished = [has_finished(composed, seed) for seed in composed.seeds]  # looks at each: it may set files aside
+    if not all(finished):
+        return None
+    print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
+    return recorded_status(run_dirs)
 
 
 def recorded_status(run_dirs: Iterable[Path]) -> ExitStatus:

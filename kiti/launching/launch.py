@@ -191,11 +191,8 @@ def launch(runs: Sequence[Run], jobs: int, console: Console) -> Launch:
 
 def _run(configured: TableRun, seeds: range) -> Run:
     composed = configured.composed
-    name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
-    together = []
-    if len(seeds) > 1:
-        name += f"-to-{seeds[-1]}"
-        together = [f"replicas={len(seeds)}"]
+    name = run_log.name_of(composed, seeds)
+    together = [f"replicas={len(seeds)}"] if len(seeds) > 1 else []
     command = ("-m", "kiti.train", *configured.overrides, f"seed={seeds.start}", *together)
     run_dirs = tuple(configured.run_dir(seed) for seed in seeds)
     return Run(name, command, run_dirs, composed.runs_dir / "logs" / f"{name}.log")

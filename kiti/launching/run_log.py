@@ -4,7 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kiti.configuration.compose import Composed
+
 _TAIL_BYTES = 16384
+
+
+def name_of(composed: Composed, seeds: range) -> str:
+    """The name of the process that trains `seeds`, and of its log."""
+    name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
+    return f"{name}-to-{seeds[-1]}" if len(seeds) > 1 else name
 
 
 def begin(log: Path, command: Sequence[str]) -> int:

@@ -187,15 +187,13 @@ class Sweep:
                 flags.append(f"{option}={source.path}")
         passed = [one for one in hydra.overrides.hydra if one.lstrip("+~").startswith(_PASSED_ON)]
         passed.append(f"hydra.run.dir='{hydra.runtime.output_dir}'")
-        seeds = composed.seeds
-        name = f"{composed.experiment}-{composed.hash}-seed-{seeds.start}"
-        name += f"-to-{seeds[-1]}" if len(seeds) > 1 else ""
+        name = run_log.name_of(composed, composed.seeds)
         name += "" if self.recorded else f".{self.module.rpartition('.')[2]}"
         name += f".rank-{rank()}" if rank() else ""
         return Run(
             member.label(self.swept),
             ("-m", self.module, *flags, *member.overrides, *passed),
-            tuple(composed.run_dir_of(seed) for seed in seeds),
+            tuple(composed.run_dir_of(seed) for seed in composed.seeds),
             composed.runs_dir / "logs" / f"{name}.log",
         )
 
