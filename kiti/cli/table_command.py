@@ -271,18 +271,18 @@ class _Planned:
 def _show_costs(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
+    from kiti.planning.cost_process import Planned, cost_process
+    from kiti.planning.cost_table import CostTable
     from kiti.report.table_runs import Archive
 
-    plans = [_Planned.of(name, options) for name in _names(options)]
+    with cost_process() as costs_of:
+        plans = [_Planned.of(name, options) for name in _names(options)]
+        tables = [Planned(one.spec, one.scale, one.plan, Archive.of_paper(one.paper)) for one in plans]
+        costs = costs_of(tables, options.devices)
 
-    from kiti.planning.cost_table import CostTable  # torch, once the sheets are known to be valid
-    from kiti.planning.meta_step import Steps
-    from kiti.planning.row_costs import row_costs
-
-    console, steps = Console(), Steps(options.devices)
-    for number, one in enumerate(plans):
-        costs = row_costs(one.spec, one.scale, one.plan, Archive.of_paper(one.paper), steps)
-        table = CostTable(one.name, one.spec.title, one.scale, costs, options.tflops, options.devices)
+    console = Console()
+    for number, (one, rows) in enumerate(zip(plans, costs, strict=True)):
+        table = CostTable(one.name, one.spec.title, one.scale, rows, options.tflops, options.devices)
         if number:
             print()
         if options.format == "md" and console.is_terminal:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from kiti.planning.row_costs import RowCost
+from kiti.planning.costs import RowCost
 from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
 from kiti.report.tables.notes import ranges

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from kiti.configuration.compose import Composed
+from kiti.planning.costs import Step
 from kiti.planning.kept_by_residuals import stand_in
 from kiti.planning.meta_model import meta_model
 from kiti.planning.meta_operations import MetaOperations, bytes_of
@@ -19,24 +19,6 @@ from kiti.units.sample_shapes import Sample
 _DTYPES = {"64-true": torch.float64, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 """Of activations; float32 with other precisions."""
 _FEW = 3
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a step of one configuration costs.
-
-    Attributes:
-        parameters: their number.
-        training_flops: of one sample, forward and backward.
-        test_flops, train_eval_flops: of one sample of the test and of the training set, without gradient.
-        peak_bytes: of a step on one device: parameters, gradients, optimizer, average, batch, and all in between.
-    """
-
-    parameters: int
-    training_flops: float
-    test_flops: int
-    train_eval_flops: int
-    peak_bytes: int
 
 
 class Steps:

@@ -1,71 +1,36 @@
-"""What the runs of a table's rows cost, and how long they take here."""
+"""Works out what the runs of a table's rows cost, and how long they take here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
 from kiti.configuration.compose import Composed
 from kiti.configuration.explain import ConfigError
-from kiti.planning.meta_step import Step, Steps
-from kiti.report.sheets import Row, TableSpec
+from kiti.planning.costs import RowCost, RunCost
+from kiti.planning.meta_step import Steps
+from kiti.report.sheets import TableSpec
 from kiti.report.table_runs import Archive, Plan, TableRun, row_overrides
 from kiti.training.device import of_this_machine
 
 
-@dataclass(frozen=True)
-class RunCost:
-    """The cost of one run: optimizer steps, training samples, and operations, those of its evaluations included."""
-
-    step: Step
-    steps: int
-    samples: int
-    flops: float
-
-    @classmethod
-    def of(cls, composed: Composed, steps: Steps) -> "RunCost":
-        """Raises ConfigError where the cost is unknown: the residual does not fit, or the data declare no samples."""
-        config = composed.checked
-        data, trainer = config.data, config.trainer
-        sizes = data.sizes()
-        if sizes is None or data.sample(training=True) is None:
-            raise ConfigError(f"data={data.name} declares no sample() and sizes(); see docs/what-it-costs.md")
-        if data.batch_size % steps.devices:
-            raise ConfigError(f"data.batch_size={data.batch_size} is not divisible by --devices {steps.devices}")
-        step = steps.of(composed)
-        epochs: int = trainer.max_epochs  # type: ignore[attr-defined]
-        samples = epochs * sizes.samples(data.batch_size)
-        tested = sizes.test * (1 + epochs * sizes.validates)
-        return cls(
-            step=step,
-            steps=epochs * ceil(sizes.batches(data.batch_size) / trainer.accumulate_grad_batches),  # type: ignore[attr-defined]
-            samples=samples,
-            flops=samples * step.training_flops + tested * step.test_flops + sizes.train_eval * step.train_eval_flops,
-        )
-
-
-@dataclass(frozen=True)
-class RowCost:
-    """A row with the cost of one of its runs; `reason` says why that is unknown.
-
-    `again` is the label of an earlier row that has the same runs. `hours_here` is the time that all runs of the row
-    take on this machine, from the records it has of this configuration; None without any.
-    """
-
-    row: Row
-    seeds: Sequence[int]
-    run: RunCost | None = None
-    reason: str = ""
-    again: str = ""
-    hours_here: float | None = None
-
-    @property
-    def flops(self) -> float:
-        """Operations of all runs."""
-        return self.run.flops * len(self.seeds) if self.run else 0.0
-
-    def device_hours(self, tflops: float) -> float:
-        """Hours of all runs on a device that does `tflops` * 10^12 operations a second."""
-        return self.flops / (tflops * 1e12) / 3600
+def run_cost(composed: Composed, steps: Steps) -> RunCost:
+    """Raises ConfigError where the cost is unknown: the residual does not fit, or the data declare no samples."""
+    config = composed.checked
+    data, trainer = config.data, config.trainer
+    sizes = data.sizes()
+    if sizes is None or data.sample(training=True) is None:
+        raise ConfigError(f"data={data.name} declares no sample() and sizes(); see docs/what-it-costs.md")
+    if data.batch_size % steps.devices:
+        raise ConfigError(f"data.batch_size={data.batch_size} is not divisible by --devices {steps.devices}")
+    step = steps.of(composed)
+    epochs: int = trainer.max_epochs  # type: ignore[attr-defined]
+    samples = epochs * sizes.samples(data.batch_size)
+    tested = sizes.test * (1 + epochs * sizes.validates)
+    return RunCost(
+        step=step,
+        steps=epochs * ceil(sizes.batches(data.batch_size) / trainer.accumulate_grad_batches),  # type: ignore[attr-defined]
+        samples=samples,
+        flops=samples * step.training_flops + tested * step.test_flops + sizes.train_eval * step.train_eval_flops,
+    )
 
 
 def row_costs(spec: TableSpec, scale: str, plan: Plan, archive: Archive, steps: Steps) -> list[RowCost]:
@@ -79,7 +44,7 @@ def row_costs(spec: TableSpec, scale: str, plan: Plan, archive: Archive, steps: 
             found.append(RowCost(row, settings.seeds, reason=str(run)))
             continue
         try:
-            cost = RunCost.of(run.composed, steps)
+            cost = run_cost(run.composed, steps)
         except ConfigError as error:
             found.append(RowCost(row, settings.seeds, reason=str(error)))
             continue

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,14 @@ def needed(experiment: str) -> tuple[str, ...]:
 def test_every_experiment_composes_at_every_scale_it_has(experiment: str, scale: str) -> None:
     composed = compose([f"experiment={experiment}", f"scale={scale}", *needed(experiment)])
     assert (composed.experiment, composed.scale) == (experiment, scale)
+
+
+@pytest.mark.parametrize("scale", ["laptop", "smoke"])
+def test_a_pickled_configuration_is_the_same(scale: str) -> None:
+    composed = compose(["experiment=fashion_ko", f"scale={scale}", "residual=kiti", "collision=soft", "seed=2"])
+    loaded = pickle.loads(pickle.dumps(composed))
+    assert (loaded.checked, loaded.node, loaded.hash) == (composed.checked, composed.node, composed.hash)
+    assert type(loaded.checked) is type(composed.checked)
 
 
 @pytest.mark.parametrize(("experiment", "scale"), EXISTING)

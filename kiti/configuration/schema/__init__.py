@@ -120,6 +120,9 @@ class Config(Strict):
         """Whether one process can train many seeds side by side, with the results of a run each."""
         return hasattr(self.model, "replicas") and getattr(self.data, "takes_replicas", True)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return validated, (self.model_dump(by_alias=True),)  # pickle does not find the classes that _config creates
+
     def units(self) -> dict[str, UnitKeys]:
         """The chosen option of each group that has one."""
         nodes = {group: getattr(self, group) for group in GROUPS}
