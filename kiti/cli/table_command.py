@@ -14,6 +14,7 @@ import argparse
 import gc
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     if arguments is None and not options.run:
         gc.disable()  # saves a tenth of the time in a short process with many small objects
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `kiti-table … | head` ends without a traceback
     from kiti.configuration.explain import ConfigError
     from kiti.report.sheets import SheetError
     from kiti.storage.records import RecordError

@@ -1,8 +1,10 @@
 """kiti-table: what it reads, what it refuses in one line, and that it stays fast."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import replace
+from subprocess import PIPE, Popen
 
 import yaml
 from table_cases import KITI, TABLE, VANILLA, recorded, save
@@ -88,6 +90,13 @@ def test_a_plan_imports_torch_in_another_process_and_lightning_nowhere(runs_dir,
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[]")
     assert "Total: 6 runs" in done.stdout
     assert command("paper/t", "--scale", "smoke", "--plan")[1] == done.stdout
+
+
+def test_a_reader_that_leaves_ends_the_command_silently(runs_dir, experiments):
+    arguments = ["paper/t", "--scale", "smoke", "--dry-run", "--experiments", str(experiments)]
+    with Popen([sys.executable, "-m", "kiti.table", *arguments], stdout=PIPE, stderr=PIPE, text=True) as command:
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait()) == ("", -signal.SIGPIPE)
 
 
 def test_a_table_never_imports_torch(runs_dir, experiments):
