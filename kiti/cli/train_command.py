@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kiti.configuration import identity
 from kiti.configuration.command import command
-from kiti.configuration.compose import Composed
+from kiti.configuration.compose import Composed, check_files
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.own_record import own_record
 from kiti.launching.sweep import Sweep
@@ -108,6 +108,7 @@ def train(composed: Composed) -> ExitStatus:
 
     Every rank returns the same status.
     """
+    check_files(composed)
     # Imported here so that errors in the configuration are reported before torch is loaded.
     import torch
     from pytorch_lightning import seed_everything
