@@ -160,7 +160,7 @@ def require_head(folder: Path, family: str, head: str, classes: int) -> None:
         raise FilesError(f"{folder}: a {kind} has no classifier of texts, and model.head=stored needs one; choose new")
     if head == "stored" and stored != classes:
         raise FilesError(
-            f"{folder}: its head is for {stored} classes, and the data have {classes}; model.head=replaced draws another"
+            f"{folder}: its head is for {stored} classes, the data have {classes}; model.head=replaced draws another"
         )
 
 

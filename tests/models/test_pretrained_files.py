@@ -86,7 +86,7 @@ def test_a_stored_head_is_kept_only_if_asked_for(family: str, tmp_path: Path) ->
     assert build(folder, family, 5, head="replaced").classifier.weight.shape == (5, 16)
     with pytest.raises(FilesError, match=r"a .*ForSequenceClassification with a head for 3 classes; model.head=stored"):
         build(folder, family)
-    with pytest.raises(FilesError, match=r"its head is for 3 classes, and the data have 2; model.head=replaced"):
+    with pytest.raises(FilesError, match=r"its head is for 3 classes, the data have 2; model.head=replaced"):
         build(folder, family, 2, head="stored")
 
 
