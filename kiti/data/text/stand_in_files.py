@@ -4,8 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow.parquet as pq
-
 from kiti.data.text.text_rows import Row, rows_sha256
 
 FETCH = "scripts/fetch_text_stand_ins.py"
@@ -118,6 +116,15 @@ def model_folder(data_dir: str | Path) -> Path:
     return Path(data_dir) / "models" / "minilm"
 
 
+def missing(data_dir: str | Path, name: str) -> str | None:
+    """One line if a file of the stand-in `name` is not there."""
+    for split in SPLITS:
+        path = folder(data_dir, name) / f"{split}.parquet"
+        if not path.is_file():
+            return f"{path} is missing; {FETCH} {data_dir} makes it"
+    return None
+
+
 def is_complete(data_dir: str | Path, name: str) -> bool:
     """Whether the stand-in `name`, or the encoder "minilm", is there with the expected content."""
     if name == "minilm":
@@ -129,6 +136,8 @@ def is_complete(data_dir: str | Path, name: str) -> bool:
 
 
 def _rows_of(path: Path, name: str) -> str | None:
+    import pyarrow.parquet as pq  # here, as declarations import this module
+
     columns = STAND_INS[name].columns
     try:
         table = pq.read_table(path, columns=list(columns))
