@@ -35,6 +35,14 @@ class Data(LightningDataModule):
         """The data's entry in a record: sha256 of its `content`, sha256 of its `recipe` if it was computed, and its
         `split`: number of samples by name of the set."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was counted while the data were read, for a record: dropped rows, truncated items, and the like."""
+        return {}
+
+    def prepare_alone(self) -> None:
+        """Work that takes long and needs no other rank; called before the ranks are connected."""
+
     def fingerprint_of(self, replica: int) -> dict[str, Any]:
         """The same for one of several seeds that are trained together; by default all see the same data."""
         return self.fingerprint

@@ -131,6 +131,9 @@ class DataKeys(UnitKeys):
         """The most training batches an epoch can have; None if only the data tell."""
         return None
 
+    def require(self) -> None:
+        """DataError if the data are out of reach. Called before a run, without torch, and never for a plan."""
+
     def sample(self, training: bool) -> Sample | None:
         """The shapes of a sample of the training set, or of the test set; None: not declared, so no cost is planned."""
         return None

@@ -1,0 +1,63 @@
+"""The keys of `data=imdb`, `data=snli` and `data=snips`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kiti.data import DataError
+from kiti.data.text.hub_files import HubError, require
+from kiti.data.text.published_sets import PUBLISHED, unavailable
+from kiti.data.text.text_keys import TextKeys
+from kiti.units.keys import NotHashed, Place, Strict
+
+
+class ColumnKeys(Strict):
+    text: str
+    pair: str | None
+    label: str
+
+
+class PublishedTextsKeys(TextKeys):
+    """`revision` is a commit of `repository`; null only with `path`, a folder with files of the same columns."""
+
+    builds = "kiti.data.text.published_texts.PublishedTexts"
+    name = "published_texts"
+    set: Literal["imdb", "snli", "snips"]
+    repository: str
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None
+    path: Place[str | None]
+    columns: NotHashed[ColumnKeys]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return PUBLISHED[self.set].rows
+
+    @property
+    def pairs(self) -> bool:
+        return self.columns.pair is not None
+
+    @field_validator("path")
+    @classmethod
+    def _is_there(cls, path: str | None) -> str | None:
+        if path is not None and not Path(path).is_dir():
+            raise ValueError("no such folder; give the one with train.parquet and test.parquet, or .jsonl or .csv")
+        return path
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "PublishedTextsKeys":
+        if self.path is None and self.revision is None:
+            raise ValueError(
+                "data.revision=null: give the commit of the set on the hub, 40 digits; or data.path=<folder>"
+            )
+        return self
+
+    def require(self) -> None:
+        if self.path is None:
+            assert self.revision is not None
+            try:
+                require(self.data_dir, self.repository, self.revision)
+            except HubError as error:
+                columns = self.columns.model_dump().values()
+                raise DataError(unavailable(self.set, self.repository, self.revision, columns, error)) from error
+        super().require()
