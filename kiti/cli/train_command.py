@@ -45,14 +45,14 @@ def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
     for run_dir in run_dirs:
         locks.enter_context(locked_run_dir(run_dir))
     if composed.checked.resume == "never":
-        composed.checked.data.require()
+        check_files(composed)
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):
                 print(f"moved the earlier run to {aside}", file=sys.stderr)
         return None
     finished = [has_finished(composed, seed) for seed in composed.seeds]  # looks at each: it may set files aside
     if not all(finished):
-        composed.checked.data.require()
+        check_files(composed)
         return None
     print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
     return recorded_status(run_dirs)
@@ -110,7 +110,6 @@ def train(composed: Composed) -> ExitStatus:
 
     Every rank returns the same status.
     """
-    check_files(composed)
     # Imported here so that errors in the configuration are reported before torch is loaded.
     import torch
     from pytorch_lightning import seed_everything

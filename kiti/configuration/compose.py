@@ -204,7 +204,8 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def check_files(composed: Composed) -> None:
-    """ConfigError if files that the model needs are missing or do not fit; does not import torch."""
+    """ConfigError or DataError if what data and model need is missing or does not fit; does not import torch."""
+    composed.checked.data.require()
     try:
         composed.checked.model.check_files(composed.checked)
     except FilesError as error:

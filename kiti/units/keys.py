@@ -153,7 +153,7 @@ class ModelKeys(UnitKeys):
     sizes_vary: ClassVar[bool] = False
 
     def check_files(self, config: Any) -> None:
-        """Called with the whole configuration before torch is imported to train: FilesError if files do not fit."""
+        """FilesError if files do not fit. Called with the whole configuration before a run, without torch."""
 
 
 class PrimaryMetric(NamedTuple):
