@@ -19,9 +19,19 @@ take_experiment() {
   local known
   known=$(cd "$root/conf/experiment" && printf '%s\n' *.yaml | sed 's/\.yaml$//')
   (($#)) || die "no experiment given; there are: ${known//$'\n'/, }"
-  experiment=$1 overrides=("${@:2}")
+  experiment=${1#experiment=} overrides=("${@:2}")
   [[ " $* " == *" --plugin"* ]] || grep -qxF -e "$experiment" <<<"$known" ||
     die "no experiment '$experiment'; there are: ${known//$'\n'/, }"
+}
+
+# sweep AXIS [--dry-run] EXPERIMENT [ARGUMENT...]: a table over AXIS; arguments are those of kiti-table.
+sweep() {
+  local axis=$1
+  shift
+  [[ ${1-} != --dry-run ]] || set -- "${@:2}" --dry-run
+  [[ ${1-} != -* ]] || die "$1: the experiment comes first"
+  local experiment=${1-}
+  exec "$python" -m kiti.table "sweep/$axis/${experiment#experiment=}" "${@:2}" --run
 }
 
 # One process for each GPU of this machine; without GPUs, one.

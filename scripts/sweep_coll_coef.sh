@@ -18,4 +18,4 @@ if [[ ${1-} == -h || ${1-} == --help ]]; then
   usage "$0"
   exit
 fi
-exec "$python" -m kiti.table "sweep/coll_coef/${1-}" "${@:2}" --run
+sweep coll_coef "$@"

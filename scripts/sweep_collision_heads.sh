@@ -17,4 +17,4 @@ if [[ ${1-} == -h || ${1-} == --help ]]; then
   usage "$0"
   exit
 fi
-exec "$python" -m kiti.table "sweep/collision_heads/${1-}" "${@:2}" --run
+sweep collision_heads "$@"

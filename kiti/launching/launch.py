@@ -5,7 +5,6 @@ resumed; 4, another process is running this run; anything else, also 0 or 3 with
 the last line of output.
 """
 
-import math
 import os
 import signal
 import time
@@ -14,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from rich.console import Console
@@ -31,7 +29,6 @@ from kiti.storage.processes import alone
 from kiti.storage.run_dirs import finished, locked, read_status
 
 _POLL_SECONDS = 0.2
-_SAME_REQUEST_SECONDS = 2.0
 _TRIES = 3  # in a row, of a run that another process is said to have though nobody holds its lock
 
 State = Literal["finished", "diverged", "failed", "stopped", "running elsewhere"]
@@ -239,25 +236,9 @@ class _Child:
         return run_log.last_line(self.run.log, self.log_start)
 
 
-@dataclass
-class _Interruption:
-    """How often this process was asked to stop, and the first signal."""
-
-    count: int = 0
-    signal: int = 0
-    last: float = -math.inf
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        # One request may arrive twice: from the terminal or a scheduler, and again through make.
-        self.count += now - self.last > _SAME_REQUEST_SECONDS
-        self.last = now
-        self.signal = self.signal or number
-
-
 @contextmanager
-def _interruptions() -> Iterator[_Interruption]:
-    interruption = _Interruption()
+def _interruptions() -> Iterator[stop_signals.Requests]:
+    interruption = stop_signals.Requests()
     with stop_signals.kept():
         stop_signals.handle(interruption.note)
         yield interruption

@@ -38,7 +38,6 @@ from kiti.storage.exit_status import ExitStatus, gravest
 from kiti.storage.processes import rank, world_size
 
 _POLL_SECONDS = 0.2
-_SAME_REQUEST_SECONDS = 2.0
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 # Hydra's settings that a member's own process gets too.
@@ -232,11 +231,8 @@ class Begun(Callback):
             sweep.problem = error
 
 
-class _Requests:
+class _Requests(stop_signals.Requests):
     """How often the sweep was asked to stop."""
-
-    def __init__(self) -> None:
-        self.count = 0
 
     @contextmanager
     def awaited(self, ask: Callable[[int], None]) -> Iterator[None]:
@@ -251,16 +247,11 @@ class _Requests:
         over = Event()
 
         def take() -> None:
-            last = -_SAME_REQUEST_SECONDS
             while not over.is_set():
-                if signal.sigtimedwait(taken, _POLL_SECONDS) is None:
-                    continue
-                # One request may arrive twice: from the terminal or a scheduler, and again through make.
-                if time.monotonic() - last > _SAME_REQUEST_SECONDS:
-                    self.count += 1
+                came = signal.sigtimedwait(taken, _POLL_SECONDS)
+                if came is not None and self.note(came.si_signo):
                     _say("stopping: members are saving; once more to kill them")
                     ask(self.count)
-                last = time.monotonic()
 
         thread = Thread(target=take, daemon=True)
         thread.start()

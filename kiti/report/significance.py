@@ -18,6 +18,7 @@ HIGHER = "higher"
 LOWER = "lower"
 NO_DIFFERENCE = "no difference seen"
 NOT_RUN = "not run"
+NOT_LEARNT = "not learnt"
 ONE_SEED = "one seed: no verdict"
 
 CONFIDENCE = 0.95

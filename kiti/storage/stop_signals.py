@@ -1,9 +1,11 @@
 """The signals that ask a run to stop: those of schedulers, submitit, terminals and `kill`."""
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +14,29 @@ from kiti.storage.exit_status import ExitStatus
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
-Handler = Callable[[int, FrameType | None], None]
+Handler = Callable[[int, FrameType | None], object]
+_SAME_REQUEST_SECONDS = 2.0
+
+
+class Requests:
+    """How often this process was asked to stop, and by which signal first.
+
+    One request may arrive twice: from the terminal or a scheduler, and again through make.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.signal = 0
+        self._last = -math.inf
+
+    def note(self, number: int, frame: FrameType | None = None) -> bool:
+        """Count the signal, and return whether it is a request of its own."""
+        now = time.monotonic()
+        another = now - self._last > _SAME_REQUEST_SECONDS
+        self.count += another
+        self._last = now
+        self.signal = self.signal or number
+        return another
 
 
 def handle(handler: Handler) -> None:

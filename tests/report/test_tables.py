@@ -176,6 +176,24 @@ def test_a_row_may_show_another_metric_of_a_run(runs_dir, experiments):
     assert ("trivial", "train/relative_l2") in found
 
 
+@pytest.mark.parametrize(("trivial_is", "expected"), [("train/relative_l2", "not learnt"), ("test/mse", "better")])
+def test_no_verdict_on_networks_that_do_not_beat_the_trivial_predictor(runs_dir, experiments, trivial_is, expected):
+    """In these records the training error is half the test error, and the MSE its square, here above it."""
+    keys = {"test/relative_l2": trivial_is, "test/mse": trivial_is}
+    trivial = {"group": "Burgers", "label": "trivial", "run": VANILLA, "keys": keys}
+    vanilla, kiti = TABLE["rows"]
+    rows = [trivial, vanilla | {"must_beat": "trivial"}, kiti]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 1.3 + 0.02 * seed), runs_dir)
+        save(recorded(KITI, seed, 0.7 + 0.021 * seed), runs_dir)
+    lines = csv.DictReader(io.StringIO(tables.to_csv(build("paper/t", experiments))))
+    found = {(line["row"], line["metric"]): line["verdict"] for line in lines}
+    assert found["FNO", "test/relative_l2"] == ("not learnt" if expected == "not learnt" else "")
+    assert found["KITI-FNO", "test/relative_l2"] == expected
+    assert found["trivial", trivial_is] == ""
+
+
 def test_problems_with_different_metrics_and_runs_that_differ_by_scale(runs_dir, experiments):
     rows = [
         TABLE["rows"][0],

@@ -69,6 +69,9 @@ def test_the_commands_of_dry_runs(environment, tmp_path):
     assert " -m torch.distributed.run --standalone --nproc-per-node 4 " in one
     assert f" --log-dir {tmp_path}/runs/logs/burgers --tee 3 " in one
     assert one.endswith(" -m kiti.train experiment=burgers\n")
+    assert script(environment, "launch_node.sh", "--dry-run", "experiment=burgers").stdout.endswith(
+        " experiment=burgers\n"
+    )
     several = script(environment, *NODES, "--processes", "2", "--id", "7", "--dry-run", "heat").stdout
     assert "--nnodes 2 --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint localhost:29417 --rdzv-id 7" in several
     submitted, step = script(environment, "slurm_train.sbatch", "--dry-run", "--nodes=2", "heat").stdout.splitlines()

@@ -34,6 +34,15 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(runs_dir):
     assert not runs_dir.exists()
 
 
+def test_arguments_as_the_other_scripts_take_them(runs_dir):
+    options = ("--scale", "smoke", "--seeds", "1")
+    expected = sweep("coll_coef", "burgers", *options, "--dry-run").stdout
+    assert expected.count("\n") == 28
+    assert sweep("coll_coef", "--dry-run", "experiment=burgers", *options).stdout == expected
+    done = sweep("coll_coef", "--only", "soft", "burgers")
+    assert (done.returncode, done.stderr) == (2, "sweep_coll_coef.sh: --only: the experiment comes first\n")
+
+
 @pytest.mark.parametrize("swept", ["coll_coef", "collision_heads"])
 @pytest.mark.parametrize("arguments", [["nosuch"], ["nosuch", "--dry-run"], []])
 def test_an_unknown_experiment_is_one_line_with_the_known_ones(swept, arguments, runs_dir):

@@ -55,7 +55,9 @@ class Row(StrictModel):
     differ in more than size, for example in the data set. `keys` maps a metric to the key of the record that this row
     shows instead, for example the error of a trivial forecast. If the paper prints only a change relative to another
     row, `published_relative` is that change, as a fraction of the first row in `against`. `features` is D by module,
-    where features collide: it turns a record's partners into pairs a system.
+    where features collide: it turns partners in a record into pairs a system. `must_beat` are rows of trivial
+    predictors: unless its mean is better than each of theirs, the row has not learnt, and comparisons with it get no
+    verdict.
     """
 
     group: str
@@ -64,15 +66,16 @@ class Row(StrictModel):
     published: str | dict[str, str] | None = None
     published_relative: float | None = None
     against: list[str] = []
+    must_beat: list[str] = []
     keys: dict[str, str] = {}
     features: dict[str, int] = {}
     # Some points of a sweep do not exist at a small scale; they are shown as not run, with the reason.
     may_not_compose: bool = False
 
-    @pydantic.field_validator("against", mode="before")
+    @pydantic.field_validator("against", "must_beat", mode="before")
     @classmethod
-    def _as_list(cls, against: Any) -> Any:
-        return [against] if isinstance(against, str) else against
+    def _as_list(cls, rows: Any) -> Any:
+        return [rows] if isinstance(rows, str) else rows
 
     @pydantic.field_validator("published")
     @classmethod

@@ -26,11 +26,12 @@ class TableSpec(StrictModel):
         for row in self.rows:
             if names.count((row.group, row.label)) > 1:
                 raise ValueError(f"duplicate row {row.group}/{row.label}")
-            for other in row.against:
-                if (row.group, other) not in names or other == row.label:
-                    raise ValueError(
-                        f"row {row.group}/{row.label}: against {other!r}, which is not another row of its group"
-                    )
+            for key, others in (("against", row.against), ("must_beat", row.must_beat)):
+                for other in others:
+                    if (row.group, other) not in names or other == row.label:
+                        raise ValueError(
+                            f"row {row.group}/{row.label}: {key} {other!r}, which is not another row of its group"
+                        )
         for metric in self.metrics:
             if unknown := set(metric.of) - {row.group for row in self.rows}:
                 raise ValueError(f"metric {metric.label}: of {', '.join(sorted(unknown))}, which no row belongs to")

@@ -1,7 +1,7 @@
 """Builds the lines of a table: each metric of each row, compared with each of its baselines."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kiti.report import collision_effects
@@ -42,7 +42,7 @@ class FilledRow:
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one row, compared with one baseline or none."""
+    """One metric of one row, compared with one baseline or none; `learnt` says whether both are better than trivial."""
 
     filled: FilledRow
     metric: Metric
@@ -50,6 +50,7 @@ class Line:
     against: str = ""
     comparison: Comparison | None = None
     published_relative: float = math.nan
+    learnt: bool = True
     repeats: bool = False  # same row and metric as the line above, but another baseline
 
 
@@ -121,11 +122,17 @@ def _require_same_data(rows: Sequence[FilledRow], name: str, scale: str) -> None
 
 
 def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric) -> list[Line]:
+    def row(label: str) -> FilledRow:
+        return next(one for one in rows if (one.row.group, one.row.label) == (filled.row.group, label))
+
+    def learnt(one: FilledRow) -> bool:
+        return all(_is_better(one.values(metric), row(label).values(metric), metric) for label in one.row.must_beat)
+
     ours = filled.values(metric)
     summary = summarize(ours.values())
     lines: list[Line] = []
     for against in filled.row.against:
-        baseline = next(row for row in rows if (row.row.group, row.row.label) == (filled.row.group, against))
+        baseline = row(against)
         comparison = paired(ours, baseline.values(metric), metric.higher_is_better)
         printed = math.nan
         printed_digits, baseline_digits = filled.row.printed(metric), baseline.row.printed(metric)
@@ -133,5 +140,16 @@ def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric) -> list
             printed = float(printed_digits) / float(baseline_digits) - 1
         elif filled.row.published_relative is not None and metric.published and not lines:
             printed = filled.row.published_relative
-        lines.append(Line(filled, metric, summary, against, comparison, printed, repeats=bool(lines)))
-    return lines or [Line(filled, metric, summary)]
+        both = learnt(filled) and learnt(baseline)
+        lines.append(Line(filled, metric, summary, against, comparison, printed, both, repeats=bool(lines)))
+    return lines or [Line(filled, metric, summary, learnt=learnt(filled))]
+
+
+def _is_better(ours: Mapping[int, float], trivial: Mapping[int, float], metric: Metric) -> bool:
+    """Whether the mean is better than that of a trivial predictor; true while either is unknown."""
+    difference = _mean(ours.values()) - _mean(trivial.values())
+    return (
+        math.isnan(difference)
+        or metric.higher_is_better is None
+        or difference * (1 if metric.higher_is_better else -1) > 0
+    )

@@ -6,7 +6,7 @@ import math
 
 from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
-from kiti.report.significance import NOT_RUN, Summary
+from kiti.report.significance import NOT_LEARNT, NOT_RUN, Summary
 from kiti.report.tables.lines import Line, Table
 
 _CSV_HEADER = (
@@ -126,6 +126,8 @@ def _verdict(line: Line) -> str:
         return f"{NOT_RUN}: {line.filled.reason}"
     if not line.filled.records:
         return NOT_RUN
+    if not line.learnt:
+        return NOT_LEARNT
     return line.comparison.verdict if line.comparison else ""
 
 
