@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from kiti.data.loading import Batch, EpochLoader
 
@@ -38,6 +39,10 @@ class Data(LightningDataModule):
     @property
     def counts(self) -> dict[str, int]:
         """What was counted while the data were read, for a record: dropped rows, truncated items, and the like."""
+        return {}
+
+    def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What predictors without a network say of the test samples, and the truth, by name of the predictor."""
         return {}
 
     def prepare_alone(self) -> None:

@@ -70,12 +70,17 @@ def row_overrides(run: Sequence[str], scale: str, settings: Scale) -> Overrides:
 
 
 def plan(spec: TableSpec, scale: str) -> Plan:
-    """Compose each distinct configuration of the table once. ConfigError if a row does not compose but has to."""
+    """Compose each distinct configuration of the table once; a row that is `not_run` at this scale has none.
+
+    Raises ConfigError if a row does not compose but has to.
+    """
     settings = spec.scales[scale]
     runs: dict[Overrides, TableRun | ConfigError] = {}
     for row in spec.rows:
         overrides = row_overrides(row.run_at(scale), scale, settings)
-        if overrides not in runs:
+        if scale in row.not_run:
+            runs[overrides] = ConfigError(row.not_run[scale])
+        elif overrides not in runs:
             try:
                 composed = compose([*overrides, f"seed={settings.seeds[0]}"])
                 runs[overrides] = TableRun(overrides, composed, row.may_not_compose)

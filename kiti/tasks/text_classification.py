@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from kiti.tasks.global_batch import mean_loss
 from kiti.tasks.task import Task
@@ -53,6 +54,8 @@ class TextClassification(Task):
     accuracy: `test/chosen_accuracy`, `test/chosen_macro_f1`, `test/chosen_epoch`, `validation/chosen_accuracy`, and
     `accuracy/validation@<epoch>`.
 
+    Beside them stand `trivial/<predictor>_accuracy` and `_macro_f1` of the data's `trivial_predictions`.
+
     Args:
         classes: number of logits.
         label_smoothing: share of the target that is spread evenly over all classes in training.
@@ -64,6 +67,7 @@ class TextClassification(Task):
 
     def __init__(self, *args: Any, classes: int, label_smoothing: float = 0.0, **task: Any) -> None:
         super().__init__(*args, **task)
+        self.classes = classes
         self.label_smoothing = label_smoothing
         self.measured = {name: TextMetrics(classes) for name in ("val", *self.SETS, "validation")}
         self.on_device = nn.ModuleList(self.measured.values())  # so that Lightning moves them with the model
@@ -93,7 +97,7 @@ class TextClassification(Task):
     def on_test_epoch_end(self) -> None:
         for name in self.SETS:
             self._log_metrics(name)
-        self.of_replica[0] |= self._of_epochs()
+        self.of_replica[0] |= self._of_epochs() | self._trivial()
 
     def _of_epochs(self) -> dict[str, float]:
         tested, validated = (self.by_epoch[name] for name in self.VALIDATED)
@@ -110,6 +114,15 @@ class TextClassification(Task):
                 found[f"test/{kind}_epoch"] = epoch + 1.0
         if validated:
             found["validation/chosen_accuracy"] = validated[_first_best(validated)]["accuracy"]
+        return found
+
+    def _trivial(self) -> dict[str, float]:
+        found = {}
+        for name, (predicted, labels) in self.trainer.datamodule.trivial_predictions().items():
+            found[f"trivial/{name}_accuracy"] = 100 * float(
+                multiclass_accuracy(predicted, labels, self.classes, "micro")
+            )
+            found[f"trivial/{name}_macro_f1"] = 100 * float(multiclass_f1_score(predicted, labels, self.classes))
         return found
 
     def _logits(self, batch: Texts) -> Float[Tensor, "B classes"]:

@@ -166,6 +166,15 @@ class TextData(Data):
         n_train, n_test = len(self._items["train"].which), len(self._items[self.test_on].which)
         return self._evaluation("train", torch.arange(min(n_train, n_test)) * n_train // min(n_train, n_test))
 
+    def trivial_predictions(self) -> dict[str, tuple[Int64[Tensor, "n"], Int64[Tensor, "n"]]]:
+        """Classes from `kiti.data.text.trivial_texts`, and the labels."""
+        from kiti.data.text.trivial_texts import trivial_predictions  # scikit-learn takes a second
+
+        splits = self._ready.splits
+        train, test = ((splits[split], items) for split, items in (self._items["train"], self._items[self.test_on]))
+        labels = test[0].labels[test[1]]
+        return {name: (predicted, labels) for name, predicted in trivial_predictions(train, test).items()}
+
     def _evaluation(self, role: str, some: Int64[Tensor, "n"] | None = None) -> TextEvaluationLoader:
         found, (split, items) = self._ready, self._items[role]
         which = items if some is None else items[some]
