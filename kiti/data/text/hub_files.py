@@ -6,13 +6,13 @@ Without torch and `datasets` at import, so that a missing set is reported at onc
 import os
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 
 PATTERNS = ["*.parquet", "**/*.parquet", "README.md"]
-SECONDS = 7.0
-"""How long the hub may take to answer whether it has something."""
+SECONDS = 5.0
+"""How long the hub may take to answer whether it has a set."""
 
 
 class HubError(Exception):
@@ -27,7 +27,7 @@ def copy_of(data_dir: Path | str, repository: str, revision: str) -> Path:
 def require(data_dir: Path | str, repository: str, revision: str) -> None:
     """HubError unless there is a copy, or the hub says that it has the set."""
     if not copy_of(data_dir, repository, revision).is_dir():
-        ask("dataset", repository, revision)
+        _ask(repository, revision)
 
 
 def fetch(data_dir: Path | str, repository: str, revision: str) -> Path:
@@ -38,7 +38,7 @@ def fetch(data_dir: Path | str, repository: str, revision: str) -> Path:
     place = copy_of(data_dir, repository, revision)
     if place.is_dir():
         return place
-    ask("dataset", repository, revision)
+    _ask(repository, revision)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if place.is_dir():
@@ -51,8 +51,8 @@ def fetch(data_dir: Path | str, repository: str, revision: str) -> Path:
     return place
 
 
-def ask(kind: Literal["dataset", "model"], repository: str, revision: str | None) -> None:
-    """HubError unless the hub answers within SECONDS that it has the repository at this revision.
+def _ask(repository: str, revision: str) -> None:
+    """HubError unless the hub answers within SECONDS that it has the set at this revision.
 
     In a thread of its own: looking up a name has no time limit where a network swallows everything.
     """
@@ -63,7 +63,7 @@ def ask(kind: Literal["dataset", "model"], repository: str, revision: str | None
 
     def call() -> None:
         try:
-            answer.append(HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=SECONDS))
+            answer.append(HfApi().dataset_info(repository, revision=revision, timeout=SECONDS))
         except Exception as error:  # whatever it is, it is reported
             answer.append(error)
 
@@ -73,7 +73,7 @@ def ask(kind: Literal["dataset", "model"], repository: str, revision: str | None
     if not answer:
         raise HubError(f"{constants.ENDPOINT} does not answer")
     if isinstance(answer[0], HfHubHTTPError):
-        raise HubError(f"{constants.ENDPOINT} has no such {kind} or revision, or not for this account")
+        raise HubError(f"{constants.ENDPOINT} has no such set or revision, or not for this account")
     if isinstance(answer[0], Exception):
         raise HubError(f"{constants.ENDPOINT} cannot be reached ({_line(answer[0])})")
 

@@ -60,4 +60,3 @@ class PublishedTextsKeys(TextKeys):
             except HubError as error:
                 columns = self.columns.model_dump().values()
                 raise DataError(unavailable(self.set, self.repository, self.revision, columns, error)) from error
-        super().require()
