@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kiti.configuration import identity
 from kiti.configuration.command import command
-from kiti.configuration.compose import Composed
+from kiti.configuration.compose import Composed, check_files
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.own_record import own_record
 from kiti.launching.sweep import Sweep
@@ -45,14 +45,14 @@ def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
     for run_dir in run_dirs:
         locks.enter_context(locked_run_dir(run_dir))
     if composed.checked.resume == "never":
-        composed.checked.data.require()
+        check_files(composed)
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):
                 print(f"moved the earlier run to {aside}", file=sys.stderr)
         return None
     finished = [has_finished(composed, seed) for seed in composed.seeds]  # looks at each: it may set files aside
     if not all(finished):
-        composed.checked.data.require()
+        check_files(composed)
         return None
     print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
     return recorded_status(run_dirs)

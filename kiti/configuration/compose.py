@@ -26,6 +26,7 @@ from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF, working_root
 from kiti.configuration.schema import Config, validated
 from kiti.units import plugins
+from kiti.units.keys import FilesError
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*\.[\w.]*=[^\[\]{}(),]*$")  # a.b=value: neither a group choice nor +, ~, lists
 
@@ -202,10 +203,19 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
         return []
 
 
+def check_files(composed: Composed) -> None:
+    """ConfigError or DataError if what data and model need is missing or does not fit; does not import torch."""
+    composed.checked.data.require()
+    try:
+        composed.checked.model.check_files(composed.checked)
+    except FilesError as error:
+        raise ConfigError(str(error)) from error
+
+
 def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -> Any:
     """The model with `residual`, by default the configured one, at its seams. Imports torch.
 
-    Raises ConfigError if the model has no place for such a residual.
+    Raises ConfigError if the model has no place for such a residual, or files that it needs do not fit.
     """
     from kiti.residual import Residual
     from kiti.seams.fitting import SeamError
@@ -216,7 +226,7 @@ def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -
     try:
         model = hydra.utils.instantiate(node.model, residual=residual or hydra.utils.instantiate(node.residual))
     except InstantiationException as error:
-        if isinstance(error.__cause__, SeamError):
+        if isinstance(error.__cause__, SeamError | FilesError):
             raise ConfigError(str(error.__cause__)) from error
         raise
     if composed.checked.residual.name != "add" and not any(isinstance(module, Residual) for module in model.modules()):

@@ -60,7 +60,7 @@ def imdb(tmp_path: Path, **changed: Any) -> PublishedTexts:
     settings: dict[str, Any] = {
         "set": "imdb",
         "repository": "stanfordnlp/imdb",
-        "revision": None,
+        "commit": None,
         "path": str(tmp_path / "files"),
         "columns": {"text": "text", "pair": None, "label": "label"},
         "classes": 2,

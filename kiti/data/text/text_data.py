@@ -55,7 +55,7 @@ class TextData(Data):
         test_on: "test", or "validation" while choices are made.
         max_length: most tokens of an item; longer ones are truncated, and counted.
         pad_multiple: T is rounded up to a multiple of it.
-        tokenizer, tokenizer_commit: a model folder or a name on the hub, and its revision.
+        tokenizer, tokenizer_commit: a model folder or a name on the hub, and its commit.
         data_dir: where tokens are kept.
         batch_size, eval_batch_size, seed: as for Data.
     """

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from kiti.data import DataError
+from kiti.models.pretrained_files import TOKENIZERS, folder_of, tokenizer_file
+from kiti.units.keys import FilesError
 
-_FILES = ("tokenizer.json", "vocab.txt")
 _LONG = "word " * 3000  # more tokens than any model has positions
 
 
@@ -29,21 +29,22 @@ def load_tokenizer(path: str, commit: str | None, max_length: int, pairs: bool) 
     """The tokenizer in the folder `path`, or of the hub's repository `path` at a commit.
 
     Raises DataError: it is not there, has more tokens than the model has embeddings, sets no [CLS] and [SEP], does not
-    number the segments of pairs 0 and 1 although the model has embeddings for them, or `max_length` exceeds the model's positions.
+    number the segments of pairs 0 and 1 although the model has embeddings for them, or `max_length` exceeds the
+    model's positions.
     """
-    folder = Path(path)
-    if folder.is_dir() and not any((folder / name).is_file() for name in _FILES):
-        # transformers would make one that knows only its special tokens.
-        raise DataError(f"{path}: no tokenizer: neither {' nor '.join(_FILES)}; copy the model's there")
-    where = {"revision": commit} if commit else {"local_files_only": True}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **where)
-        config = AutoConfig.from_pretrained(path, **where)
+        folder = folder_of(path, commit)
+        if tokenizer_file(folder) is None:
+            # transformers would make one that knows only its special tokens.
+            raise DataError(f"{folder}: no tokenizer: neither {' nor '.join(TOKENIZERS)}; copy the model's there")
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except FilesError as error:
+        raise DataError(str(error)) from error
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"data.tokenizer={path}: could not be loaded ({_line(error)}); give a folder with a tokenizer, or a name "
-            "on the hub with its commit"
-        ) from error
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: the tokenizer could not be loaded ({_line(error)}); save it again") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise DataError(f"{path}: its tokenizer is not a fast one; save it with tokenizer.json")
     _check_sizes(path, tokenizer, config, max_length)

@@ -23,7 +23,7 @@ from kiti.data.text.published_texts_keys import PublishedTextsKeys
 columns = SimpleNamespace(model_dump=lambda: {"text": "premise", "pair": "hypothesis", "label": "label"})
 commit = "0123456789abcdef0123456789abcdef01234567"
 keys = PublishedTextsKeys.model_construct(
-    set="snli", repository="stanfordnlp/snli", revision=commit, path=None, data_dir=str(root), columns=columns
+    set="snli", repository="stanfordnlp/snli", commit=commit, path=None, data_dir=str(root), columns=columns
 )
 try:
     keys.require()
@@ -61,7 +61,7 @@ def test_a_set_is_read_through_the_hubs_paths(tmp_path: Path) -> None:
         assert f"/datasets/stanfordnlp/imdb/resolve/{COMMIT}/plain_text/train-00000-of-00001.parquet" in hub.requested
         assert not any(path.endswith(".py") for path in hub.requested)
     # From now on the copy is read: the hub is gone.
-    found = imdb(tmp_path, path=None, revision=COMMIT)
+    found = imdb(tmp_path, path=None, commit=COMMIT)
     labels = [label for batch in found.train_dataloader() for label in batch[3].tolist()]
     assert sorted(labels) == sorted(REVIEWS["train"]["label"])
     local = imdb(tmp_path, path=str(write(tmp_path / "files", REVIEWS)))
@@ -96,7 +96,7 @@ def test_without_hub_and_copy_it_is_one_line_without_torch(hub: str, tmp_path: P
     if hub == "has no such set":
         with serving() as server:
             line, torch = run(REQUIRE, server.url, tmp_path)
-        assert f"{server.url} has no such set or revision" in line
+        assert f"{server.url} has no such set or commit" in line
     else:
         with socket.socket() as port:
             port.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Batches of similar length: their order depends on (seed, epoch), ranks share it, and runs resume at the next batch."""
+"""Batches of similar length: their order depends on (seed, epoch), ranks share it, runs resume at the next batch."""
 
 from itertools import chain
 from pathlib import Path

@@ -252,7 +252,7 @@ def test_an_unfit_tokenizer_is_refused_before_anything_is_tokenised(change, mess
 
 
 def test_a_tokenizer_that_is_nowhere_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="could not be loaded") as error:
+    with pytest.raises(DataError, match="no such folder; give one with") as error:
         load_tokenizer(str(tmp_path / "nowhere"), None, 8, True)
     assert "\n" not in str(error.value)
 
