@@ -99,7 +99,7 @@ def _configuration(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def _copy_tokenizer(composed: Composed, place: Path) -> None:
-    folder = folder_of(composed.node.data.tokenizer, composed.node.data.get("tokenizer_commit"))
+    folder = folder_of(composed.node.data.tokenizer, composed.node.data.tokenizer_commit)
     for name in NAMES:
         if name not in (CONFIG, WEIGHTS) and (folder / name).is_file():
             shutil.copyfile(folder / name, place / name)
