@@ -42,7 +42,7 @@ GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in {
 def needed(experiment: str) -> tuple[str, ...]:
     """Overrides that an experiment requires: here, a file or folder in place of the published one."""
     if experiment in {"bert_imdb", "bert_snli", "imdb_ko", "snips_ko"}:
-        return (f"model.commit={'0' * 40}", f"data.revision={'0' * 40}")
+        return (f"model.commit={'0' * 40}", f"data.commit={'0' * 40}")
     if experiment == "airfoil":
         folder = Path(tempfile.mkdtemp())
         (folder / "meta.json").touch()

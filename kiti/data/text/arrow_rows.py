@@ -47,7 +47,7 @@ def check_schema(where: str, schema: pa.Schema, columns: Columns, classes: Class
 
 
 def rows_of_batches(
-    where: str, batches: Iterable[pa.RecordBatch], columns: Columns, translated: Translated
+    where: str, batches: Iterable[pa.RecordBatch | pa.Table], columns: Columns, translated: Translated
 ) -> Iterator[Located]:
     """The values of `columns` in every row; DataError names a row that is not UTF-8."""
     number = 0
@@ -61,7 +61,7 @@ def rows_of_batches(
             yield Located(f"{where}: row {number}", [*texts, label])
 
 
-def _values(where: str, before: int, column: pa.Array, name: str) -> list[Any]:
+def _values(where: str, before: int, column: pa.Array | pa.ChunkedArray, name: str) -> list[Any]:
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:

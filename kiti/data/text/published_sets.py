@@ -63,12 +63,12 @@ PUBLISHED = {
 }
 
 
-def unavailable(set: str, repository: str, revision: str | None, columns: Iterable[str | None], reason: object) -> str:
+def unavailable(set: str, repository: str, commit: str | None, columns: Iterable[str | None], reason: object) -> str:
     """One line: the set is neither here nor on the hub; which files would do, where they may lie, and the stand-ins."""
     known = PUBLISHED[set]
     files = " and ".join(f"{split}.parquet" for split in ("train", "test"))
     listed = ", ".join(name for name in columns if name)
     return (
-        f"{known.title} ({repository} at {str(revision)[:12]}): {reason}; give data.path=<folder> with {files} "
+        f"{known.title} ({repository} at {str(commit)[:12]}): {reason}; give data.path=<folder> with {files} "
         f"(or .jsonl or .csv; columns {listed}), or take the stand-in {known.instead} from {FETCH}"
     )

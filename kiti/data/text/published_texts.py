@@ -21,7 +21,7 @@ class PublishedTexts(TextData):
     """A set of `PUBLISHED`.
 
     Args:
-        repository, revision: of the data set on the hub, and a commit of it.
+        repository, commit: of the data set on the hub.
         path: instead, a folder with `train` and `test`, and `validation` if the set has it, as `<split>.parquet`,
             .jsonl or .csv, or as shards `<split>-*.parquet`; None: the hub.
         columns: names of the columns `text`, `pair` (None for single texts) and `label`.
@@ -29,11 +29,11 @@ class PublishedTexts(TextData):
     """
 
     def __init__(
-        self, *, repository: str, revision: str | None, path: str | None, columns: Mapping[str, Any], **texts: Any
+        self, *, repository: str, commit: str | None, path: str | None, columns: Mapping[str, Any], **texts: Any
     ) -> None:
         super().__init__(**texts)
         self.repository = repository
-        self.revision = revision
+        self.commit = commit
         self.path = path
         self.columns = Columns(columns["text"], columns["pair"], columns["label"])
         self.known = PUBLISHED[self.set]
@@ -58,23 +58,23 @@ class PublishedTexts(TextData):
         return self._source({"files": sums}, lambda: {split: located(split, self._classes) for split in files})
 
     def _on_hub(self) -> Source:
-        assert self.revision is not None
+        assert self.commit is not None
 
         def open_hub() -> dict[str, Iterator[Located]]:
-            assert self.revision is not None
+            assert self.commit is not None
             try:
-                folder = hub_files.fetch(self.data_dir, self.repository, self.revision)
+                folder = hub_files.fetch(self.data_dir, self.repository, self.commit)
             except hub_files.HubError as error:
-                line = unavailable(self.set, self.repository, self.revision, self.columns, error)
+                line = unavailable(self.set, self.repository, self.commit, self.columns, error)
                 raise DataError(line) from error
             found = datasets.load_dataset(str(folder), cache_dir=str(self.data_dir / "arrow"))
             if missing := [split for split in self.known.splits if split not in found]:
                 raise DataError(
-                    f"{self.repository} at {self.revision} has no split {missing[0]}; it has {', '.join(found)}"
+                    f"{self.repository} at {self.commit} has no split {missing[0]}; it has {', '.join(found)}"
                 )
             return {split: self._of_hub(split, found[split]) for split in self.known.rows if split in found}
 
-        return self._source({"repository": self.repository, "revision": self.revision}, open_hub)
+        return self._source({"repository": self.repository, "commit": self.commit}, open_hub)
 
     def _of_hub(self, split: str, rows: datasets.Dataset) -> Iterator[Located]:
         where = f"{self.repository} {split}"

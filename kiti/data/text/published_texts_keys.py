@@ -19,13 +19,13 @@ class ColumnKeys(Strict):
 
 
 class PublishedTextsKeys(TextKeys):
-    """`revision` is a commit of `repository`; null only with `path`, a folder with files of the same columns."""
+    """`commit` is one of `repository`; null only with `path`, a folder with files of the same columns."""
 
     builds = "kiti.data.text.published_texts.PublishedTexts"
     name = "published_texts"
     set: Literal["imdb", "snli", "snips"]
     repository: str
-    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None
+    commit: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None
     path: Place[str | None]
     columns: NotHashed[ColumnKeys]
 
@@ -46,18 +46,15 @@ class PublishedTextsKeys(TextKeys):
 
     @model_validator(mode="after")
     def _says_which(self) -> "PublishedTextsKeys":
-        if self.path is None and self.revision is None:
-            raise ValueError(
-                "data.revision=null: give the commit of the set on the hub, 40 digits; or data.path=<folder>"
-            )
+        if self.path is None and self.commit is None:
+            raise ValueError("data.commit=null: give that of the set on the hub, 40 digits; or data.path=<folder>")
         return self
 
     def require(self) -> None:
         if self.path is None:
-            assert self.revision is not None
+            assert self.commit is not None
             try:
-                require(self.data_dir, self.repository, self.revision)
+                require(self.data_dir, self.repository, self.commit)
             except HubError as error:
                 columns = self.columns.model_dump().values()
-                raise DataError(unavailable(self.set, self.repository, self.revision, columns, error)) from error
-        super().require()
+                raise DataError(unavailable(self.set, self.repository, self.commit, columns, error)) from error

@@ -31,4 +31,3 @@ class StandInTextsKeys(TextKeys):
     def require(self) -> None:
         if line := missing(self.data_dir, self.set):
             raise DataError(line)
-        super().require()

@@ -55,7 +55,7 @@ class TextData(Data):
         test_on: "test", or "validation" while choices are made.
         max_length: most tokens of an item; longer ones are truncated, and counted.
         pad_multiple: T is rounded up to a multiple of it.
-        tokenizer, tokenizer_revision: a model folder or a name on the hub, and its revision.
+        tokenizer, tokenizer_commit: a model folder or a name on the hub, and its commit.
         data_dir: where tokens are kept.
         batch_size, eval_batch_size, seed: as for Data.
     """
@@ -70,7 +70,7 @@ class TextData(Data):
         test_on: str,
         max_length: int,
         tokenizer: str,
-        tokenizer_revision: str | None,
+        tokenizer_commit: str | None,
         data_dir: Path | str,
         batch_size: int,
         eval_batch_size: int,
@@ -85,7 +85,7 @@ class TextData(Data):
         self.test_on = test_on
         self.max_length = max_length
         self.tokenizer = tokenizer
-        self.tokenizer_revision = tokenizer_revision
+        self.tokenizer_commit = tokenizer_commit
         self.data_dir = Path(data_dir)
         self.pad_multiple = pad_multiple
         self._tokenised: Tokenised | None = None
@@ -103,7 +103,7 @@ class TextData(Data):
         if self._tokenised is not None:
             return
         source = self.find()
-        tokenizer = load_tokenizer(self.tokenizer, self.tokenizer_revision, self.max_length, source.pairs)
+        tokenizer = load_tokenizer(self.tokenizer, self.tokenizer_commit, self.max_length, source.pairs)
         found = tokenised(self.data_dir, self.set, source.identity, source.read, tokenizer)
         self._items = self._chosen(found)
         self._tokenised = found

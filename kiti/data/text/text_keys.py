@@ -5,13 +5,12 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from kiti.data.text.tokenizer_files import check_folder, only_local
 from kiti.units.keys import DataKeys, NotRecorded, Place
 from kiti.units.sample_shapes import Entry, Sample, Sizes
 
 
 class TextKeys(DataKeys):
-    """`tokenizer` and its revision follow from the model's keys."""
+    """`tokenizer` and its commit follow from the model's keys."""
 
     kind = "texts"
     classes: PositiveInt
@@ -21,7 +20,7 @@ class TextKeys(DataKeys):
     max_length: PositiveInt
     pad_multiple: PositiveInt = 1
     tokenizer: NotRecorded[str]
-    tokenizer_revision: NotRecorded[str | None]
+    tokenizer_commit: NotRecorded[str | None]
     data_dir: Place[str]
     eval_batch_size: NotRecorded[PositiveInt]
 
@@ -36,9 +35,7 @@ class TextKeys(DataKeys):
         """Whether an item is a pair of texts."""
 
     @model_validator(mode="after")
-    def _the_model_takes_it(self) -> "TextKeys":
-        if wrong := check_folder(self.tokenizer, self.max_length):
-            raise ValueError(wrong)
+    def _tests_on_some_rows(self) -> "TextKeys":
         if self.test_on == "validation" and not (self.n_validation or (self.n_validation is None and self._own)):
             raise ValueError("test_on=validation: there are no validation rows; hold some out with data.n_validation")
         return self
@@ -47,9 +44,6 @@ class TextKeys(DataKeys):
     def _own(self) -> int:
         """Validation rows that the set has."""
         return self.rows["validation"]
-
-    def require(self) -> None:
-        only_local(self.tokenizer, self.tokenizer_revision)
 
     def sample(self, training: bool) -> Sample:
         """At the greatest length: only the data tell how long items are."""

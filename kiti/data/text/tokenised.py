@@ -79,7 +79,7 @@ def tokenised(
     Args:
         data_dir: `tokens/<name>/` in it holds one folder for each source, tokenizer and length.
         name: of the set.
-        source: all that determines the rows: checksums of files or a revision, columns, classes.
+        source: all that determines the rows: checksums of files or a commit, columns, classes.
         read: called if they are not in the cache; its DataError is passed on.
         tokenizer: checked.
     """

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from kiti.data import DataError
-from kiti.data.text.tokenizer_files import check_folder, only_local
+from kiti.models.pretrained_files import TOKENIZERS, folder_of, tokenizer_file
+from kiti.units.keys import FilesError
 
 _LONG = "word " * 3000  # more tokens than any model has positions
 
@@ -24,28 +25,31 @@ class Tokenizer(NamedTuple):
     max_length: int
 
 
-def load_tokenizer(path: str, revision: str | None, max_length: int, pairs: bool) -> Tokenizer:
-    """The tokenizer in the folder or hub repository `path`.
+def load_tokenizer(path: str, commit: str | None, max_length: int, pairs: bool) -> Tokenizer:
+    """The tokenizer in the folder `path`, or of the hub's repository `path` at a commit.
 
     Raises DataError: it is not there, has more tokens than the model has embeddings, sets no [CLS] and [SEP], does not
-    number the segments of pairs 0 and 1 although it numbers segments, or `max_length` exceeds the model's positions.
+    number the segments of pairs 0 and 1 although the model has embeddings for them, or `max_length` exceeds the
+    model's positions.
     """
-    if wrong := check_folder(path, max_length):
-        raise DataError(wrong)
-    where = {"revision": revision or "main", "local_files_only": only_local(path, revision)}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **where)
-        config = AutoConfig.from_pretrained(path, **where)
+        folder = folder_of(path, commit)
+        if tokenizer_file(folder) is None:
+            # transformers would make one that knows only its special tokens.
+            raise DataError(f"{folder}: no tokenizer: neither {' nor '.join(TOKENIZERS)}; copy the model's there")
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except FilesError as error:
+        raise DataError(str(error)) from error
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"model.path={path}: no tokenizer could be loaded ({_line(error)}); give a folder that has one, "
-            "or a name on the hub"
-        ) from error
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: the tokenizer could not be loaded ({_line(error)}); save it again") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise DataError(f"{path}: its tokenizer is not a fast one; save it with tokenizer.json")
     _check_sizes(path, tokenizer, config, max_length)
     tokenizer.model_max_length = max_length  # some store none, and would truncate nothing
-    _check_tokens(path, tokenizer, max_length, pairs)
+    _check_tokens(path, tokenizer, max_length, pairs, numbered=pairs and getattr(config, "type_vocab_size", 0) > 1)
     pad = tokenizer.pad_token_id
     if pad is None:
         raise DataError(f"{path}: its tokenizer has no padding token; set pad_token in tokenizer_config.json")
@@ -64,7 +68,7 @@ def _check_sizes(path: str, tokenizer: PreTrainedTokenizerFast, config: Any, max
         raise DataError(f"data.max_length={max_length}: {path} has {positions} positions; choose at most that many")
 
 
-def _check_tokens(path: str, tokenizer: PreTrainedTokenizerFast, max_length: int, pairs: bool) -> None:
+def _check_tokens(path: str, tokenizer: PreTrainedTokenizerFast, max_length: int, pairs: bool, numbered: bool) -> None:
     first = [_LONG, "word"] if pairs else [_LONG]
     tried = tokenizer(*first, truncation=True, max_length=max_length)
     ids = tried["input_ids"]
@@ -79,8 +83,8 @@ def _check_tokens(path: str, tokenizer: PreTrainedTokenizerFast, max_length: int
         raise DataError(
             f"{path}: its tokenizer makes {len(ids)} tokens where data.max_length={max_length}; use another"
         )
-    segments = tried.get("token_type_ids")
-    if pairs and segments is not None and (segments[0], segments[-1]) != (0, 1):
+    segments = tried.get("token_type_ids", [None])
+    if numbered and (segments[0], segments[-1]) != (0, 1):
         raise DataError(
             f"{path}: its tokenizer numbers the segments of a pair {segments[0]} and {segments[-1]}, not 0 and 1; "
             "use that of a BERT"
