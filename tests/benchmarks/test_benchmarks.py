@@ -41,6 +41,7 @@ def test_navier_stokes_solver_record(tmp_path: Path) -> None:
     assert case["our_steps"] < case["their_steps"]
 
 
+@pytest.mark.slow
 def test_collision_record(tmp_path: Path) -> None:
     record = run("benchmark_collision", tmp_path, "--only", "coll_coef=0.5")
     assert [case["particles"] for case in record["cases"]] == [16, 16, 1, 1]
@@ -78,6 +79,7 @@ def test_ko_record(tmp_path: Path) -> None:
         assert case["collisions"]["hard"]["relative_change"] > 0
 
 
+@pytest.mark.slow
 def test_step_record(tmp_path: Path) -> None:
     record = run("benchmark_step", tmp_path, "--models", "fno1d|gpt2|qwen2", "--heads", "8", "32")
     fno, gpt2, qwen2 = record["cases"]
@@ -98,6 +100,7 @@ def test_step_record(tmp_path: Path) -> None:
     assert all(row["collision_s"] > 0 for row in (soft, hard))
 
 
+@pytest.mark.slow
 def test_ko_cost_record(tmp_path: Path) -> None:
     record = run("benchmark_ko_cost", tmp_path, "--only", "ResNet-18")
     assert [(case["depth"], case["classes"]) for case in record["cases"]] == [(18, 10), (18, 100)]
