@@ -156,6 +156,10 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
         ),
         (["data=null"], "a group=null among the overrides: give one of the group's options"),
         (["data=burgers_mat"], "data.path: missing; give it as data.path=<value>"),
+        (
+            ["experiment=bert_imdb"],
+            "data.commit, model.commit: missing; give them as data.commit=<value> model.commit=<value>",
+        ),
         (["data=burgers_mat", "data.path=/nowhere.mat"], "data.path=/nowhere.mat: path does not point to a file"),
     ],
 )
