@@ -117,6 +117,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "device": device.type,
         "device_name": device_name(device),
         "precision": str(trainer.precision),
+        "dtype": str(next(task.model.parameters()).dtype).removeprefix("torch."),
         "world_size": trainer.world_size,
         "started": clock.started,
         "wall_seconds": seconds,

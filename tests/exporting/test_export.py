@@ -148,11 +148,13 @@ def test_timms_configuration_has_the_size_and_the_normalisation(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("overrides", "library", "reason"),
     [
-        (("experiment=burgers", "scale=smoke"), "timm", "model=fno1d is in neither library; what can be exported is"),
+        (("experiment=burgers", "scale=smoke"), "timm", "model=fno1d is in no such library; what can be exported is"),
         ((*RESNET, "model.stem=cifar"), "torchvision", "model.stem=cifar: a ResNet of torchvision begins with"),
         ((*RESNET[:3], "model.width=0.5"), "timm", "model.width=0.5: "),
         ((*RESNET, "model.head=[16]"), "timm", "model.head=[16]: "),
         (CONVNEXT, "torchvision", "use --to timm"),
+        (CONVNEXT, "transformers", "use --to timm"),
+        (RESNET, "transformers", "use --to torchvision or --to timm"),
         ((*RESNET, "residual=kiti_acceleration", "residual.drift_in_eval=true"), "timm", "(drift_in_eval=true, at"),
         ((*RESNET, "residual=kiti", "residual.dt=0.5"), "torchvision", "residual=kiti stays on at inference (dt=0.5"),
         ((*RESNET, "residual=add", "residual.dt=0.5"), "torchvision", "residual=add stays on at inference (dt=0.5"),
