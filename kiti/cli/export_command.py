@@ -26,7 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="kiti-export", description=__doc__, formatter_class=shape)
     parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
     parser.add_argument("place", metavar="DIR", type=Path, help="the directory to write; must not exist or be empty")
-    parser.add_argument("--to", required=True, choices=("torchvision", "timm", "transformers"), help="the library to write for")
+    parser.add_argument(
+        "--to", required=True, choices=("torchvision", "timm", "transformers"), help="the library to write for"
+    )
     parser.add_argument("--plugin", action="append", default=[], metavar="PATH", help="a Python file or package")
     arguments = parser.parse_args()
     try:
