@@ -26,8 +26,7 @@ _TEXTS_AT_ONCE = 1000
 
 
 class TokenisedSplit:
-    """The items of a split: the number of tokens of each in `lengths`, classes in `labels`, and in `truncated` a 1 where
-    some tokens are cut off, (n,) each.
+    """The items of a split: `lengths` in tokens, `labels`, and `truncated`, 1 where some tokens are cut off; (n,) each.
 
     All tensors are views of one memory map.
     """
