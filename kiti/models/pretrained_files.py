@@ -26,16 +26,16 @@ _SECONDS = 5  # until a hub that does not answer counts as unreachable
 _STAND_IN = "scripts/fetch_text_stand_ins.py fetches a stand-in, MiniLM: model=minilm"
 
 
-def folder_of(path: str, commit: str | None) -> Path:
+def folder_of(path: str, commit: str | None, key: str = "model.path") -> Path:
     """The local folder `path`, or that of the hub's repository `path` at a commit, downloaded if it is not cached.
 
-    Raises FilesError if there is no such folder, or neither a copy nor a hub.
+    Raises FilesError, which names `key`, if there is no such folder, or neither a copy nor a hub.
     """
     if commit is None:
         folder = Path(path)
         if not folder.is_dir():
             raise FilesError(
-                f"model.path={path}: no such folder; give one with {_named(NAMES[:3])}, or a name on the hub with "
+                f"{key}={path}: no such folder; give one with {_named(NAMES[:3])}, or a name on the hub with "
                 f"model.commit=<40 digits>; {_STAND_IN}"
             )
         return folder

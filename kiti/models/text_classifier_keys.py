@@ -76,4 +76,6 @@ class TextClassifierKeys(ModelKeys):
                 pretrained_files.require_weights(folder, self.weights)
         if tokenizer := getattr(config.data, "tokenizer", None):
             commit = getattr(config.data, "tokenizer_commit", None)
-            pretrained_files.require_tokens_fit(pretrained_files.folder_of(tokenizer, commit), self.vocab_size)
+            pretrained_files.require_tokens_fit(
+                pretrained_files.folder_of(tokenizer, commit, "data.tokenizer"), self.vocab_size
+            )

@@ -17,7 +17,8 @@ class TextClassificationKeys(TaskKeys):
     metric = PrimaryMetric("test/accuracy", "test accuracy (%)", higher_is_better=True)
 
     def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
-        return model(*model_inputs(model, batch)).logits
+        tokens, _, *segments = model_inputs(model, batch)
+        return model(tokens, None, *segments).logits  # transformers looks into a mask, and a plan has no values
 
 
 def model_inputs(model: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -44,7 +44,7 @@ def fetch(data_dir: Path | str, repository: str, commit: str) -> Path:
         if place.is_dir():
             return place
         part = place.with_name(f"{commit}.part")
-        _download(repository, revision, part)
+        _download(repository, commit, part)
         if not any(part.rglob("*.parquet")):
             raise HubError("it has no Parquet files there; its branch refs/convert/parquet may have them")
         os.rename(part, place)

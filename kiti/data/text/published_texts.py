@@ -12,7 +12,7 @@ from kiti.data.text import hub_files
 from kiti.data.text.arrow_rows import check_schema, rows_of_batches
 from kiti.data.text.published_sets import PUBLISHED, unavailable
 from kiti.data.text.text_data import Source, TextData
-from kiti.data.text.text_files import find_files, read_file
+from kiti.data.text.text_files import find_splits, read_file
 from kiti.data.text.text_rows import Classes, Columns, Located, checked_rows
 from kiti.data.text.tokenised import Splits
 
@@ -42,13 +42,7 @@ class PublishedTexts(TextData):
         return self._on_hub() if self.path is None else self._local(Path(self.path))
 
     def _local(self, folder: Path) -> Source:
-        files = {split: found for split in self.known.rows if (found := find_files(folder, split))}
-        for split in self.known.splits:
-            if split not in files:
-                raise DataError(
-                    f"{folder} has no {split}.parquet, .jsonl or .csv; it needs {' and '.join(self.known.splits)} "
-                    f"with the columns {', '.join(self.columns.names)}"
-                )
+        files = find_splits(folder, self.known.rows, self.columns.names)
         sums = {split: [_sha256(path) for path in paths] for split, paths in files.items()}
 
         def located(split: str, classes: Classes) -> Iterator[Located]:

@@ -1,9 +1,10 @@
 """The keys of `data=imdb`, `data=snli` and `data=snips`."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from kiti.data import DataError
 from kiti.data.text.hub_files import HubError, require
@@ -25,7 +26,7 @@ class PublishedTextsKeys(TextKeys):
     name = "published_texts"
     set: Literal["imdb", "snli", "snips"]
     repository: str
-    commit: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None
+    commit: str | None
     path: Place[str | None]
     columns: NotHashed[ColumnKeys]
 
@@ -37,6 +38,13 @@ class PublishedTextsKeys(TextKeys):
     def pairs(self) -> bool:
         return self.columns.pair is not None
 
+    @field_validator("commit")
+    @classmethod
+    def _is_a_commit(cls, commit: str | None) -> str | None:
+        if commit is not None and not re.fullmatch("[0-9a-f]{40}", commit):
+            raise ValueError("give the 40 digits of a commit of the set on the hub: names such as main move")
+        return commit
+
     @field_validator("path")
     @classmethod
     def _is_there(cls, path: str | None) -> str | None:
@@ -47,11 +55,16 @@ class PublishedTextsKeys(TextKeys):
     @model_validator(mode="after")
     def _says_which(self) -> "PublishedTextsKeys":
         if self.path is None and self.commit is None:
-            raise ValueError("data.commit=null: give that of the set on the hub, 40 digits; or data.path=<folder>")
+            raise ValueError("commit=null: give that of the set on the hub, 40 digits; or data.path=<folder>")
         return self
 
     def require(self) -> None:
-        if self.path is None:
+        if self.path is not None:
+            from kiti.data.text.text_files import find_splits  # takes a second to import
+
+            names = [name for name in self.columns.model_dump().values() if name]
+            find_splits(Path(self.path), PUBLISHED[self.set].rows, names)
+        else:
             assert self.commit is not None
             try:
                 require(self.data_dir, self.repository, self.commit)

@@ -104,6 +104,15 @@ MINILM = {
     "README.md": "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7",
 }
 """sha256 of the files of the encoder and its tokenizer."""
+MINILM_3 = {
+    "model.safetensors": "a5cd241c691db77ea5ce32dd13c42d9ea9d16378c6118612d95888caeec78f4b",
+    **{
+        name: MINILM[name]
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+    },
+}
+"""The same of its first 3 layers as a DistilBERT; config.json depends on the version of transformers."""
+MODELS = {"minilm": MINILM, "minilm_3": MINILM_3}
 
 
 def folder(data_dir: str | Path, name: str) -> Path:
@@ -111,9 +120,9 @@ def folder(data_dir: str | Path, name: str) -> Path:
     return Path(data_dir) / "text" / name
 
 
-def model_folder(data_dir: str | Path) -> Path:
-    """Where the encoder lies, as `from_pretrained` reads it."""
-    return Path(data_dir) / "models" / "minilm"
+def model_folder(data_dir: str | Path, name: str) -> Path:
+    """Where a model of MODELS lies, as `from_pretrained` reads it."""
+    return Path(data_dir) / "models" / name.replace("_", "-")
 
 
 def missing(data_dir: str | Path, name: str) -> str | None:
@@ -126,9 +135,9 @@ def missing(data_dir: str | Path, name: str) -> str | None:
 
 
 def is_complete(data_dir: str | Path, name: str) -> bool:
-    """Whether the stand-in `name`, or the encoder "minilm", is there with the expected content."""
-    if name == "minilm":
-        files = {model_folder(data_dir) / file: sha256 for file, sha256 in MINILM.items()}
+    """Whether the stand-in `name`, or a model of MODELS, is there with the expected content."""
+    if name in MODELS:
+        files = {model_folder(data_dir, name) / file: sha256 for file, sha256 in MODELS[name].items()}
         return all(path.is_file() and _sha256(path) == sha256 for path, sha256 in files.items())
     expected = STAND_INS[name].sha256
     paths = {split: folder(data_dir, name) / f"{split}.parquet" for split in SPLITS}

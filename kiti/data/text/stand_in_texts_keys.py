@@ -25,7 +25,7 @@ class StandInTextsKeys(TextKeys):
     @model_validator(mode="after")
     def _has_its_classes(self) -> "StandInTextsKeys":
         if self.classes != (number := len(STAND_INS[self.set].classes)):
-            raise ValueError(f"data.classes={self.classes}: {self.set} has {number} classes")
+            raise ValueError(f"classes={self.classes}: {self.set} has {number} classes; choose data.classes={number}")
         return self
 
     def require(self) -> None:

@@ -107,8 +107,8 @@ class TextData(Data):
         found = tokenised(self.data_dir, self.set, source.identity, source.read, tokenizer)
         self._items = self._chosen(found)
         self._tokenised = found
-        if found.counts and rank() == 0:
-            log.warning("%s: %s", self.set, ", ".join(f"{what} {number}" for what, number in found.counts.items()))
+        if self.counts and rank() == 0:
+            log.warning("%s: %s", self.set, ", ".join(f"{what} {number}" for what, number in self.counts.items()))
 
     def _chosen(self, found: Tokenised) -> dict[str, _Items]:
         """The items to train on, to validate on and to test on, where there are any."""
@@ -131,8 +131,13 @@ class TextData(Data):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows of the whole splits that are empty, duplicates, truncated and so on, see `Tokenised`."""
-        return self._ready.counts
+        """Rows of the whole splits, see `Tokenised`; and of the items used, by role, how many are truncated."""
+        found = self._ready
+        cut = {
+            f"{role}_truncated": int(found.splits[name].truncated[which].sum())
+            for role, (name, which) in self._items.items()
+        }
+        return found.counts | {what: number for what, number in cut.items() if number}
 
     @property
     def fingerprint(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,6 +33,19 @@ def find_files(folder: Path, split: str) -> list[Path]:
     if len({path.parent for path in found}) > 1:
         raise DataError(f"{folder} has {found[0]} and {found[-1]}; give the folder of one of them as data.path")
     return found
+
+
+def find_splits(folder: Path, splits: Mapping[str, int], columns: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of each split that is there. DataError if one is missing whose number of rows in `splits` is not 0."""
+    files = {split: found for split in splits if (found := find_files(folder, split))}
+    needed = [split for split, rows in splits.items() if rows]
+    for split in needed:
+        if split not in files:
+            raise DataError(
+                f"{folder} has no {split}.parquet, .jsonl or .csv; it needs {' and '.join(needed)} with the columns "
+                f"{', '.join(columns)}"
+            )
+    return files
 
 
 def read_file(path: Path, columns: Columns, classes: Classes) -> Iterator[Located]:

@@ -20,13 +20,13 @@ from kiti.data.text.tokenizer_check import Tokenizer
 Splits = dict[str, tuple[list[Row], Counter[str]]]
 """The rows of each split, and what was counted while they were checked."""
 
-FORMAT = 1
+FORMAT = 2
 """Of what the cache holds; a change makes all of it again."""
 _TEXTS_AT_ONCE = 1000
 
 
 class TokenisedSplit:
-    """The items of a split. `lengths` are their tokens, `labels` their classes: (n,) each.
+    """The items of a split: `lengths` in tokens, `labels`, and `truncated`, 1 where some tokens are cut off; (n,) each.
 
     All tensors are views of one memory map.
     """
@@ -34,6 +34,7 @@ class TokenisedSplit:
     def __init__(self, tensors: Mapping[str, Tensor], split: str, pad: int) -> None:
         self.tokens, self.segments = tensors[f"{split}.tokens"], tensors[f"{split}.segments"]
         self.labels, self._starts = tensors[f"{split}.labels"], tensors[f"{split}.starts"]
+        self.truncated = tensors[f"{split}.truncated"]
         self.lengths = self._starts.diff()
         self.pad = pad
 
@@ -59,9 +60,8 @@ class TokenisedSplit:
 class Tokenised:
     """The tokenised splits of a set.
 
-    `counts` has, as "<split>_<what>", the rows that are empty, duplicates, unlabelled and so dropped, or truncated, and
-    those of the other splits whose texts are in the training set; zeros are left out. `content` is the sha256 of all
-    rows.
+    `counts` has, as "<split>_<what>", the rows that are empty, duplicates, or unlabelled and so dropped, and those of
+    the other splits whose texts are in the training set; zeros are left out. `content` is the sha256 of all rows.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], pad: int) -> None:
@@ -103,19 +103,20 @@ def _tensors(name: str, splits: Splits, tokenizer: Tokenizer) -> dict[str, Tenso
             counts.update({f"{split}_{what}": number for what, number in found.items()})
             if split != "train":
                 counts[f"{split}_in_train"] = common(rows, splits["train"][0])
-            tokens, segments, starts = [], [], [0]
+            tokens, segments, starts, cut = [], [], [0], []
             for some in _chunks(rows):
                 for ids, types, truncated in _encoded(some, tokenizer):
                     tokens.append(np.array(ids, np.int32))
                     segments.append(np.array(types, np.uint8))
                     starts.append(starts[-1] + len(ids))
-                    counts[f"{split}_truncated"] += truncated
+                    cut.append(truncated)
                 done += len(some)
                 report(done, total)
             tensors |= {
                 f"{split}.tokens": torch.from_numpy(np.concatenate(tokens)),
                 f"{split}.segments": torch.from_numpy(np.concatenate(segments)),
                 f"{split}.starts": torch.tensor(starts),
+                f"{split}.truncated": torch.tensor(cut, dtype=torch.uint8),
                 f"{split}.labels": torch.tensor([row.label for row in rows]),
             }
     content = rows_sha256(row for rows, _ in splits.values() for row in rows)

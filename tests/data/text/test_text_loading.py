@@ -26,6 +26,7 @@ def split_of(lengths: list[int]) -> TokenisedSplit:
         "train.segments": torch.zeros(sum(lengths), dtype=torch.uint8),
         "train.starts": torch.tensor([0, *np.cumsum(lengths)]),
         "train.labels": numbers,
+        "train.truncated": torch.zeros(len(lengths), dtype=torch.uint8),
     }
     return TokenisedSplit(tensors, "train", pad=-1)
 

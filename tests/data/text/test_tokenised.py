@@ -92,6 +92,7 @@ def test_what_is_counted(root: Path) -> None:
         "train_empty": 1,
         "train_truncated": 2,
     }
+    assert "train_truncated" not in imdb(root, max_length=5, n_train=1).counts | imdb(root, max_length=8).counts
 
 
 def test_tokenised_once_and_memory_mapped(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
