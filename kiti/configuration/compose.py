@@ -140,11 +140,11 @@ def compose(overrides: Sequence[str], config_name: str = "train", *, any_commit:
 def missing_keys(node: DictConfig) -> list[str]:
     """The keys that are ???, in their order. OmegaConf's own function fails where one refers to another."""
     found = []
-    for key in node:
+    for key in map(str, node):
         if OmegaConf.is_interpolation(node, key):
             continue
         if OmegaConf.is_missing(node, key):
-            found.append(str(key))
+            found.append(key)
         elif isinstance(node[key], DictConfig):
             found += [f"{key}.{inner}" for inner in missing_keys(node[key])]
     return found

@@ -124,7 +124,7 @@ def _loaded(
     logging.disable_progress_bar()
     try:
         with torch.random.fork_rng([]):
-            model, found = FAMILIES[family][1].from_pretrained(
+            loaded: Any = FAMILIES[family][1].from_pretrained(
                 folder,
                 num_labels=num_classes,
                 dtype=torch.float32,  # by default it takes the folder's
@@ -138,6 +138,7 @@ def _loaded(
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+    model, found = loaded
     absent = {
         name.rpartition(".")[0] for name in (*found["missing_keys"], *(each[0] for each in found["mismatched_keys"]))
     }
@@ -148,7 +149,7 @@ def _loaded(
         warnings.warn(f"{folder} has no pooler: a new one is drawn", stacklevel=3)
     for name in sorted(new):
         _draw(model.get_submodule(name), model.config.initializer_range, f"{seed}/{name}")
-    return model
+    return model  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
