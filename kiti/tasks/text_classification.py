@@ -9,6 +9,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
+from kiti.data.data_module import Data
 from kiti.tasks.global_batch import mean_loss
 from kiti.tasks.task import Task
 from kiti.tasks.text_classification_keys import model_inputs
@@ -117,12 +118,12 @@ class TextClassification(Task):
         return found
 
     def _trivial(self) -> dict[str, float]:
+        trainer: Any = self.trainer
+        data: Data = trainer.datamodule
         found = {}
-        for name, (predicted, labels) in self.trainer.datamodule.trivial_predictions().items():
-            found[f"trivial/{name}_accuracy"] = 100 * float(
-                multiclass_accuracy(predicted, labels, self.classes, "micro")
-            )
-            found[f"trivial/{name}_macro_f1"] = 100 * float(multiclass_f1_score(predicted, labels, self.classes))
+        for name, both in data.trivial_predictions().items():
+            found[f"trivial/{name}_accuracy"] = 100 * float(multiclass_accuracy(*both, self.classes, "micro"))
+            found[f"trivial/{name}_macro_f1"] = 100 * float(multiclass_f1_score(*both, self.classes, average="macro"))
         return found
 
     def _logits(self, batch: Texts) -> Float[Tensor, "B classes"]:

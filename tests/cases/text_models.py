@@ -43,12 +43,15 @@ def classifier(family: str, classes: int) -> PreTrainedModel:
     return made(config(**sizes(family), num_labels=classes))
 
 
-def write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path, family: str = "bert") -> None:
     made = Tokenizer(WordPiece({token: place for place, token in enumerate(VOCABULARY)}, unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
     made.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     named = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=made, mask_token="[MASK]", **named).save_pretrained(folder)
+    segments = ["token_type_ids"] if family == "bert" else []
+    names = ["input_ids", *segments, "attention_mask"]
+    made_fast = PreTrainedTokenizerFast(tokenizer_object=made, mask_token="[MASK]", model_input_names=names, **named)
+    made_fast.save_pretrained(folder)
 
 
 def write_encoder(folder: Path, family: str = "bert", dtype: torch.dtype = torch.float32, seed: int = 0) -> Path:
@@ -58,5 +61,5 @@ def write_encoder(folder: Path, family: str = "bert", dtype: torch.dtype = torch
         torch.manual_seed(seed)
         encoder = made(config(**sizes(family)))
     encoder.to(dtype).save_pretrained(folder)
-    write_tokenizer(folder)
+    write_tokenizer(folder, family)
     return folder

@@ -11,7 +11,7 @@ from torch import Tensor, from_numpy
 
 from kiti.data.text.tokenised import TokenisedSplit
 
-Items = tuple[TokenisedSplit, Int64[Tensor, "n"]]
+Items = tuple[TokenisedSplit, Int64[Tensor, "_"]]
 _ITERATIONS = 1000
 _ITEMS_AT_ONCE = 1000
 
