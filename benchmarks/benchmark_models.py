@@ -10,11 +10,11 @@ from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from kiti.models.bert import build_bert
 from kiti.models.chain import Chain
 from kiti.models.fno import FNO1d
 from kiti.models.gpt2 import build_gpt2
 from kiti.models.resnet import build_resnet
+from kiti.models.text_classifier import build_text_classifier
 from kiti.residual import ResidualFactory
 
 
@@ -87,8 +87,8 @@ def gpt2(residual: ResidualFactory, size: Size, device: torch.device) -> Workloa
 
 def bert(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
     batch, tokens = {"paper": (32, 512), "cpu": (2, 128), "quick": (2, 8)}[size]
-    tiny = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    model = build_bert(residual=residual, **(tiny if size == "quick" else {})).to(device)
+    tiny = {"width": 32, "layers": 2, "heads": 2, "ffn": 64}
+    model = build_text_classifier("bert", residual=residual, **(tiny if size == "quick" else {})).to(device)
     ids = torch.randint(model.config.vocab_size, (batch, tokens), device=device)
     labels = torch.randint(2, (batch,), device=device)
     shape, neurons = f"{batch} x {tokens}", ("classifier.weight",)

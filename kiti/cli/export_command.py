@@ -2,9 +2,10 @@
 
 kiti-export runs/imagenet_resnet50/<hash>/seed-0 --to torchvision resnet50-ko
 kiti-export runs/imagenet_convnext_tiny/<hash>/seed-0 --to timm convnext-ko
+kiti-export runs/bert_imdb/<hash>/seed-0 --to transformers bert-kiti
 
-DIR gets the weights and README.md. Models that are in neither library are refused, and so is what was trained with a
-residual that stays on at inference.
+DIR gets the weights and README.md. Models that are in none of these libraries are refused, and so is what was trained
+with a residual that stays on at inference.
 """
 
 import argparse
@@ -25,7 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="kiti-export", description=__doc__, formatter_class=shape)
     parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
     parser.add_argument("place", metavar="DIR", type=Path, help="the directory to write; must not exist or be empty")
-    parser.add_argument("--to", required=True, choices=("torchvision", "timm"), help="the library to write for")
+    libraries = ("torchvision", "timm", "transformers")
+    parser.add_argument("--to", required=True, choices=libraries, help="the library to write for")
     parser.add_argument("--plugin", action="append", default=[], metavar="PATH", help="a Python file or package")
     arguments = parser.parse_args()
     try:

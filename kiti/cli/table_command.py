@@ -267,7 +267,7 @@ class _Planned:
             spec = sheet.table(scale)
             spec = spec.only(options.only) if options.only else spec
         seeds = sheets.scale_of(sheet, name, scale).seeds
-        return cls(name, root, sheet, spec, scale, plan(spec, scale), seeds)
+        return cls(name, root, sheet, spec, scale, plan(spec, scale, any_commit=options.plan), seeds)
 
 
 def _show_costs(options: argparse.Namespace) -> ExitStatus:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kiti.configuration import identity
 from kiti.configuration.command import command
-from kiti.configuration.compose import Composed
+from kiti.configuration.compose import Composed, check_files
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.own_record import own_record
 from kiti.launching.sweep import Sweep
@@ -45,12 +45,14 @@ def _begin(composed: Composed, locks: ExitStack) -> ExitStatus | None:
     for run_dir in run_dirs:
         locks.enter_context(locked_run_dir(run_dir))
     if composed.checked.resume == "never":
+        check_files(composed)
         for run_dir in run_dirs:
             if aside := set_aside(run_dir):
                 print(f"moved the earlier run to {aside}", file=sys.stderr)
         return None
     finished = [has_finished(composed, seed) for seed in composed.seeds]  # looks at each: it may set files aside
     if not all(finished):
+        check_files(composed)
         return None
     print("\n".join(finished_already(run_dir / FILE_NAME, composed) for run_dir in run_dirs))
     return recorded_status(run_dirs)
@@ -125,6 +127,7 @@ def train(composed: Composed) -> ExitStatus:
     seed_everything(composed.seed, verbose=False)
     data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
     building.compile_model(composed, task)
+    data.prepare_alone()
     trainer.strategy.setup_environment()  # Lightning would do it later; from here on the ranks hear each other
     resuming = None
     if trainer.is_global_zero and composed.checked.resume == "auto":

@@ -26,6 +26,7 @@ from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import CONF, working_root
 from kiti.configuration.schema import Config, validated
 from kiti.units import plugins
+from kiti.units.keys import FilesError
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*\.[\w.]*=[^\[\]{}(),]*$")  # a.b=value: neither a group choice nor +, ~, lists
 
@@ -93,9 +94,9 @@ def check(node: DictConfig) -> Composed:
         for key, field in Config.model_fields.items():
             if key not in node and field.is_required():  # before what interpolates it is resolved
                 raise ConfigError(f"{key}: every run needs it, so ~{key} is not possible")
-        if missing := OmegaConf.missing_keys(node):
-            key = sorted(missing)[0]
-            raise ConfigError(f"{key}: missing; give it as {key}=<value>")
+        if missing := missing_keys(node):
+            values = " ".join(f"{key}=<value>" for key in missing)
+            raise ConfigError(f"{', '.join(missing)}: missing; give {'them' if missing[1:] else 'it'} as {values}")
         plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
         return Composed(validated(plain), node)
     except InterpolationKeyError as error:
@@ -108,8 +109,10 @@ def check(node: DictConfig) -> Composed:
         raise ConfigError(explain.invalid(error, plain)) from error
 
 
-def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
+def compose(overrides: Sequence[str], config_name: str = "train", *, any_commit: bool = False) -> Composed:
     """Compose `conf/<config_name>.yaml` with Hydra overrides and check it. Raises ConfigError.
+
+    With `any_commit` a required commit of files on a hub may be missing: the cost of a run does not depend on it.
 
     Values are set on a copy of what Hydra composed from the groups. Hydra takes 0.2 s per composition; without the
     copy, reading a table takes twice as long: ko/table1 8.9 s instead of 4.3, kitinet/figure6 5.6 instead of 2.8.
@@ -127,7 +130,24 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> Composed:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explained(error, overrides)) from error
+    if any_commit:
+        for key in missing_keys(node):
+            if key.endswith(".commit"):
+                OmegaConf.update(node, key, "0" * 40)
     return check(node)
+
+
+def missing_keys(node: DictConfig) -> list[str]:
+    """The keys that are ???, in their order. OmegaConf's own function fails where one refers to another."""
+    found = []
+    for key in map(str, node):
+        if OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_missing(node, key):
+            found.append(key)
+        elif isinstance(node[key], DictConfig):
+            found += [f"{key}.{inner}" for inner in missing_keys(node[key])]
+    return found
 
 
 def _has(node: DictConfig, key: str) -> bool:
@@ -202,10 +222,19 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
         return []
 
 
+def check_files(composed: Composed) -> None:
+    """ConfigError or DataError if what data and model need is missing or does not fit; does not import torch."""
+    composed.checked.data.require()
+    try:
+        composed.checked.model.check_files(composed.checked)
+    except FilesError as error:
+        raise ConfigError(str(error)) from error
+
+
 def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -> Any:
     """The model with `residual`, by default the configured one, at its seams. Imports torch.
 
-    Raises ConfigError if the model has no place for such a residual.
+    Raises ConfigError if the model has no place for such a residual, or files that it needs do not fit.
     """
     from kiti.residual import Residual
     from kiti.seams.fitting import SeamError
@@ -216,7 +245,7 @@ def build_model(composed: Composed, residual: Callable[[], Any] | None = None) -
     try:
         model = hydra.utils.instantiate(node.model, residual=residual or hydra.utils.instantiate(node.residual))
     except InstantiationException as error:
-        if isinstance(error.__cause__, SeamError):
+        if isinstance(error.__cause__, SeamError | FilesError):
             raise ConfigError(str(error.__cause__)) from error
         raise
     if composed.checked.residual.name != "add" and not any(isinstance(module, Residual) for module in model.modules()):

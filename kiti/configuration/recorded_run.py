@@ -76,25 +76,33 @@ def _composed(options: Mapping[str, str]) -> DictConfig:
 
 
 def _option(group: str, recorded: Mapping[str, Any]) -> str:
-    """The option of conf/<group>/ that builds the recorded unit."""
+    """The option of conf/<group>/ that builds the recorded unit; of several, the one with most of its values.
+
+    The name of an encoder, say, tells where it lies, which a record leaves out.
+    """
     if not recorded:
         return "none"
     try:
         target = named(GROUPS[group], recorded["unit"]).builds
     except UndeclaredError as error:
         raise ConfigError(f"{group}: {error}") from error
-    files = [path for conf in (CONF, *plugins.folders("conf")) for path in sorted((conf / group).glob("*.yaml"))]
-    found = [path.stem for path in files if _target(path) == target]
-    if not found:
+    files = [path for conf in (CONF, *plugins.folders("conf")) for path in sorted((conf / group).glob("[!_]*.yaml"))]
+    contents = {path.stem: content for path in files if (content := _content(path)).get("_target_") == target}
+    if not contents:
         raise ConfigError(
             f"{group}: no file in conf/{group}/ has _target_: {target}, the recorded {recorded['unit']!r}"
         )
-    return recorded["unit"] if recorded["unit"] in found else found[0]
+
+    def likeness(option: str) -> tuple[int, bool]:
+        values = contents[option]
+        return sum(values[key] == recorded[key] for key in values.keys() & recorded.keys()), option == recorded["unit"]
+
+    return max(contents, key=likeness)
 
 
-def _target(path: Path) -> Any:
+def _content(path: Path) -> dict[str, Any]:
     content = yaml.safe_load(path.read_text())
-    return content.get("_target_") if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def _set(node: DictConfig, override: Override) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from kiti.data.loading import Batch, EpochLoader
 
@@ -34,6 +35,18 @@ class Data(LightningDataModule):
     def fingerprint(self) -> dict[str, Any]:
         """The data's entry in a record: sha256 of its `content`, sha256 of its `recipe` if it was computed, and its
         `split`: number of samples by name of the set."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was counted while the data were read, for a record: dropped rows, truncated items, and the like."""
+        return {}
+
+    def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What predictors without a network say of the test samples, and the truth, by name of the predictor."""
+        return {}
+
+    def prepare_alone(self) -> None:
+        """Work that takes long and needs no other rank; called before the ranks are connected."""
 
     def fingerprint_of(self, replica: int) -> dict[str, Any]:
         """The same for one of several seeds that are trained together; by default all see the same data."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import torch
 from safetensors.torch import save_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from kiti.configuration.compose import Composed
 from kiti.data.small_images import SmallImages
 from kiti.exporting.model_card import WEIGHTS_OF, model_card
 from kiti.exporting.stock_models import Library, NotStock, Stock, require_addition, stock
+from kiti.models.pretrained_files import CONFIG, NAMES, WEIGHTS, folder_of
 from kiti.storage.records import Record
 from kiti.training import building
 
 Moments = tuple[list[float], list[float]]
 
+_TOKENS = 16
 _PIXELS = 64  # of the images that the outputs are compared on; ConvNeXt needs a multiple of 32
 
 
@@ -40,36 +44,65 @@ def export(run_dir: Path, record: Record, composed: Composed, library: Library, 
     require_addition(trained, composed.checked.residual.name)
     building.load_weights(trained, record, run_dir)
     weights = {name: tensor.detach().contiguous() for name, tensor in trained.state_dict().items()}
-    _require_same_outputs(trained, found, weights)
-    moments, data = _normalisation(composed), record.config["data"]
+    if isinstance(trained, PreTrainedModel):
+        found = replace(found, arguments=_configuration(trained))
+    model = _with_same_outputs(trained, found, weights)
+    data = record.config["data"]
+    moments = None if isinstance(model, PreTrainedModel) else _normalisation(composed)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        if library == "timm":
+        if isinstance(model, PreTrainedModel):
+            model.save_pretrained(partial)
+            _copy_tokenizer(composed, partial)
+        elif library == "timm":
             save_file(weights, partial / WEIGHTS_OF["timm"], metadata={"format": "pt"})
             (partial / "config.json").write_text(json.dumps(_timm_config(found, data, moments), indent=2) + "\n")
         else:
             torch.save(weights, partial / WEIGHTS_OF["torchvision"])
-        (partial / "README.md").write_text(model_card(record, found, _inputs(moments, data["unit"])))
+        (partial / "README.md").write_text(model_card(record, found, _inputs(moments, data)))
         os.replace(partial, place)  # replaces an empty directory
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return place
 
 
-def _require_same_outputs(trained: nn.Module, found: Stock, weights: dict[str, Tensor]) -> None:
+def _with_same_outputs(trained: nn.Module, found: Stock, weights: dict[str, Tensor]) -> nn.Module:
+    """The stock model with the weights. NotStock if it does not load them, or gives other outputs."""
     model = found.build()
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise NotStock(f"{found.call} does not load these weights: {reason}") from error
-    images = torch.randn(2, 3, _PIXELS, _PIXELS, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours, theirs = trained.eval()(images), model.eval()(images)
+        ours, theirs = (_outputs(each.eval()) for each in (trained, model))
     if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5, equal_nan=True):
         largest = (ours - theirs).abs().max()
         raise NotStock(f"{found.call} with these weights gives other outputs, by up to {largest:.2g}")
+    return model
+
+
+def _outputs(model: nn.Module) -> Tensor:
+    """Of images or texts drawn at random."""
+    draw = torch.Generator().manual_seed(0)
+    if isinstance(model, PreTrainedModel):
+        length = min(_TOKENS, model.config.max_position_embeddings)
+        return model(torch.randint(model.config.vocab_size, (2, length), generator=draw)).logits  # type: ignore[no-any-return]
+    return model(torch.randn(2, 3, _PIXELS, _PIXELS, generator=draw))  # type: ignore[no-any-return]
+
+
+def _configuration(model: PreTrainedModel) -> dict[str, Any]:
+    """What its configuration says beyond the defaults, without where it was loaded from."""
+    said = model.config.to_diff_dict()
+    return {key: value for key, value in said.items() if key not in ("_name_or_path", "transformers_version", "dtype")}
+
+
+def _copy_tokenizer(composed: Composed, place: Path) -> None:
+    folder = folder_of(composed.node.data.tokenizer, composed.node.data.tokenizer_commit)
+    for name in NAMES:
+        if name not in (CONFIG, WEIGHTS) and (folder / name).is_file():
+            shutil.copyfile(folder / name, place / name)
 
 
 def _normalisation(composed: Composed) -> Moments | None:
@@ -83,9 +116,11 @@ def _normalisation(composed: Composed) -> Moments | None:
     return data.normalisation
 
 
-def _inputs(moments: Moments | None, unit: str) -> str:
+def _inputs(moments: Moments | None, data: Mapping[str, Any]) -> str:
+    if "max_length" in data:
+        return f"texts, or pairs of texts, by the tokenizer beside, truncated at {data['max_length']} tokens"
     if moments is None:
-        return f"as the data set {unit} prepares them"
+        return f"as the data set {data['unit']} prepares them"
     mean, std = ("(" + ", ".join(f"{value:.6f}" for value in values) + ")" for values in moments)
     return f"RGB in [0, 1], minus the mean {mean}, divided by {std}"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kiti.exporting.stock_models import Stock
 from kiti.storage.records import Record
 
-WEIGHTS_OF = {"torchvision": "model.pth", "timm": "model.safetensors"}
+WEIGHTS_OF = {"torchvision": "model.pth", "timm": "model.safetensors", "transformers": "model.safetensors"}
 
 _SCALES = {
     "paper": "paper: the paper's protocol",
@@ -68,6 +68,13 @@ def _loading(stock: Stock) -> list[str]:
             "",
             'model = timm.create_model("local-dir:.", pretrained=True).eval()   # this directory',
             f"# the same: {stock.call[:-1]}, checkpoint_path={WEIGHTS_OF['timm']!r}).eval()",
+        ]
+    if stock.library == "transformers":
+        return [
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            "",
+            'model = AutoModelForSequenceClassification.from_pretrained(".").eval()   # this directory',
+            'tokenizer = AutoTokenizer.from_pretrained(".")',
         ]
     return [
         "import torch, torchvision",

@@ -6,14 +6,17 @@ from typing import Any, Literal
 
 import timm
 import torchvision
+import transformers
 from torch import nn
 
 from kiti.models.convnext_keys import ConvNeXtKeys
 from kiti.models.resnet_keys import ResNetKeys
+from kiti.models.text_classifier import FAMILIES
+from kiti.models.text_classifier_keys import TextClassifierKeys
 from kiti.residual import Residual
 from kiti.units.keys import ModelKeys
 
-Library = Literal["torchvision", "timm"]
+Library = Literal["torchvision", "timm", "transformers"]
 
 
 class NotStock(ValueError):
@@ -22,7 +25,7 @@ class NotStock(ValueError):
 
 @dataclass(frozen=True)
 class Stock:
-    """The model `name` of `library`, built with `arguments`."""
+    """The model `name` of `library`, built with `arguments`; those of transformers are its configuration's."""
 
     library: Library
     name: str
@@ -31,6 +34,9 @@ class Stock:
     def build(self) -> nn.Module:
         if self.library == "timm":
             return timm.create_model(self.name, **self.arguments)  # type: ignore[no-any-return]
+        if self.library == "transformers":
+            made = getattr(transformers, self.name)
+            return made(made.config_class(**self.arguments))  # type: ignore[no-any-return]
         constructor: Callable[..., nn.Module] = getattr(torchvision.models, self.name)
         return constructor(**self.arguments)
 
@@ -38,6 +44,8 @@ class Stock:
     def call(self) -> str:
         """How a user builds it, untrained."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
+        if self.library == "transformers":
+            return f"transformers.{self.name}"
         if self.library == "timm":
             return f"timm.create_model({self.name!r}, {arguments})"
         return f"torchvision.models.{self.name}({arguments})"
@@ -49,9 +57,13 @@ def stock(model: ModelKeys, library: Library) -> Stock:
         return _resnet(model, library)
     if isinstance(model, ConvNeXtKeys):
         return _convnext(model, library)
+    if isinstance(model, TextClassifierKeys):
+        if library != "transformers":
+            raise NotStock(f"model={model.name} is transformers', not {library}'s; use --to transformers")
+        return Stock(library, FAMILIES[model.family][1].__name__)
     raise NotStock(
-        f"model={model.name} is in neither library; what can be exported is model=resnet with model.stem=imagenet, to "
-        "torchvision and timm, and model=convnext, to timm"
+        f"model={model.name} is in no such library; what can be exported is model=resnet with model.stem=imagenet, to "
+        "torchvision and timm, model=convnext, to timm, and classifiers of texts, to transformers"
     )
 
 
@@ -70,6 +82,8 @@ def require_addition(model: nn.Module, residual: str) -> None:
 
 
 def _resnet(model: ResNetKeys, library: Library) -> Stock:
+    if library == "transformers":
+        raise NotStock("model=resnet is torchvision's and timm's; use --to torchvision or --to timm")
     reasons = {
         "stem=cifar": (model.stem == "cifar", "begins with a 7x7 convolution of stride 2 and a max-pool"),
         f"width={model.width:g}": (model.width != 1, "has 64 channels in the stem"),

@@ -83,10 +83,13 @@ class CostTable:
 
     def _notes(self) -> list[str]:
         again = [f"{each.row.group}, {each.row.label} repeats {each.again}" for each in self.rows if each.again]
-        unknown = [f"{each.row.group}, {each.row.label}: no cost: {each.reason}" for each in self.rows if each.reason]
+        unknown: dict[str, list[str]] = {}
+        for each in self.rows:
+            if each.reason:
+                unknown.setdefault(each.reason, []).append(f"{each.row.group}, {each.row.label}")
         shared = f" that shares a batch with {self.devices - 1} others" if self.devices > 1 else ""
         return [
-            *unknown,
+            *(f"No cost of {'; '.join(rows)}: {reason}" for reason, rows in unknown.items()),
             *([f"Counted once in the total: {'; '.join(again)}."] if again else []),
             "params, steps, samples and memory are those of one run; FLOPs and hours those of all runs of a row.",
             "FLOPs: torch.utils.flop_counter on one training step on the meta device, forward and backward, and on the "

@@ -69,15 +69,20 @@ def row_overrides(run: Sequence[str], scale: str, settings: Scale) -> Overrides:
     return (*run, *settings.overrides, f"scale={scale}")
 
 
-def plan(spec: TableSpec, scale: str) -> Plan:
-    """Compose each distinct configuration of the table once. ConfigError if a row does not compose but has to."""
+def plan(spec: TableSpec, scale: str, *, any_commit: bool = False) -> Plan:
+    """Compose each distinct configuration of the table once; a row that is `not_run` at this scale has none.
+
+    `any_commit`: as for `compose`. Raises ConfigError if a row does not compose but has to.
+    """
     settings = spec.scales[scale]
     runs: dict[Overrides, TableRun | ConfigError] = {}
     for row in spec.rows:
         overrides = row_overrides(row.run_at(scale), scale, settings)
-        if overrides not in runs:
+        if scale in row.not_run:
+            runs[overrides] = ConfigError(row.not_run[scale])
+        elif overrides not in runs:
             try:
-                composed = compose([*overrides, f"seed={settings.seeds[0]}"])
+                composed = compose([*overrides, f"seed={settings.seeds[0]}"], any_commit=any_commit)
                 runs[overrides] = TableRun(overrides, composed, row.may_not_compose)
             except ConfigError as error:
                 if not row.may_not_compose or isinstance(error, ScaleError):

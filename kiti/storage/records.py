@@ -105,6 +105,7 @@ class Record:
         counts: of dropped data rows, truncated items, and the like.
         ko: |Δg| / |g| by parameter; ko_pairs: pairs of its neurons that collide in a step, for hard collisions.
         items: name of a file beside the record with a result for each test item.
+        dtype: of the weights in training; None: not recorded.
         replicate: distinguishes this run from others of the same hash and seed, for example on another machine.
     """
 
@@ -126,6 +127,7 @@ class Record:
     device: str
     device_name: str
     precision: str
+    dtype: str | None = None
     world_size: int
     started: str
     wall_seconds: float

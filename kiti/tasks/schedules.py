@@ -1,6 +1,7 @@
 """Learning rate schedules."""
 
 import math
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -47,3 +48,11 @@ class WarmupCosine(LambdaLR):
             return (min_lr + (lr - min_lr) * (1 + math.cos(math.pi * s)) / 2) / lr
 
         super().__init__(optimizer, factor)
+
+
+def warmup_linear(optimizer: Optimizer, total_steps: int, *, warmup_share: float) -> LambdaLR:
+    """Up from 0 during this share of the steps, then linearly down to 0: transformers' schedule, stepped each step."""
+    from transformers import get_linear_schedule_with_warmup  # takes a second, and few tasks need it
+
+    made: Any = get_linear_schedule_with_warmup(optimizer, round(warmup_share * total_steps), total_steps)
+    return made  # type: ignore[no-any-return]

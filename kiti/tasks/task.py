@@ -18,9 +18,9 @@ from kiti.residual import Residual
 from kiti.seams.fitting import SeamError
 from kiti.seams.lightning_callback import is_skipped
 from kiti.tasks.rank_sums import gathered, part_of
-from kiti.tasks.schedules import WarmupCosine
+from kiti.tasks.schedules import WarmupCosine, warmup_linear
 
-BY_STEPS = (OneCycleLR, WarmupCosine)
+BY_STEPS = (OneCycleLR, WarmupCosine, warmup_linear)
 """Schedules that are stepped each step, and need the total number of steps."""
 
 

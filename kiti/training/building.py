@@ -62,8 +62,8 @@ def task(composed: Composed, learner: nn.Module | None = None) -> Task:
 def compile_model(composed: Composed, learner: Task) -> None:
     """With `compile=true`, let torch.compile trace the model at its first call; its `state_dict` stays as it is."""
     if composed.checked.compile:
-        # Not dynamic: with a dynamic batch size Inductor of torch 2.14 fails in ConvNeXt.
-        learner.model.compile(dynamic=False)
+        # Dynamic only where it has to be: with a dynamic batch size Inductor of torch 2.14 fails in ConvNeXt.
+        learner.model.compile(dynamic=composed.checked.model.sizes_vary)
         # Callbacks add and remove hooks during training, which compiled code would not notice.
         torch._dynamo.config.skip_nnmodule_hook_guards = False
 

@@ -112,10 +112,12 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
     sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
     sample = trainer.precision_plugin.convert_input(sample)
     seconds = clock.seconds / together
+    counts = {**data.counts, **({"modules_without_a_collision": silent} if (silent := monitor.silent()) else {})}
     return {
         "device": device.type,
         "device_name": device_name(device),
         "precision": str(trainer.precision),
+        "dtype": str(next(task.model.parameters()).dtype).removeprefix("torch."),
         "world_size": trainer.world_size,
         "started": clock.started,
         "wall_seconds": seconds,
@@ -124,7 +126,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "parameters": sum(p.numel() for p in task.model.parameters()) // together,
         "flops_per_sample": flops(task.model, *task.inputs(sample)) // together,
         "collisions": monitor.collisions(),
-        "counts": {"modules_without_a_collision": silent} if (silent := monitor.silent()) else None,
+        "counts": counts or None,
         "implementations": monitor.implementations(),
         "ko": monitor.ko(),
         "ko_pairs": monitor.ko_pairs(),

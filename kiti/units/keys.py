@@ -50,6 +50,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, AfterValidator(_finite)]
 
 
+class FilesError(ValueError):
+    """Files on this machine that a unit needs and that are missing or do not fit, in one line with a remedy."""
+
+
 class Strict(BaseModel):
     """A node in which unknown keys and values of the wrong type are errors."""
 
@@ -127,6 +131,9 @@ class DataKeys(UnitKeys):
         """The most training batches an epoch can have; None if only the data tell."""
         return None
 
+    def require(self) -> None:
+        """DataError if the data are out of reach. Called before a run, without torch, and never for a plan."""
+
     def sample(self, training: bool) -> Sample | None:
         """The shapes of a sample of the training set, or of the test set; None: not declared, so no cost is planned."""
         return None
@@ -137,9 +144,16 @@ class DataKeys(UnitKeys):
 
 
 class ModelKeys(UnitKeys):
-    """The group `model`; `kind` as in `DataKeys`. With a key `replicas`, one process can train many seeds together."""
+    """The group `model`; `kind` as in `DataKeys`. With a key `replicas`, one process can train many seeds together.
+
+    `sizes_vary`: whether batches differ in shape; torch.compile then makes graphs that take any.
+    """
 
     kind: ClassVar[str]
+    sizes_vary: ClassVar[bool] = False
+
+    def check_files(self, config: Any) -> None:
+        """FilesError if files do not fit. Called with the whole configuration before a run, without torch."""
 
 
 class PrimaryMetric(NamedTuple):

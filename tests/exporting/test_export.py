@@ -10,6 +10,7 @@ import pytest
 import torch
 from record_cases import make_record
 from safetensors.torch import load_file, save_file
+from text_models import SIZES, write_encoder
 
 from kiti.cli import export_command
 from kiti.configuration import identity
@@ -55,6 +56,13 @@ LOADS = {
         model = timm.create_model("local-dir:.", pretrained=True)
         """,
 }
+# Texts in the place of images.
+TEXTS = """
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+texts = AutoTokenizer.from_pretrained(".")(["a good film", "it was very bad"], padding=True, return_tensors="pt")
+model = AutoModelForSequenceClassification.from_pretrained(".")
+with torch.inference_mode(): logits = model(**texts).logits
+"""
 
 
 def finished(place: Path, *overrides: str) -> tuple[Path, Record, Composed]:
@@ -137,6 +145,34 @@ def test_it_loads_without_kiti_and_gives_the_same_logits(
     assert sorted(path.name for path in place.parent.iterdir() if path.name.startswith(".exp")) == []
 
 
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_a_classifier_of_texts_loads_by_from_pretrained_without_kiti(family: str, tmp_path: Path) -> None:
+    encoder = write_encoder(tmp_path / "encoder", family)
+    sizes = [f"model.{key}={size}" for key, size in SIZES.items()]
+    option = {"bert": "minilm", "distilbert": "minilm_3"}[family]
+    run = ["experiment=bert_movie_reviews", "scale=smoke", f"model={option}", "residual=kiti", *sizes]
+    run += [f"model.path={encoder}", f"model.weights={sha256(encoder / 'model.safetensors')}"]
+    run_dir, record, composed = finished(tmp_path, *run)
+    place = export(run_dir, record, composed, "transformers", tmp_path / "exported")
+    code = ALONE + TEXTS + f"save_file({{**texts, 'logits': logits}}, {str(tmp_path / 'logits')!r})\n"
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=place, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = load_file(tmp_path / "logits")
+    assert load_file(place / "model.safetensors").keys() == load_file(run_dir / WEIGHTS).keys()
+    model = building.model(composed).eval()
+    building.load_weights(model, record, run_dir)
+    with torch.inference_mode():
+        expected = model(found["input_ids"], found["attention_mask"]).logits
+    assert torch.equal(found["logits"], expected)
+    assert found["logits"].std() > 0
+    assert str(tmp_path) not in (place / "config.json").read_text()
+    card = (place / "README.md").read_text()
+    assert 'AutoModelForSequenceClassification.from_pretrained(".")' in card
+    assert "truncated at 24 tokens" in card
+    with pytest.raises(NotStock, match=r"model=text_classifier is transformers', not timm's; use --to transformers"):
+        export(run_dir, record, composed, "timm", tmp_path / "other")
+
+
 def test_timms_configuration_has_the_size_and_the_normalisation(tmp_path: Path) -> None:
     run_dir, record, composed = finished(tmp_path, *CONVNEXT)
     place = export(run_dir, record, composed, "timm", tmp_path / "exported")
@@ -148,11 +184,13 @@ def test_timms_configuration_has_the_size_and_the_normalisation(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("overrides", "library", "reason"),
     [
-        (("experiment=burgers", "scale=smoke"), "timm", "model=fno1d is in neither library; what can be exported is"),
+        (("experiment=burgers", "scale=smoke"), "timm", "model=fno1d is in no such library; what can be exported is"),
         ((*RESNET, "model.stem=cifar"), "torchvision", "model.stem=cifar: a ResNet of torchvision begins with"),
         ((*RESNET[:3], "model.width=0.5"), "timm", "model.width=0.5: "),
         ((*RESNET, "model.head=[16]"), "timm", "model.head=[16]: "),
         (CONVNEXT, "torchvision", "use --to timm"),
+        (CONVNEXT, "transformers", "use --to timm"),
+        (RESNET, "transformers", "use --to torchvision or --to timm"),
         ((*RESNET, "residual=kiti_acceleration", "residual.drift_in_eval=true"), "timm", "(drift_in_eval=true, at"),
         ((*RESNET, "residual=kiti", "residual.dt=0.5"), "torchvision", "residual=kiti stays on at inference (dt=0.5"),
         ((*RESNET, "residual=add", "residual.dt=0.5"), "torchvision", "residual=add stays on at inference (dt=0.5"),

@@ -19,6 +19,7 @@ import fake_images
 import image_sets
 import meshgraphnets_cases
 import pytest
+import text_sets
 import torch
 from pytorch_lightning import Callback, Trainer
 from run_cases import add_callback
@@ -64,7 +65,8 @@ class ValueRecorder(Callback):
         pl_module.eval()
         with torch.no_grad():
             inputs = pl_module.inputs(trainer.precision_plugin.convert_input(batch))
-            self.values["evaluated"] = norm(pl_module.model(*inputs))
+            outputs = pl_module.model(*inputs)
+            self.values["evaluated"] = norm(getattr(outputs, "logits", outputs))
         pl_module.train()
 
     def on_before_backward(self, trainer: Trainer, pl_module: Task, loss: Tensor) -> None:
@@ -118,6 +120,8 @@ def problems(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write the files that the experiment reads, if any; returns the overrides that name them."""
+    if experiment in text_sets.PUBLISHED:
+        return text_sets.prepared(experiment, folder)
     if experiment.startswith("imagenet"):
         return [f"data.path={image_sets.write_folder(folder / 'images')}"]
     if experiment == "airfoil":

@@ -100,6 +100,12 @@ class WarmupCosineKeys(Factory, SchedulerKeys):
         return self
 
 
+class WarmupLinearKeys(Factory, SchedulerKeys):
+    builds = "kiti.tasks.schedules.warmup_linear"
+    name = "warmup_linear"
+    warmup_share: Fraction
+
+
 class ExponentialAverageKeys(AveragingKeys):
     builds = "kiti.training.averaging.ExponentialAverage"
     name = "ema"

@@ -57,7 +57,7 @@ class Row(StrictModel):
     row, `published_relative` is that change, as a fraction of the first row in `against`. `features` is D by module,
     where features collide: it turns partners in a record into pairs a system. `must_beat` are rows of trivial
     predictors: unless its mean is better than each of theirs, the row has not learnt, and comparisons with it get no
-    verdict.
+    verdict. `not_run` gives by scale why the row does not exist there.
     """
 
     group: str
@@ -67,6 +67,7 @@ class Row(StrictModel):
     published_relative: float | None = None
     against: list[str] = []
     must_beat: list[str] = []
+    not_run: dict[str, str] = {}
     keys: dict[str, str] = {}
     features: dict[str, int] = {}
     # Some points of a sweep do not exist at a small scale; they are shown as not run, with the reason.

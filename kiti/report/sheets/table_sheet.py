@@ -57,6 +57,8 @@ class TableSpec(StrictModel):
             raise ValueError(f"{name}: published: {', '.join(sorted(unknown))} is not a metric with `published: true`")
         if unknown := set(row.keys) - {metric.key for metric in self.metrics if row.has(metric)}:
             raise ValueError(f"{name}: keys: {', '.join(sorted(unknown))} is not a metric of this row")
+        if unknown := set(row.not_run) - set(self.scales):
+            raise ValueError(f"{name}: not_run: {', '.join(sorted(unknown))}; the scales are {', '.join(self.scales)}")
         if isinstance(row.run, dict) and set(row.run) != set(self.scales):
             raise ValueError(f"{name}: run is given for {', '.join(row.run)}; the scales are {', '.join(self.scales)}")
 
