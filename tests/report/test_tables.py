@@ -194,6 +194,16 @@ def test_no_verdict_on_networks_that_do_not_beat_the_trivial_predictor(runs_dir,
     assert found["trivial", trivial_is] == ""
 
 
+def test_a_row_that_does_not_exist_at_a_scale_says_why(runs_dir, experiments):
+    other = {"group": "Burgers", "label": "other", "run": ["experiment=burgers", "model.width=4"]}
+    rows = [*TABLE["rows"], other | {"not_run": {"smoke": "only at scale=paper"}}]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    lines = csv.DictReader(io.StringIO(tables.to_csv(build("paper/t", experiments))))
+    verdicts = {line["row"]: line["verdict"] for line in lines}
+    assert verdicts["other"] == "not run: only at scale=paper"
+    assert verdicts["FNO"] == "not run"
+
+
 def test_problems_with_different_metrics_and_runs_that_differ_by_scale(runs_dir, experiments):
     rows = [
         TABLE["rows"][0],
