@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_commits import COMMITS, ON_HUB
 from hydra.utils import get_class, get_object
 
 from kiti.collision.rules import CHOICES
@@ -41,8 +42,8 @@ GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in {
 @cache
 def needed(experiment: str) -> tuple[str, ...]:
     """Overrides that an experiment requires: here, a file or folder in place of the published one."""
-    if experiment in {"bert_imdb", "bert_snli", "imdb_ko", "snips_ko"}:
-        return (f"model.commit={'0' * 40}", f"data.commit={'0' * 40}")
+    if experiment in ON_HUB:
+        return COMMITS
     if experiment == "airfoil":
         folder = Path(tempfile.mkdtemp())
         (folder / "meta.json").touch()
@@ -87,6 +88,8 @@ def test_the_two_switches_are_orthogonal(residual: str, collision: str) -> None:
 
 def home(group: str, option: str) -> str:
     """An experiment with `override /group: option`, since data, model and task must match; else burgers."""
+    if group == "model" and option.startswith(("bert", "distilbert", "minilm")):
+        return "bert_movie_reviews" if option.startswith("minilm") else "bert_imdb"
     says = f"override /{group}: {option}\n"
     return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
 
@@ -231,7 +234,7 @@ def test_data_and_model_must_agree_on_input_frames() -> None:
 
 
 def test_without_an_experiment_the_error_lists_them() -> None:
-    with pytest.raises(ConfigError, match="is missing; there are airfoil, airfoil_euler, burgers, burgers_mat"):
+    with pytest.raises(ConfigError, match="is missing; there are airfoil, airfoil_euler, bert_boolq"):
         compose([])
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from kiti.ko import KO, hard_collision, select, soft_collision
 from kiti.models.text_classifier import build_text_classifier
 
-WIDTH = 768  # BERT-base's, as the head's initial weights are then at the distance that A27 has
+WIDTH = 768  # BERT-base's: the head's initial weights are then at the distance of reading A27
 SIZES = {"vocab_size": 40, "width": WIDTH, "layers": 1, "heads": 2, "ffn": 16, "positions": 16}
 TOKENS = torch.randint(5, 40, (8, 12), generator=torch.Generator().manual_seed(0))
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from hub_commits import COMMITS, ON_HUB
 from table_cases import recorded, save
 
 from kiti.configuration.compose import build_model
@@ -22,7 +23,8 @@ WITH_SEAMS = [experiment for experiment in sweeps.experiments() if experiment no
 def needs(tmp_path):
     """Overrides by experiment, for those that do not compose without their data."""
     (tmp_path / "meta.json").touch()
-    return {"airfoil": [f"data.path={tmp_path}"], "burgers_mat": [f"data.path={tmp_path}/meta.json"]}
+    files = {"airfoil": [f"data.path={tmp_path}"], "burgers_mat": [f"data.path={tmp_path}/meta.json"]}
+    return files | {experiment: [*COMMITS] for experiment in ON_HUB}
 
 
 @pytest.mark.parametrize("experiment", sweeps.experiments())
@@ -72,7 +74,7 @@ def test_vanilla_is_the_network_without_collisions():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("sweep/coll_coef/nosuch", {}, "no experiment 'nosuch'; there are: airfoil, airfoil_euler, burgers"),
+        ("sweep/coll_coef/nosuch", {}, "no experiment 'nosuch'; there are: airfoil, airfoil_euler, bert_boolq"),
         ("sweep/coll_coef/../burgers", {}, "no experiment '../burgers'; there are: airfoil"),
         ("sweep/coll_coef", {}, "no experiment ''; there are: airfoil"),
         ("sweep/dt/burgers", {}, "there are: sweep/coll_coef/EXPERIMENT, sweep/collision_heads/EXPERIMENT"),

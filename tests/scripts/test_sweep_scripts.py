@@ -49,7 +49,7 @@ def test_an_unknown_experiment_is_one_line_with_the_known_ones(swept, arguments,
     done = sweep(swept, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
-    assert "there are: airfoil, airfoil_euler, burgers" in line
+    assert "there are: airfoil, airfoil_euler, bert_boolq" in line
     assert not runs_dir.exists()
 
 
