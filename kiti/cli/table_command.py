@@ -273,14 +273,15 @@ class _Planned:
 def _show_costs(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
-    from kiti.planning.cost_process import Planned, cost_process
     from kiti.planning.cost_table import CostTable
+    from kiti.planning.row_costs import Planned, table_costs
+    from kiti.planning.step_processes import step_processes
     from kiti.report.table_runs import Archive
 
-    with cost_process() as costs_of:
+    with step_processes() as take_steps:
         plans = [_Planned.of(name, options) for name in _names(options)]
         tables = [Planned(one.spec, one.scale, one.plan, Archive.of_paper(one.paper)) for one in plans]
-        costs = costs_of(tables, options.devices)
+        costs = table_costs(tables, take_steps, options.devices)
 
     console = Console()
     for number, (one, rows) in enumerate(zip(plans, costs, strict=True)):

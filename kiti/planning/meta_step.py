@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kiti.configuration.compose import Composed
 from kiti.planning.costs import Step
 from kiti.planning.kept_by_residuals import stand_in
+from kiti.planning.kinds import kind_of, sample_of
 from kiti.planning.meta_model import meta_model
 from kiti.planning.meta_operations import MetaOperations, bytes_of
 from kiti.units.keys import TaskKeys
@@ -35,15 +36,10 @@ class Steps:
 
         Raises ConfigError if the model has no place for the residual.
         """
-        config = composed.config
-        samples = [_sample(composed, training) for training in (True, False)]
-        trainer = {**config["trainer"], "max_epochs": None}
-        network = [config["model"], config["task"], trainer, samples, composed.checked.data.batch_size]
-        residual = {**config["residual"], "coll_coef": None}
-        kind = _text([network, residual, config["averaging"], config["optimizer"]])
-        if kind not in self._steps:
-            self._steps[kind] = self._step(composed, _text(network))
-        return self._steps[kind]
+        kind = kind_of(composed)
+        if kind.step not in self._steps:
+            self._steps[kind.step] = self._step(composed, kind.network)
+        return self._steps[kind.step]
 
     def _step(self, composed: Composed, network: str) -> Step:
         config = composed.checked
@@ -56,7 +52,7 @@ class Steps:
         if dtype != torch.float32:
             model.to(dtype)
         stand_in(model)
-        sample = _sample(composed, training=True)
+        sample = sample_of(composed, training=True)
         model.train()
 
         def train(sample: Sample) -> tuple[int, int]:
@@ -91,7 +87,7 @@ class Steps:
         )
 
     def _optimizer(self, composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
-        kind = (_text(composed.config["optimizer"]), shape, dtype)
+        kind = (json.dumps(composed.config["optimizer"], sort_keys=True), shape, dtype)
         if kind not in self._optimized:
             self._optimized[kind] = optimizer_bytes(composed, shape, dtype)
         return self._optimized[kind]
@@ -119,14 +115,10 @@ def _evaluations(composed: Composed, model: nn.Module, dtype: torch.dtype) -> tu
 
     by_sample: dict[Sample, int] = {}
     for training in (False, True):
-        sample = _sample(composed, training)
+        sample = sample_of(composed, training)
         if sample not in by_sample:
             by_sample[sample], _ = _of_all_frames(task, sample, evaluate)
-    return by_sample[_sample(composed, training=False)], by_sample[_sample(composed, training=True)]
-
-
-def _text(parts: Any) -> str:
-    return json.dumps(parts, sort_keys=True)
+    return by_sample[sample_of(composed, training=False)], by_sample[sample_of(composed, training=True)]
 
 
 def _of_all_frames(task: TaskKeys, sample: Sample, cost: Callable[[Sample], tuple[int, int]]) -> tuple[int, int]:
@@ -137,12 +129,6 @@ def _of_all_frames(task: TaskKeys, sample: Sample, cost: Callable[[Sample], tupl
     few, more = (cost(task.of_frames(sample, number)) for number in (_FEW, _FEW + 1))
     flops, peak = (a + (frames - _FEW) * (b - a) for a, b in zip(few, more, strict=True))
     return flops, peak
-
-
-def _sample(composed: Composed, training: bool) -> Sample:
-    sample = composed.checked.data.sample(training)
-    assert sample is not None
-    return sample
 
 
 def _batch(sample: Sample, size: int, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -1,27 +1,50 @@
-"""Works out what the runs of a table's rows cost, and how long they take here."""
+"""Works out what the runs of a table's rows cost, and how long they take here. Without torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from kiti.configuration.compose import Composed
 from kiti.configuration.explain import ConfigError
-from kiti.planning.costs import RowCost, RunCost
-from kiti.planning.meta_step import Steps
+from kiti.planning.costs import RowCost, RunCost, Step
+from kiti.planning.kinds import kind_of
+from kiti.planning.step_processes import Answers, TakeSteps
 from kiti.report.sheets import TableSpec
 from kiti.report.table_runs import Archive, Plan, TableRun, row_overrides
-from kiti.training.device import of_this_machine
 
 
-def run_cost(composed: Composed, steps: Steps) -> RunCost:
-    """Raises ConfigError where the cost is unknown: the residual does not fit, or the data declare no samples."""
-    config = composed.checked
-    data, trainer = config.data, config.trainer
+@dataclass(frozen=True)
+class Planned:
+    """The runs of one table at a scale, and where their records are."""
+
+    spec: TableSpec
+    scale: str
+    plan: Plan
+    archive: Archive
+
+
+def table_costs(tables: Sequence[Planned], take_steps: TakeSteps, devices: int) -> list[list[RowCost]]:
+    """The costs of each table's rows, in their order, for a batch that `devices` share."""
+    runs = (run for table in tables for run in table.plan.values() if isinstance(run, TableRun))
+    answers = take_steps([run.composed for run in runs if not why_unknown(run.composed, devices)], devices)
+    return [_row_costs(table, answers, devices) for table in tables]
+
+
+def why_unknown(composed: Composed, devices: int) -> str:
+    """Why nothing can be counted; empty if it can."""
+    data = composed.checked.data
+    if data.sizes() is None or data.sample(training=True) is None:
+        return f"data={data.name} declares no sample() and sizes(); see docs/what-it-costs.md"
+    if data.batch_size % devices:
+        return f"data.batch_size={data.batch_size} is not divisible by --devices {devices}"
+    return ""
+
+
+def run_cost(composed: Composed, step: Step) -> RunCost:
+    """The cost of a run whose steps are such."""
+    data, trainer = composed.checked.data, composed.checked.trainer
     sizes = data.sizes()
-    if sizes is None or data.sample(training=True) is None:
-        raise ConfigError(f"data={data.name} declares no sample() and sizes(); see docs/what-it-costs.md")
-    if data.batch_size % steps.devices:
-        raise ConfigError(f"data.batch_size={data.batch_size} is not divisible by --devices {steps.devices}")
-    step = steps.of(composed)
+    assert sizes is not None
     epochs: int = trainer.max_epochs  # type: ignore[attr-defined]
     samples = epochs * sizes.samples(data.batch_size)
     tested = sizes.test * (1 + epochs * sizes.validates)
@@ -33,29 +56,31 @@ def run_cost(composed: Composed, steps: Steps) -> RunCost:
     )
 
 
-def row_costs(spec: TableSpec, scale: str, plan: Plan, archive: Archive, steps: Steps) -> list[RowCost]:
-    """The costs of the rows, in their order."""
-    settings = spec.scales[scale]
+def _row_costs(table: Planned, answers: Answers, devices: int) -> list[RowCost]:
+    settings = table.spec.scales[table.scale]
     first: dict[str, str] = {}
     found = []
-    for row in spec.rows:
-        run = plan[row_overrides(row.run_at(scale), scale, settings)]
+    for row in table.spec.rows:
+        run = table.plan[row_overrides(row.run_at(table.scale), table.scale, settings)]
         if not isinstance(run, TableRun):
             found.append(RowCost(row, settings.seeds, reason=str(run)))
             continue
-        try:
-            cost = run_cost(run.composed, steps)
-        except ConfigError as error:
-            found.append(RowCost(row, settings.seeds, reason=str(error)))
+        if reason := why_unknown(run.composed, devices):
+            found.append(RowCost(row, settings.seeds, reason=reason))
+            continue
+        step = answers.steps[kind_of(run.composed)]
+        if isinstance(step, ConfigError):
+            found.append(RowCost(row, settings.seeds, reason=str(step)))
             continue
         name = f"{row.group}, {row.label}"
         again = first.setdefault(run.composed.hash, name)
-        hours = _hours_here(run, settings.seeds, archive)
+        hours = _hours_here(run, settings.seeds, table.archive, answers)
+        cost = run_cost(run.composed, step)
         found.append(RowCost(row, settings.seeds, cost, again="" if again == name else again, hours_here=hours))
     return found
 
 
-def _hours_here(run: TableRun, seeds: Sequence[int], archive: Archive) -> float | None:
+def _hours_here(run: TableRun, seeds: Sequence[int], archive: Archive, answers: Answers) -> float | None:
     records = [stored.record for stored in archive.records(run, seeds).values()]
-    seconds = [record.wall_seconds for record in records if of_this_machine(record.device_name)]
+    seconds = [record.wall_seconds for record in records if answers.of_this_machine(record.device_name)]
     return sum(seconds) / len(seconds) * len(seeds) / 3600 if seconds else None

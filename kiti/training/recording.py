@@ -108,8 +108,9 @@ def _configured(composed: Composed, code: Code) -> dict[str, Any]:
 def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> dict[str, Any]:
     """The values shared by all seeds that this process trained; seconds and operations are per seed."""
     clock, monitor = _callback(trainer, Cost), _callback(trainer, CollisionMonitor)
-    device, together = task.device, len(composed.seeds)
-    sample = tuple(tensor[:1].to(device) for tensor in next(iter(data.test_dataloader())))
+    device, together = trainer.strategy.root_device, len(composed.seeds)
+    # Lightning has moved the task back to the CPU.
+    sample = tuple(tensor[:1].to(task.device) for tensor in next(iter(data.test_dataloader())))
     sample = trainer.precision_plugin.convert_input(sample)
     seconds = clock.seconds / together
     counts = {**data.counts, **({"modules_without_a_collision": silent} if (silent := monitor.silent()) else {})}

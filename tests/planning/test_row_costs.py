@@ -21,7 +21,7 @@ def rows_of(text):
 
 def test_a_run_is_its_steps_and_its_evaluations():
     composed = compose(["experiment=fashion_ko", "scale=smoke", "data.n_train=50", "data.batch_size=16"])
-    cost = run_cost(composed, Steps())
+    cost = run_cost(composed, Steps().of(composed))
     epochs, step = composed.checked.trainer.max_epochs, cost.step
     assert (cost.steps, cost.samples) == (4 * epochs, 50 * epochs)
     tested = composed.checked.data.n_test * (epochs + 1)  # after every epoch, and at the end
@@ -33,12 +33,12 @@ def test_accumulated_batches_are_one_step():
     composed = compose(["experiment=burgers", "scale=smoke", "data.batch_size=4", "trainer.accumulate_grad_batches=3"])
     config = composed.checked
     batches = -(-config.data.n_train // config.data.batch_size)
-    assert run_cost(composed, Steps()).steps == config.trainer.max_epochs * -(-batches // 3)
+    assert run_cost(composed, Steps().of(composed)).steps == config.trainer.max_epochs * -(-batches // 3)
 
 
 def test_imagenet_is_that_of_the_paper_until_its_folder_is_there(tmp_path):
     overrides = ["experiment=imagenet_resnet50", f"data.path={tmp_path / 'imagenet'}"]
-    cost = run_cost(compose(overrides), Steps())
+    cost = run_cost(composed := compose(overrides), Steps().of(composed))
     assert (cost.steps, cost.samples) == (300 * 625, 300 * 625 * 2048)
     for split, number in (("train", 5), ("val", 2)):
         for name in ("n01", "n02"):
@@ -46,7 +46,7 @@ def test_imagenet_is_that_of_the_paper_until_its_folder_is_there(tmp_path):
             folder.mkdir(parents=True)
             for image in range(number):
                 (folder / f"{image}.JPEG").touch()
-    cost = run_cost(compose([*overrides, "data.batch_size=4"]), Steps())
+    cost = run_cost(composed := compose([*overrides, "data.batch_size=4"]), Steps().of(composed))
     assert (cost.steps, cost.samples) == (300 * 2, 300 * 8)
 
 
@@ -55,7 +55,7 @@ def test_the_columns_of_a_row(experiments, command):
     assert (status, err) == (0, "")
     vanilla, kiti = rows_of(text)
     assert (vanilla["row"], vanilla["runs"], vanilla["seeds"]) == ("FNO", "3", "0 1 2")
-    cost = run_cost(compose([*VANILLA, "scale=smoke"]), Steps())
+    cost = run_cost(composed := compose([*VANILLA, "scale=smoke"]), Steps().of(composed))
     assert int(vanilla["parameters"]) == cost.step.parameters
     assert (int(vanilla["steps_per_run"]), int(vanilla["samples_per_run"])) == (cost.steps, cost.samples)
     assert float(vanilla["flops"]) == pytest.approx(3 * cost.flops)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from run_cases import Killed, SaveAndKill, add_callback, same_result
 
 from kiti.cli.train_command import finished_already, train
@@ -238,3 +239,19 @@ def test_the_record_names_code_lock_and_weights(uninterrupted: dict) -> None:
     assert record.curves is not None
     assert len(record.curves["train/loss"].values) == 3
     assert not [override for override in record.overrides if override.startswith(("runs_dir", "data_dir"))]
+
+
+def test_the_record_names_the_device_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After testing, Lightning moves the task to the CPU, and only the strategy knows where it was."""
+
+    def teardown(self: SingleDeviceStrategy) -> None:
+        if self.lightning_module is not None and self.lightning_module.trainer.state.fn == "test":
+            self._root_device = torch.device("cuda", 0)
+
+    monkeypatch.setattr(SingleDeviceStrategy, "teardown", teardown)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU, number {device.index}")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
+    composed = configured(tmp_path, "trainer.max_epochs=1")
+    train(composed)
+    found = records.read(composed.run_dir / records.FILE_NAME)
+    assert (found.device, found.device_name, found.peak_memory_mib) == ("cuda", "a GPU, number 0", 3)
