@@ -274,14 +274,19 @@ def _show_costs(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.planning.cost_table import CostTable
+    from kiti.planning.kept_steps import KeptSteps
     from kiti.planning.row_costs import Planned, table_costs
-    from kiti.planning.step_processes import step_processes
+    from kiti.planning.step_processes import StepProcesses
     from kiti.report.table_runs import Archive
 
-    with step_processes() as take_steps:
-        plans = [_Planned.of(name, options) for name in _names(options)]
-        tables = [Planned(one.spec, one.scale, one.plan, Archive.of_paper(one.paper)) for one in plans]
-        costs = table_costs(tables, take_steps, options.devices)
+    processes = StepProcesses()
+    names = _names(options)
+    kept = {root: KeptSteps.of(root) for root in {_root(name, options) for name in names}}
+    if options.devices > 1 or any(name not in kept[_root(name, options)].sheets for name in names):
+        processes.start()  # importing torch takes as long as reading the sheets
+    plans = [_Planned.of(name, options) for name in names]
+    tables = [Planned(one.spec, one.scale, one.plan, Archive.of_paper(one.paper), kept[one.root]) for one in plans]
+    costs = table_costs(tables, processes, options.devices)
 
     console = Console()
     for number, (one, rows) in enumerate(zip(plans, costs, strict=True)):

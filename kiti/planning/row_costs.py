@@ -1,16 +1,18 @@
 """Works out what the runs of a table's rows cost, and how long they take here. Without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import ceil
 
 from kiti.configuration.compose import Composed
 from kiti.configuration.explain import ConfigError
 from kiti.planning.costs import RowCost, RunCost, Step
-from kiti.planning.kinds import kind_of
-from kiti.planning.step_processes import Answers, TakeSteps
+from kiti.planning.kept_steps import KeptSteps
+from kiti.planning.kinds import Kind, kind_of
+from kiti.planning.step_processes import StepProcesses
 from kiti.report.sheets import TableSpec
 from kiti.report.table_runs import Archive, Plan, TableRun, row_overrides
+from kiti.storage.processor import this_machine
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,23 @@ class Planned:
     scale: str
     plan: Plan
     archive: Archive
+    kept: KeptSteps
 
 
-def table_costs(tables: Sequence[Planned], take_steps: TakeSteps, devices: int) -> list[list[RowCost]]:
+def table_costs(tables: Sequence[Planned], processes: StepProcesses, devices: int) -> list[list[RowCost]]:
     """The costs of each table's rows, in their order, for a batch that `devices` share."""
-    runs = (run for table in tables for run in table.plan.values() if isinstance(run, TableRun))
-    answers = take_steps([run.composed for run in runs if not why_unknown(run.composed, devices)], devices)
-    return [_row_costs(table, answers, devices) for table in tables]
+    steps: dict[Kind, Step | ConfigError] = {}
+    unknown = []
+    for table in tables:
+        for run in table.plan.values():
+            if isinstance(run, TableRun) and not why_unknown(run.composed, devices):
+                if devices == 1 and (step := table.kept.find(run.composed)):
+                    steps[kind_of(run.composed)] = step
+                else:
+                    unknown.append(run.composed)
+    steps |= processes.take(unknown, devices)
+    machine = this_machine()
+    return [_row_costs(table, steps, devices, machine) for table in tables]
 
 
 def why_unknown(composed: Composed, devices: int) -> str:
@@ -56,7 +68,9 @@ def run_cost(composed: Composed, step: Step) -> RunCost:
     )
 
 
-def _row_costs(table: Planned, answers: Answers, devices: int) -> list[RowCost]:
+def _row_costs(
+    table: Planned, steps: Mapping[Kind, Step | ConfigError], devices: int, machine: Set[str]
+) -> list[RowCost]:
     settings = table.spec.scales[table.scale]
     first: dict[str, str] = {}
     found = []
@@ -68,19 +82,20 @@ def _row_costs(table: Planned, answers: Answers, devices: int) -> list[RowCost]:
         if reason := why_unknown(run.composed, devices):
             found.append(RowCost(row, settings.seeds, reason=reason))
             continue
-        step = answers.steps[kind_of(run.composed)]
+        step = steps[kind_of(run.composed)]
         if isinstance(step, ConfigError):
             found.append(RowCost(row, settings.seeds, reason=str(step)))
             continue
         name = f"{row.group}, {row.label}"
         again = first.setdefault(run.composed.hash, name)
-        hours = _hours_here(run, settings.seeds, table.archive, answers)
+        hours = _hours_here(run, settings.seeds, table.archive, machine)
         cost = run_cost(run.composed, step)
         found.append(RowCost(row, settings.seeds, cost, again="" if again == name else again, hours_here=hours))
     return found
 
 
-def _hours_here(run: TableRun, seeds: Sequence[int], archive: Archive, answers: Answers) -> float | None:
+def _hours_here(run: TableRun, seeds: Sequence[int], archive: Archive, machine: Set[str]) -> float | None:
     records = [stored.record for stored in archive.records(run, seeds).values()]
-    seconds = [record.wall_seconds for record in records if answers.of_this_machine(record.device_name)]
+    # Of a processor, also the number of threads is recorded.
+    seconds = [one.wall_seconds for one in records if {one.device_name, one.device_name.rpartition(", ")[0]} & machine]
     return sum(seconds) / len(seconds) * len(seeds) / 3600 if seconds else None

@@ -2,9 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -13,53 +11,38 @@ from kiti.configuration.compose import Composed
 from kiti.configuration.explain import ConfigError
 from kiti.planning.costs import Step
 from kiti.planning.kinds import Kind, kind_of
-from kiti.storage.processor import processor_name
 
 PROCESSES = 2
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Steps by kind, or why there is none; and the names of the GPUs here."""
-
-    steps: Mapping[Kind, Step | ConfigError]
-    gpus: Collection[str]
-
-    def of_this_machine(self, name: str) -> bool:
-        """Whether a record's `device_name` is a GPU or the processor here, with whatever number of threads."""
-        return name in self.gpus or name.rpartition(", ")[0] == processor_name()
+Steps = Mapping[Kind, Step | ConfigError]
+"""Steps by kind, or why there is none."""
 
 
-TakeSteps = Callable[[Sequence[Composed], int], Answers]
-"""From configurations whose data declare their samples, and the number of devices that share a batch."""
+class StepProcesses:
+    """Takes steps: in processes of their own, unless torch is imported here already."""
 
+    def __init__(self) -> None:
+        self._context: ForkServerContext | None = None
 
-@contextmanager
-def step_processes() -> Iterator[TakeSteps]:
-    """Yield what takes steps: in processes of their own, unless torch is imported here already."""
-    if "torch" in sys.modules:
-        yield _in_this_process
-        return
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["kiti.planning.preloaded"])
-    ensure_running()
-    yield lambda configurations, devices: _in_processes(context, configurations, devices)
+    def start(self) -> None:
+        """Start importing torch."""
+        if self._context is None and "torch" not in sys.modules:
+            self._context = get_context("forkserver")
+            self._context.set_forkserver_preload(["kiti.planning.preloaded"])
+            ensure_running()
 
-
-def _in_this_process(configurations: Sequence[Composed], devices: int) -> Answers:
-    return Answers(_steps(_one_of_each(configurations), devices), _gpus())
-
-
-def _in_processes(context: ForkServerContext, configurations: Sequence[Composed], devices: int) -> Answers:
-    parts = _parts(_one_of_each(configurations))
-    with context.Pool(PROCESSES) as pool:
-        steps = [pool.apply_async(_steps, (part, devices)) for part in parts]
-        gpus = pool.apply_async(_gpus)
-        return Answers({kind: step for some in steps for kind, step in some.get().items()}, gpus.get())
-
-
-def _one_of_each(configurations: Sequence[Composed]) -> list[Composed]:
-    return list({kind_of(composed): composed for composed in reversed(configurations)}.values())
+    def take(self, configurations: Sequence[Composed], devices: int) -> Steps:
+        """The steps of configurations whose data declare their samples, for a batch that `devices` share."""
+        wanted = list({kind_of(composed): composed for composed in reversed(configurations)}.values())
+        if not wanted:
+            return {}
+        self.start()
+        if self._context is None:
+            return _steps(wanted, devices)
+        with self._context.Pool(PROCESSES) as pool:
+            found = [pool.apply_async(_steps, (part, devices)) for part in _parts(wanted)]
+            return {kind: step for some in found for kind, step in some.get().items()}
 
 
 def _parts(configurations: Sequence[Composed]) -> list[list[Composed]]:
@@ -73,9 +56,9 @@ def _parts(configurations: Sequence[Composed]) -> list[list[Composed]]:
 
 
 def _steps(configurations: Sequence[Composed], devices: int) -> dict[Kind, Step | ConfigError]:
-    from kiti.planning.meta_step import Steps
+    from kiti.planning import meta_step
 
-    steps = Steps(devices)
+    steps = meta_step.Steps(devices)
     found: dict[Kind, Step | ConfigError] = {}
     for composed in configurations:
         try:
@@ -83,9 +66,3 @@ def _steps(configurations: Sequence[Composed], devices: int) -> dict[Kind, Step 
         except ConfigError as error:
             found[kind_of(composed)] = error
     return found
-
-
-def _gpus() -> set[str]:
-    import torch
-
-    return {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
