@@ -15,6 +15,10 @@ from kiti.report.table_runs import plan
         ({"rows": [TABLE["rows"][0] | {"agianst": "FNO"}]}, "agianst"),
         ({"rows": [TABLE["rows"][0] | {"against": "KITI"}]}, "against 'KITI'"),
         ({"rows": [TABLE["rows"][0] | {"not_run": {"laptop": "too dear"}}]}, "not_run: laptop; the scales are smoke"),
+        (
+            {"rows": [TABLE["rows"][0], TABLE["rows"][0] | {"label": "again", "not_run": {"smoke": "too dear"}}]},
+            "row Burgers/again: not_run at smoke, but the run of Burgers/FNO",
+        ),
         ({"rows": [TABLE["rows"][0] | {"must_beat": "mean"}]}, "must_beat 'mean', which is not another row"),
         ({"rows": [TABLE["rows"][0], TABLE["rows"][0]]}, "duplicate row"),
         ({"rows": [TABLE["rows"][0] | {"published": "0,1"}]}, "published"),

@@ -39,6 +39,13 @@ class TableSpec(StrictModel):
             raise ValueError("printed numbers require a metric with `published: true`, and vice versa")
         for row in self.rows:
             self._check(row)
+        for scale in self.scales:
+            run = {tuple(row.run_at(scale)): row for row in self.rows if scale not in row.not_run}
+            for row in self.rows:
+                if scale in row.not_run and (other := run.get(tuple(row.run_at(scale)))):
+                    raise ValueError(
+                        f"row {row.group}/{row.label}: not_run at {scale}, but the run of {other.group}/{other.label}"
+                    )
         return self
 
     def _check(self, row: Row) -> None:
