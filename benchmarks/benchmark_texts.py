@@ -296,11 +296,12 @@ def grid(record: dict[str, Any]) -> Grid:
             )
     header = ["case", "precision", "loop", "ms", "padding", "times as fast as Trainer"]
     notes = [
-        f"{settings['steps']} steps of {settings['batch']} texts a round, rounds in turns; ms: of all steps of a round, "
-        "median (least…most); times as fast: median over rounds of Trainer's seconds over kiti's [95 % interval]",
+        f"{settings['steps']} steps of {settings['batch']} texts a round, rounds in turns; ms: of all steps of a "
+        "round, median (least…most); times as fast: Trainer's seconds over kiti's within a round, median and 95 % "
+        "interval",
         f"BERT of {settings['layers']} layers, {settings['width']} wide; AdamW; steps: texts of "
-        f"{MOST // settings['shorter'] // 4} tokens; epoch: lengths like IMDb's, median {MEDIAN // settings['shorter']}, "
-        f"at most {MOST // settings['shorter']}"
+        f"{MOST // settings['shorter'] // 4} tokens; epoch: lengths like IMDb's, median "
+        f"{MEDIAN // settings['shorter']}, at most {MOST // settings['shorter']}"
         + (f", 1/{settings['shorter']} of BERT's" if settings["shorter"] > 1 else ""),
         "kiti: Lightning's trainer as a run has it, similar lengths in a batch; Trainer: its default sampling and "
         "optimizer, without clipping, with DataCollatorWithPadding",

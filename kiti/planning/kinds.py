@@ -21,7 +21,8 @@ def kind_of(composed: Composed) -> Kind:
     samples = [sample_of(composed, training) for training in (True, False)]
     network = [config["model"], config["task"], trainer, samples, composed.checked.data.batch_size]
     residual = {**config["residual"], "coll_coef": None}
-    return Kind(_text(network), _text([network, residual, config["averaging"], config["optimizer"]]))
+    optimizer = {key: value for key, value in config["optimizer"].items() if key != "fused"}  # it takes no other memory
+    return Kind(_text(network), _text([network, residual, config["averaging"], optimizer]))
 
 
 def sample_of(composed: Composed, training: bool) -> Sample:

@@ -119,9 +119,9 @@ class TextClassification(Task):
 
     def _trivial(self) -> dict[str, float]:
         trainer: Any = self.trainer
-        data: Data = trainer.datamodule
-        found = {}
-        for name, both in data.trivial_predictions().items():
+        data: Data | None = trainer.datamodule  # None if it was given dataloaders
+        found: dict[str, float] = {}
+        for name, both in data.trivial_predictions().items() if data else ():
             found[f"trivial/{name}_accuracy"] = 100 * float(multiclass_accuracy(*both, self.classes, "micro"))
             found[f"trivial/{name}_macro_f1"] = 100 * float(multiclass_f1_score(*both, self.classes, average="macro"))
         return found

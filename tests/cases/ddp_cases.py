@@ -5,6 +5,7 @@
 Each process writes FOLDER/<world size>-<rank>.pt: {(family, switches): Outcome as a dict}.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import image_sets
+import text_sets
 import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from transformers.models.bert.modeling_bert import BertSelfAttention
 
 from kiti.configuration.compose import Composed, compose
 from kiti.data.fashion_mnist import FashionMNISTData
@@ -40,8 +43,11 @@ FAMILIES = {
     "mixed": ["experiment=imagenet_convnext_tiny", "model.drop_path=0.0"],
     # Replicas need all points in each step: 33, of which the ranks hold unequal numbers.
     "regression": ["experiment=condensation_skip", *THIRDS[:2], "data.batch_size=36", "replicas=3"],
+    "texts": ["experiment=bert_snli", "data.n_train=33", "data.batch_size=12"],
 }
 PLAIN = "plain"
+TEXTS = "texts.json"
+"""Holds the overrides that name the texts and their encoder."""
 SWITCHES = {
     PLAIN: ["residual=add", "collision=none"],
     "soft": ["residual=kiti", "residual.coll_coef=0.9", "collision=soft", "collision.coll_coef=0.9"],
@@ -100,7 +106,7 @@ class AlikeOnAnyRanks(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Task, batch: Any, batch_idx: int) -> None:
         for module in pl_module.model.modules():
-            if isinstance(module, _BatchNorm | nn.Dropout):  # OFormer's decoder has dropout
+            if isinstance(module, _BatchNorm | nn.Dropout | BertSelfAttention):  # OFormer's decoder drops too
                 module.eval()
         if isinstance(pl_module, MixedClassification):
             pl_module.mix.mixup_enabled = False
@@ -111,13 +117,18 @@ def composed(family: str, switches: str, folder: Path) -> Composed:
     epochs = (REGRESSION_EPOCHS if family == "regression" else EPOCHS)[switches]
     run = [*COMMON, *FAMILIES[family], *SWITCHES[switches], f"trainer.max_epochs={epochs}"]
     run += [f"data_dir={folder / 'data'}", f"runs_dir={folder / f'runs-{world_size()}'}"]
-    return compose([*run, f"data.path={folder / 'images'}"] if family == "mixed" else run)
+    if family == "mixed":
+        run.append(f"data.path={folder / 'images'}")
+    if family == "texts":
+        run[len(COMMON) + 1 : len(COMMON) + 1] = json.loads((folder / TEXTS).read_text())
+    return compose(run)
 
 
 def prepare(folder: Path) -> None:
-    """Write the images of ImageNet's stand-in; generate those of FashionMNIST in this process."""
+    """Write the images of ImageNet's stand-in, texts and an encoder; generate FashionMNIST's in this process."""
     if rank() == 0 and not (folder / "images").exists():
         image_sets.write_folder(folder / "images")
+        (folder / TEXTS).write_text(json.dumps(text_sets.prepared("bert_snli", folder / "texts")))
     draws = torch.Generator().manual_seed(0)
     pixels = [torch.randint(256, (n, 3, 32, 32), generator=draws).to(torch.uint8) for n in (33, 13)]
     labels = [torch.randint(10, (n,), generator=draws) for n in (33, 13)]

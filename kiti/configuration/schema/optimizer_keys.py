@@ -27,6 +27,7 @@ class AdamKeys(Factory, OptimizerKeys):
     lr: PositiveFloat
     betas: Betas = Field(default=[0.9, 0.999])
     weight_decay: NonNegativeFloat
+    fused: bool = False
 
 
 class AdamWKeys(AdamKeys):
