@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import text_sets
 import torch
 from fake_images import fake_cifar
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -120,6 +121,7 @@ _HARD = ("collision=hard", "collision.coll_coef=0.9")
 _WARMUP = ("scheduler=warmup_cosine", "scheduler.warmup_epochs=1")
 _CIFAR = ("experiment=cifar_kitinet", "scale=smoke", "data.n_test=4")
 _CONDENSATION = ("experiment=condensation_fc", "scale=smoke", "data.batch_size=16", "trainer.max_epochs=3")
+_TEXTS = ("experiment=bert_snli", "scale=smoke", "data.n_train=null", "data.batch_size=16", "trainer.max_epochs=2")
 CASES = [
     Case("none", 6, (*_BURGERS, "scheduler=none", "residual=add", "collision=soft")),
     Case("step", 6, (*_BURGERS, "scheduler=step", "residual=kiti", *_HARD, *_WATCHED)),
@@ -135,6 +137,8 @@ CASES = [
         3,
         (*_CONDENSATION, "replicas=2", "residual=kiti", *_HARD),
     ),
+    # Batches of similar lengths, dropout, two sets validated after each epoch, torch's fused step.
+    Case("texts", 6, (*_TEXTS, "residual=kiti", "residual.coll_coef=0.9", *_HARD)),
 ]
 
 
@@ -143,9 +147,19 @@ CASES = [
 def test_a_stop_at_any_micro_batch_changes_no_bit(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "cifar" in case.overrides[0]:
         fake_cifar(tmp_path / "data", monkeypatch)
+    files = text_sets.prepared("bert_snli", tmp_path / "texts") if case.name == "texts" else []
 
     def configured(name: str) -> Composed:
-        return compose([*case.overrides, NEVER, f"runs_dir={tmp_path}/{name}", f"data_dir={tmp_path}/data"])
+        return compose(
+            [
+                case.overrides[0],
+                *files,
+                *case.overrides[1:],
+                NEVER,
+                f"runs_dir={tmp_path}/{name}",
+                f"data_dir={tmp_path}/data",
+            ]
+        )
 
     expected = configured("whole")
     train(expected)
