@@ -14,8 +14,9 @@ PDE := $(addprefix kitinet/,table4 table6 table7 figure2a figure2b figure5 figur
 CONDENSATION := $(addprefix kitinet/,section5_7 figure3a figure3b figure7 figure8 figure9 figure10 knudsen knudsen_fno) \
 	$(addprefix ko/,figure2 figure4 knudsen)
 VISION := $(addprefix kitinet/,table3 section5_7_conv1) $(addprefix ko/,table1 figure3)
+TEXTS := kitinet/table5 ko/table3
 
-.PHONY: help setup lock reproduce pde condensation vision imagenet fashion test test-all test-slurm test-newest test-lowest check check-configs tables clean
+.PHONY: help setup lock reproduce pde condensation vision imagenet texts fashion test test-all test-slurm test-newest test-lowest check check-configs tables clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -51,6 +52,10 @@ vision: fashion ## both papers' ResNets at scale=laptop, on stand-in data: 132 r
 
 imagenet: fashion ## KO's Table 2 at scale=laptop, on stand-in data: 45 runs, 45 minutes
 	$(BIN)/kiti-table ko/table2 --scale laptop --run --jobs $(JOBS)
+
+texts: setup ## both papers' text classifiers at scale=laptop, on stand-in data and encoders: 130 runs, some hours
+	$(BIN)/python scripts/fetch_text_stand_ins.py $(or $(KITI_DATA_DIR),data)
+	$(BIN)/kiti-table $(TEXTS) --scale laptop --run --jobs $(JOBS)
 
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
 	$(BIN)/python scripts/fetch_fashion_mnist.py $(or $(KITI_DATA_DIR),data)

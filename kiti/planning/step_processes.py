@@ -14,7 +14,6 @@ from kiti.planning.kinds import Kind, kind_of
 
 PROCESSES = 2
 
-
 Steps = Mapping[Kind, Step | ConfigError]
 """Steps by kind, or why there is none."""
 

@@ -154,6 +154,7 @@ def test_the_record_describes_the_run(uninterrupted: dict) -> None:
     record = records.read(uninterrupted[SWITCHES[0]] / "record.json")
     assert record.experiment == "burgers"
     assert record.scale == "smoke"
+    assert record.dtype == "float32"
     assert record.config["residual"]["collision_heads"] == 8
     assert set(record.metrics) == {"test/relative_l2", "test/mse", "train/relative_l2", "train/mse"}
     assert record.collisions is not None
@@ -251,7 +252,8 @@ def test_the_record_names_the_device_trained_on(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(SingleDeviceStrategy, "teardown", teardown)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU, number {device.index}")
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
-    composed = configured(tmp_path, "trainer.max_epochs=1")
+    composed = configured(tmp_path, "trainer.max_epochs=1", "trainer.precision=64-true")
     train(composed)
     found = records.read(composed.run_dir / records.FILE_NAME)
     assert (found.device, found.device_name, found.peak_memory_mib) == ("cuda", "a GPU, number 0", 3)
+    assert found.dtype == "float64"
