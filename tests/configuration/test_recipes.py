@@ -140,6 +140,7 @@ def test_every_value_of_the_recipe_is_checked(composed: Composed) -> None:
         "deterministic",
         "accelerator",
         "sync_batchnorm",
+        "fused",
     }
     idle = {"re_mode"} if not composed.node.data.re_prob else set()
     idle |= {"color_jitter"} if composed.node.data.auto_augment else set()

@@ -42,9 +42,9 @@ class TableSpec(StrictModel):
         for scale in self.scales:
             run = {tuple(row.run_at(scale)): row for row in self.rows if scale not in row.not_run}
             for row in self.rows:
-                if scale in row.not_run and (other := run.get(tuple(row.run_at(scale)))):
+                if scale in row.not_run and (runs := run.get(tuple(row.run_at(scale)))):
                     raise ValueError(
-                        f"row {row.group}/{row.label}: not_run at {scale}, but the run of {other.group}/{other.label}"
+                        f"row {row.group}/{row.label}: not_run at {scale}, but the run of {runs.group}/{runs.label}"
                     )
         return self
 
