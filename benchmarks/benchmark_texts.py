@@ -81,9 +81,10 @@ class RandomTexts(TextData):
         report = b'{"counts": {}, "content": "0", "splits": ["train", "test"]}'
         self._tokenised = Tokenised(tensors | {"report": torch.frombuffer(bytearray(report), dtype=torch.uint8)}, pad=0)
         self._items = self._chosen(self._tokenised)
+        self.training = self._tokenised.splits["train"]
 
     def find(self) -> Source:
-        raise NotImplementedError
+        raise AssertionError("all items are held in memory")
 
     def val_dataloader(self) -> list[Any]:  # type: ignore[override]
         return []
@@ -180,7 +181,7 @@ def measure_case(name: str, args: Namespace) -> dict[str, Any]:
                 f"runs_dir={folder}",
             ]
         )
-        items = Items(data._ready.splits["train"])
+        items = Items(data.training)
         loops: dict[str, Callable[[], Clock]] = {
             "kiti": lambda: of_kiti(composed, data, args),
             "Trainer": lambda: of_trainer(composed, items, args, Path(folder)),
@@ -260,7 +261,7 @@ def padding_tokenizer() -> PreTrainedTokenizerFast:
 
 def padded_by_chance(data: RandomTexts, args: Namespace) -> int:
     """Tokens of an epoch in shuffled batches, each padded to its longest item."""
-    lengths = data._ready.splits["train"].lengths
+    lengths = data.training.lengths
     shuffled = lengths[torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))]
     return int(shuffled.view(-1, args.batch).amax(1).sum()) * args.batch
 

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
         status = ExitStatus.BAD_INPUT
+    if not gc.isenabled():
+        gc.freeze()  # or the interpreter collects once more at its end, which takes seconds
     sys.exit(status)
 
 

@@ -96,9 +96,8 @@ class Steps:
 def optimizer_bytes(composed: Composed, shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
     """Bytes that the optimizer keeps for one parameter, and those that its step needs at most on top."""
     parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
-    unfused = (
-        {"fused": False} if "fused" in composed.node.optimizer else {}
-    )  # there is no fused step on the meta device
+    # There is no fused step on the meta device.
+    unfused = {"fused": False} if "fused" in composed.node.optimizer else {}
     optimizer = instantiate(composed.node.optimizer, _convert_="all", **unfused)([parameter])
     parameter.grad = torch.empty_like(parameter)
     with MetaOperations() as first:

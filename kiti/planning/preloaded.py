@@ -3,9 +3,11 @@
 import gc
 import signal
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the first one ends the others
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a terminal sends it to all processes: this one ends without a traceback
 gc.disable()  # short processes with many small objects
 
 import torchvision  # noqa: E402, F401  # the models of most sheets need it
 
 import kiti.planning.meta_step  # noqa: E402, F401
+
+gc.freeze()  # what is imported lives as long as the process; looking through it at its end takes seconds

@@ -26,7 +26,7 @@ def test_texts_of_equal_length_have_no_padding() -> None:
     lengths = texts.lengths_of("steps", args)
     data = texts.RandomTexts(lengths, args.batch)
     assert texts.padded_by_chance(data, args) == int(lengths.sum())
-    items = texts.Items(data._ready.splits["train"])
+    items = texts.Items(data.training)
     assert len(items) == 12
     assert len(items[0]["input_ids"]) == int(lengths[0])
 
