@@ -19,7 +19,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from kiti.report.formats import NOTHING, Grid, duration, markdown, show
+from kiti.report.formats import NOTHING, Grid, markdown, show
+from kiti.report.provenance import PACKAGES
+from kiti.report.provenance import provenance as provenance
 from kiti.storage.records import git_state, package_versions, write_whole
 from kiti.training.device import device_name
 
@@ -27,7 +29,6 @@ Case = TypeVar("Case")
 State = Literal["reached", "not reached", "not measured"]
 
 SCHEMA = 1
-PACKAGES = ("kiti", "torch", "numba", "triton", "torchvision", "transformers")
 _ROOT = Path(__file__).parents[1]
 
 
@@ -206,17 +207,6 @@ def read(path: Path, benchmark: str) -> dict[str, Any]:
     if not isinstance(found, dict) or (found.get("benchmark"), found.get("schema")) != (benchmark, SCHEMA):
         raise Unusable(f"{path} has no record of benchmark {benchmark!r}, schema {SCHEMA}")
     return found
-
-
-def provenance(record: Mapping[str, Any]) -> str:
-    """Where, when and with what the numbers were measured, in a sentence, and whether they are complete."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    commit = record["git"]["commit"][:10] + (" with changes" if record["git"]["dirty"] else "")
-    cut_off = "" if record.get("complete", True) else f", cut off after {len(record['cases'])} cases"
-    return (
-        f"{record['device_name']}; {versions}; commit {commit}; {record['started']}, "
-        f"{duration(record['wall_seconds'])} in all{cut_off}"
-    )
 
 
 def report(record: Mapping[str, Any], grids: Sequence[Grid], args: argparse.Namespace) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.benchmarking import PACKAGES, provenance
 from kiti.neurons.theory.studies import DESCENT, EQUILIBRIA, LAGS, PAIR_TRIALS, cosine_changes, descents, equilibrium
 from kiti.report.drawing.rendering import rendered
 from kiti.report.formats import Grid, markdown, plain
+from kiti.report.provenance import PACKAGES, provenance
 from kiti.storage.records import git_state, package_versions, write_whole
 from kiti.training.device import device_name
 
