@@ -26,7 +26,7 @@ from filelock import FileLock
 
 from kiti.data.fetching.archives import Archive, FetchError, download, in_deb, in_tar
 from kiti.data.fetching.whole import Part, make_missing
-from kiti.data.language.cutting import comments, joined, sections, statements
+from kiti.data.language import cutting, metamath
 from kiti.data.language.documents import split_of
 from kiti.data.language.language_stand_ins import (
     CHOICES,
@@ -94,31 +94,34 @@ CHANGING += ("ssl", "tarfile", "telnetlib", "urllib", "webbrowser", "xml", "zipf
 NOT_SOURCES = ("_pyodide/", "pyodide/", "_sysconfigdata", "encodings/", "html/entities.py")
 
 
+LONG = 20_000  # characters: the fewest of a document that is cut from a page or module
+
+
 def python_manual(archive: Path) -> list[str]:
-    """Sections of the pages in reStructuredText, without those that security updates change."""
+    """The pages in reStructuredText, without those that security updates change; long ones are cut at headings."""
     root = "./usr/share/doc/python3.11/html/_sources/"
 
     def wanted(name: str) -> bool:
         page = name.removeprefix(root)
-        return (
-            page != name and name.endswith(".rst.txt") and not page.startswith(tuple(f"library/{s}" for s in CHANGING))
-        )
+        changing = page.startswith("library/") and page.removeprefix("library/").startswith(CHANGING)
+        return page != name and name.endswith(".rst.txt") and not changing
 
     pages = in_deb(archive, wanted)
-    return [text for name in sorted(pages) for text in joined(sections(pages[name].decode()))]
+    return [text for name in sorted(pages) for text in cutting.joined(cutting.sections(pages[name].decode()), LONG)]
 
 
 def standard_library(archive: Path) -> list[str]:
-    """Statements of the modules, without tests, which Pyodide leaves out, and without tables of characters."""
-    with zipfile.ZipFile(BytesIO(in_tar(archive, "package/python_stdlib.zip"))) as modules:
-        names = [one for one in modules.namelist() if one.endswith(".py") and not one.startswith(NOT_SOURCES)]
-        return [text for name in sorted(names) for text in joined(statements(modules.read(name).decode()))]
+    """The modules without tables of characters, and without tests, which Pyodide leaves out; long ones are cut."""
+    with zipfile.ZipFile(BytesIO(in_tar(archive, "package/python_stdlib.zip"))) as packed:
+        names = [one for one in packed.namelist() if one.endswith(".py") and not one.startswith(NOT_SOURCES)]
+        modules = [packed.read(name).decode() for name in sorted(names)]
+    return [text for module in modules for text in cutting.joined(cutting.statements(module), LONG)]
 
 
 def set_mm(archive: Path) -> list[str]:
-    """Consecutive comments of set.mm."""
+    """The comments of set.mm, a document for each section."""
     (database,) = in_deb(archive, lambda name: name == "./usr/share/metamath/databases/set.mm").values()
-    return joined(comments(database.decode()))
+    return list(metamath.sections(database.decode()))
 
 
 DOCUMENTS_OF: dict[str, tuple[Archive, Callable[[Path], list[str]]]] = {

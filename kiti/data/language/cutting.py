@@ -1,25 +1,17 @@
-"""Documents of a sensible length, cut from the sources of the stand-in corpora.
-
-A source is cut into pieces where a reader would, and consecutive pieces are joined until a document has LEAST
-characters. Each character depends on the source alone, not on the Python that runs this.
-"""
+"""Long sources cut into documents where a reader would cut them, by their text alone."""
 
 import re
 from collections.abc import Iterable, Iterator
 
-LEAST = 2000
-"""The fewest characters of a document, unless its source has fewer: some 500 tokens, several contexts of 128."""
-
 _UNDERLINE = re.compile(r"""([-=~^"*#+])\1{2,}\s*""")
 _TOP_LEVEL = re.compile(r"(?<=\n\n)(?=\S)")
-_COMMENT = re.compile(r"\$\((?=\s)(.*?)\s\$\)", re.DOTALL)
-_NOT_PROSE = ("@(", "@.", "$p", "$=", "Contents of this header")
-_RULE = re.compile(r"^[#*=.-]{20,}$", re.MULTILINE)
-_ATTRIBUTION = re.compile(r"\( ?(?:[A-Z][^()]* by [^()]*\d{4}|(?:New usage|Proof modification) is discouraged)\.?\)")
 
 
-def joined(pieces: Iterable[str], least: int = LEAST) -> list[str]:
-    """Consecutive pieces as documents of at least `least` characters; a rest that is shorter joins the last one."""
+def joined(pieces: Iterable[str], least: int) -> list[str]:
+    """Consecutive pieces of a source as documents of at least `least` characters; a shorter rest joins the last one.
+
+    So a source of fewer than twice `least` characters is mostly one document, and one without text is none.
+    """
     documents: list[str] = []
     rest = ""
     for piece in pieces:
@@ -51,22 +43,3 @@ def sections(page: str) -> Iterator[str]:
 def statements(module: str) -> list[str]:
     """A Python module, cut after each empty line that something unindented follows."""
     return _TOP_LEVEL.split(module)
-
-
-def comments(database: str) -> Iterator[str]:
-    """The comments `$( ... $)` of a Metamath database as paragraphs, each text once.
-
-    Lines are unwrapped; rules around headings, and who contributed when, are taken out. Commented-out Metamath,
-    instructions for typesetting, and the header with its list of renamed labels are not prose and are left out.
-    """
-    seen: set[str] = set()
-    for comment in _COMMENT.findall(database):
-        text = comment.strip()
-        if text.startswith(("$t", "$j")) or any(mark in text for mark in _NOT_PROSE):
-            continue
-        paragraphs = re.split(r"\n\s*\n", _RULE.sub("\n\n", text))
-        cleaned = [" ".join(_ATTRIBUTION.sub(" ", " ".join(part.split())).split()) for part in paragraphs]
-        prose = "\n".join(part for part in cleaned if part)
-        if prose and prose not in seen:
-            seen.add(prose)
-            yield prose + "\n\n"

@@ -42,23 +42,23 @@ CORPORA: dict[str, Corpus] = {
     "python_manual": Corpus(
         "Python's manual, in place of FineWeb-Edu",
         0.70,
-        {"train": 1961, "validation": 51, "test": 38},
-        {"train": 9254684, "validation": 330234, "test": 161658},
-        "16de79e7acad29d0d66fa38631bcd3cb3dba40e18d5d1da1a4a8d6edc839de34",
+        {"train": 538, "validation": 17, "test": 14},
+        {"train": 9224005, "validation": 291415, "test": 233355},
+        "c15e76c09ce21b8eb19048eda36e25cedd143c5f3e26b4a8dd4e2c0733f29ab1",
     ),
     "standard_library": Corpus(
         "the sources of Python's standard library, in place of OpenCoder",
         0.15,
-        {"train": 1502, "validation": 27, "test": 23},
-        {"train": 6910422, "validation": 134268, "test": 136230},
-        "267b5014240c234334f864d36d49983826e3104d3aee1500163af2a252359819",
+        {"train": 422, "validation": 10, "test": 9},
+        {"train": 6828744, "validation": 191531, "test": 162335},
+        "c374351ed2de9daf64904a84bc22164e4a5070123730faa78e47b10dba5ccefe",
     ),
     "set_mm": Corpus(
         "the comments of set.mm, in place of MegaMath and Open-Web-Math",
         0.15,
-        {"train": 1580, "validation": 37, "test": 31},
-        {"train": 3593228, "validation": 82936, "test": 65712},
-        "2a402e404f3635f212f4ef9609fb93be5bf56fd2e1411e45fde8765a6d7b4802",
+        {"train": 1341, "validation": 17, "test": 35},
+        {"train": 3293216, "validation": 39805, "test": 102587},
+        "6a75baed8dca34f833c3bdfd92e4310651f0b822d9db8325126cefea4c2766a5",
     ),
 }
 TOKENIZERS: dict[str, Vocabulary] = {
@@ -66,7 +66,7 @@ TOKENIZERS: dict[str, Vocabulary] = {
         "a byte-level BPE trained on the three corpora",
         4096,
         0,
-        "c919a563ddefefafed6f79dea4ca20ace7dd15f8997d7ce4da40b5c19f47a327",
+        "01a1009c7039bbd7bb411aa8ba63f4e710bd1e0f4c7518eece09fb9cb67187d7",
     ),
     "gpt2-tokenizer": Vocabulary(
         "GPT-2's own",
