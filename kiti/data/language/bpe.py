@@ -16,7 +16,7 @@ def train_bpe(documents: Iterable[str], size: int) -> Tokenizer:
     """A byte-level BPE of `size` pieces: END, whose id is 0, the 256 bytes, and merges.
 
     Words are split as GPT-2 splits them. It is a function of the documents: pairs that are equally frequent are merged
-    in the order of their ids.
+    in the order of their ids. Raises ValueError if the documents do not have so many pieces.
     """
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
@@ -26,6 +26,8 @@ def train_bpe(documents: Iterable[str], size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(documents, trainer)
+    if (found := tokenizer.get_vocab_size()) < size:
+        raise ValueError(f"train_bpe: the documents have {found} pieces, not {size}; give more documents")
     return tokenizer
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-Document = Int[np.ndarray, "tokens"]
+Document = Int[np.ndarray, "_"]
 
 
 def kneser_ney_nats(
@@ -29,10 +29,13 @@ def kneser_ney_nats(
     """The negative log-probability, in nats, of each token of the test documents, one document after the other.
 
     A document is an array of ids below `vocabulary`; where a model predicts the end token too, each has it as its last.
-    Raises ValueError if the order is below 1, no token is left to count, or an id is not in the vocabulary.
+    Raises ValueError if the order is below 1, training has no token, or an id is not in the vocabulary.
     """
     if order < 1:
         raise ValueError(f"kneser_ney_nats: the order is {order}; it is at least 1")
+    for document in (*train, *test):
+        if outside := document[(document < 0) | (document >= vocabulary)].tolist():
+            raise ValueError(f"kneser_ney_nats: the id {outside[0]} is not below {vocabulary}, the vocabulary's size")
     stream = _padded([*train, *test], order - 1, vocabulary)
     predicted = np.flatnonzero(stream < vocabulary)
     trained = predicted[: sum(map(len, train))]
@@ -83,10 +86,6 @@ def _padded(documents: Iterable[Document], begins: int, vocabulary: int) -> Int6
     """The documents as one stream, each after `begins` begin symbols, and one more first; their id is `vocabulary`."""
     pad = np.full(begins, vocabulary, dtype=np.int64)
     stream = np.concatenate([np.full(1, vocabulary), *(part for one in documents for part in (pad, one))])
-    if (outside := np.flatnonzero((stream < 0) | (stream > vocabulary))).size:
-        raise ValueError(
-            f"kneser_ney_nats: the id {stream[outside[0]]} is not one of the {vocabulary} of the vocabulary"
-        )
     return stream.astype(np.int64)
 
 
