@@ -107,6 +107,13 @@ class WarmupLinearKeys(Factory, SchedulerKeys):
     warmup_share: Fraction
 
 
+class WarmupCosineToKeys(Factory, SchedulerKeys):
+    builds = "kiti.tasks.schedules.warmup_cosine_to"
+    name = "warmup_cosine_to"
+    warmup_share: Fraction
+    min_share: Fraction
+
+
 class ExponentialAverageKeys(AveragingKeys):
     builds = "kiti.training.averaging.ExponentialAverage"
     name = "ema"
