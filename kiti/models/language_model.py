@@ -38,6 +38,9 @@ _MLP_ENDS = {"gpt2": ("mlp", "ln_2"), "qwen2": ("mlp", "post_attention_layernorm
 """The branch of the second addition, and the module whose input is its shortcut."""
 _DROPOUTS = {"gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"), "qwen2": ("attention_dropout",)}
 
+_NO_SPECIAL_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+"""By default GPT2Config names token 50256, which a smaller vocabulary does not have."""
+
 
 def build_language_model(
     family: str,
@@ -100,7 +103,8 @@ def build_language_model(
         named = {CONFIG_NAMES[family][key]: size for key, size in sizes.items()}
         rotary = {} if rope_theta is None else {"rope_parameters": {"rope_type": "default", "rope_theta": rope_theta}}
         kind, made = FAMILIES[family]
-        model = made(kind(**named, **rotary, **_without_special_tokens(), tie_word_embeddings=tied, **changes))
+        said = named | rotary | _NO_SPECIAL_TOKENS | {"tie_word_embeddings": tied} | changes
+        model = made(kind(**said))
     else:
         folder = pretrained_files.folder_of(path, commit)
         pretrained_files.require(folder)
@@ -116,11 +120,6 @@ def build_language_model(
         model.gradient_checkpointing_enable({"use_reentrant": False})
     open_places(model, _places(model, family, residuals, residual_layers), lambda: _of_one_token(residual()))
     return model
-
-
-def _without_special_tokens() -> dict[str, None]:
-    """By default GPT2Config names token 50256, which a smaller vocabulary does not have."""
-    return {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 
 
 def _loaded(folder: Path, family: str, changes: dict[str, Any]) -> PreTrainedModel:

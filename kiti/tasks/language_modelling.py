@@ -77,7 +77,8 @@ class LanguageModelling(Task):
     def __init__(self, *args: Any, documents: str = "joined", **task: Any) -> None:
         super().__init__(*args, **task)
         self.documents = documents
-        self.measured = nn.ModuleDict({name: Sums() for name in ("val", *self.SETS)})
+        self.measured = {name: Sums() for name in ("val", *self.SETS)}
+        self.on_device = nn.ModuleList(self.measured.values())  # so that Lightning moves them with the model
         self.diverged = ""
         self.unlabelled_batches = 0
         self._labelled = 0  # on this rank, in the micro-batches of this step
@@ -157,10 +158,10 @@ class LanguageModelling(Task):
         self.print(f"kiti-train: {self.diverged}")
 
     def validation_step(self, batch: Blocks, batch_idx: int) -> None:
-        self.measured["val"].update(*self._summed(batch))  # type: ignore[operator]
+        self.measured["val"].update(*self._summed(batch))
 
     def test_step(self, batch: Blocks, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.measured[self.SETS[dataloader_idx]].update(*self._summed(batch))  # type: ignore[operator]
+        self.measured[self.SETS[dataloader_idx]].update(*self._summed(batch))
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics("val")
@@ -173,8 +174,7 @@ class LanguageModelling(Task):
         }
 
     def _log_metrics(self, name: str) -> None:
-        sums: Sums = self.measured[name]  # type: ignore[assignment]
-        if (found := sums.compute()) is None:
+        if (found := self.measured[name].compute()) is None:
             return
         nats, tokens = found
         loss = math.nan if self.diverged else nats / tokens

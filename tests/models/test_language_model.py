@@ -359,7 +359,8 @@ def step(residual, compiled):
     if compiled:
         model.compile(fullgraph=True, backend="aot_eager")
     logits = [model(input_ids=tokens, use_cache=False).logits]
-    logits.append(model(input_ids=tokens, attention_mask=seen, position_ids=torch.arange(12)[None], use_cache=False).logits)
+    places = torch.arange(12)[None]
+    logits.append(model(input_ids=tokens, attention_mask=seen, position_ids=places, use_cache=False).logits)
     sum(each.logsumexp(-1).sum() for each in logits).backward()
     return *logits, *(p.grad for p in model.parameters())
 
