@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torchmetrics import SumMetric
 
 from kiti.data.data_module import Data
+from kiti.ko.sharding import clip, total_norm, with_gradients
 from kiti.seams.lightning_callback import is_skipped
 from kiti.tasks.global_batch import ranks, total
 from kiti.tasks.rank_sums import gathered, part_of
@@ -129,7 +130,7 @@ class LanguageModelling(Task):
         labelled = int(total(self._labelled, self.device))
         self._labelled = 0
         trainer: Any = self.trainer
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in with_gradients(optimizer)]
         if not labelled:  # a gradient of zero would still decay weights and move them by their momentum
             optimizer.zero_grad(set_to_none=True)
             return
@@ -140,16 +141,15 @@ class LanguageModelling(Task):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        parameters = with_gradients(optimizer)
         if not parameters or is_skipped(self._trainer, optimizer):
             return
-        norm = nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
-        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of sharded gradients
-        self.log("train/grad_norm", whole)
-        if not math.isfinite(float(whole)):
-            self._stop(f"the gradient's norm is {float(whole)}", optimizer)
+        norm = total_norm(p.grad for p in parameters)
+        self.log("train/grad_norm", norm)
+        if not norm.isfinite():
+            self._stop(f"the gradient's norm is {float(norm)}", optimizer)
         elif gradient_clip_val is not None:
-            nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+            clip(optimizer, gradient_clip_val, norm)
 
     def _stop(self, why: str, optimizer: Optimizer) -> None:
         self.diverged = f"{why} at step {self.global_step}: the run has diverged; a smaller optimizer.lr may help"

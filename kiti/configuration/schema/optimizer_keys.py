@@ -127,6 +127,7 @@ class TrainerKeys(UnitKeys):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
     gradient_clip_val: PositiveFloat | None = None
     accumulate_grad_batches: PositiveInt = 1
+    val_check_interval: PositiveInt | None = None
     deterministic: bool = False
     sync_batchnorm: bool = False
     accelerator: NotHashed[Literal["auto", "cpu", "gpu"]]
