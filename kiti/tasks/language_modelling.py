@@ -63,7 +63,8 @@ class LanguageModelling(Task):
     Logs `loss` in nats per token, `perplexity` and `bits_per_byte` under `val/` after each epoch, for the set that is
     tested, under `test/` for the final network, and `loss` and `perplexity` under `train/` for a second dataloader.
     During training `train/grad_norm` is the norm of the gradient after collisions, before clipping. The record also has
-    `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`.
+    `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`, `val/loss@<step>` of each validation
+    and of the end, on the same set, and `train/tokens_per_step`.
 
     If the loss or the norm is not finite, training stops with one line, and all metrics of the test are nan: the run
     has diverged. With precision=16-mixed such a step is skipped, which is how its scaler finds the scale.
@@ -82,6 +83,8 @@ class LanguageModelling(Task):
         self.on_device = nn.ModuleList(self.measured.values())  # so that Lightning moves them with the model
         self.diverged = ""
         self.unlabelled_batches = 0
+        self.by_step: dict[int, float] = {}
+        """The loss of each validation, by the optimizer's steps before it."""
         self._labelled = 0  # on this rank, in the micro-batches of this step
         self._unit = 1  # tokens of a full micro-batch on one rank
 
@@ -164,24 +167,32 @@ class LanguageModelling(Task):
         self.measured[self.SETS[dataloader_idx]].update(*self._summed(batch))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
+        loss = self._log_metrics("val")
+        if loss is not None and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.by_step[self.global_step] = loss
 
     def on_test_epoch_end(self) -> None:
-        for name in self.SETS:
-            self._log_metrics(name)
+        losses = [self._log_metrics(name) for name in self.SETS]
+        if self.by_step and losses[0] is not None:
+            self.by_step[self.global_step] = losses[0]
+            self.of_replica[0] |= {f"val/loss@{step}": loss for step, loss in sorted(self.by_step.items())}
+            trainer: Any = self.trainer
+            tokens = trainer.datamodule.batch_size * trainer.datamodule.context * trainer.accumulate_grad_batches
+            self.of_replica[0]["train/tokens_per_step"] = float(tokens)
         self.of_replica[0] |= self._trivial() | {
             "train/unlabelled_batches": float(total(self.unlabelled_batches, self.device))
         }
 
-    def _log_metrics(self, name: str) -> None:
+    def _log_metrics(self, name: str) -> float | None:
         if (found := self.measured[name].compute()) is None:
-            return
+            return None
         nats, tokens = found
         loss = math.nan if self.diverged else nats / tokens
         self.log(f"{name}/loss", loss)
         self.log(f"{name}/perplexity", math.exp(min(loss, 700.0)))
         if name != "train" and (data := self._data()) is not None:
             self.log(f"{name}/bits_per_byte", loss * tokens / math.log(2) / _bytes(data))
+        return loss
 
     def _trivial(self) -> dict[str, float]:
         data = self._data()
@@ -199,11 +210,13 @@ class LanguageModelling(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
+        checkpoint["by_step"] = dict(self.by_step)
         own = torch.tensor(self.unlabelled_batches)
         checkpoint["unlabelled_batches"] = gathered(self._trainer, own)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        self.by_step = dict(checkpoint["by_step"])
         self.unlabelled_batches = int(part_of(self._trainer, checkpoint["unlabelled_batches"]))
 
 
