@@ -101,6 +101,17 @@ class Config(Strict):
         longest, positions = getattr(self.data, "max_length", None), getattr(self.model, "positions", None)
         if longest is not None and positions is not None and longest > positions:
             raise ValueError(f"data.max_length={longest} is more than the {positions} positions of the model")
+        context = getattr(self.data, "context", None)
+        if context is not None and positions is not None and context > positions:
+            raise ValueError(f"data.context={context} is more than the {positions} positions of the model")
+        return self
+
+    @model_validator(mode="after")
+    def _no_token_sees_its_future(self) -> "Config":
+        if self.model.causal and getattr(self.residual, "max_over", "system") != "system":
+            raise ValueError(
+                "residual.max_over=batch: in a causal model it would show a token its future; use max_over=system"
+            )
         return self
 
     @model_validator(mode="after")
