@@ -167,6 +167,7 @@ def test_diverged_runs_have_no_verdict(runs_dir, experiments):
     save(recorded(VANILLA, 1, 0.1, metrics=metrics_of() | {"val/loss@1000": math.inf}, state="diverged"), runs_dir)
     assert rows_of(experiments)["vanilla", "steps"]["verdict"] == "diverged (seed 1): no verdict"
     assert rows_of(experiments)["KITI", "steps tokens time"]["verdict"] == "diverged (seeds 1, 2): no verdict"
+    assert written(experiments)["png"].startswith(b"\x89PNG")
 
 
 def test_times_of_different_devices_are_not_compared(runs_dir, experiments):
@@ -178,6 +179,7 @@ def test_times_of_different_devices_are_not_compared(runs_dir, experiments):
 
 def test_missing_runs(runs_dir, experiments):
     assert {row["verdict"] for row in rows_of(experiments).values()} == {"not run"}
+    assert b"| not run" in written(experiments)["md"]
     fill(runs_dir)
     (experiments / "paper" / "s.yaml").write_text(
         yaml.safe_dump(SHEET | {"rows": [VANILLA_ROW, KITI_ROW | {"not_run": {"smoke": "too dear"}}]})

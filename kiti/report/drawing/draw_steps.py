@@ -85,12 +85,7 @@ def _draw_group(
         side = "lower" if metric.higher_is_better else "upper"
         title = "share of the steps (seeds that reach it)"
         end.legend(loc=f"{side} right", fontsize=7, title=title, title_fontsize=7)
-    _close_in(
-        end,
-        [course for found in courses.values() for course in found.values()],
-        begin,
-        (1 + _APART * (len(ratios) + 1)) * stop,
-    )
+    _close_in(end, everything, begin, (1 + _APART * (len(ratios) + 1)) * stop)
 
 
 def _draw_curve(axes: Any, found: list[Course], color: str, label: str) -> None:
