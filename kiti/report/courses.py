@@ -1,4 +1,4 @@
-"""The course of a metric over a training, from the record's `<metric>@<step>`, and where it first reaches a value."""
+"""The course of a metric over a training, from its record, and where it first reaches a value."""
 
 import math
 from dataclasses import dataclass, replace
@@ -61,19 +61,24 @@ class Course:
 def course(record: Record, key: str, higher_is_better: bool, last: int) -> Course:
     """The course of the metric `key` over the steps of the optimizer.
 
-    Raises RecordError if the record has fewer than two values, or fewer than `last`.
+    It is that of the metrics `<key>@<step>` if the record has them, otherwise its curve `key`, which has at most fifty
+    points. RecordError if there are fewer than two values, or fewer than `last`.
     """
-    found = sorted((int(step), value) for step, value in _values(record, key).items())
+    found = sorted(_values(record, key).items())
     where = f"record {record.config_hash} seed {record.seed}"
     if not found:
-        curves = sorted({name.rpartition("@")[0] for name in record.metrics} - {""})
-        raise RecordError(f"{where}: no metric '{key}@<step>'; such metrics are: {', '.join(curves) or 'none'}")
+        known = {name.rpartition("@")[0] for name in record.metrics} - {""} | set(record.curves or {})
+        raise RecordError(f"{where}: no curve of {key!r}; there are: {', '.join(sorted(known)) or 'none'}")
     if len(found) < max(2, last):
-        raise RecordError(f"{where}: {len(found)} values of '{key}@<step>', at least {max(2, last)} are needed")
+        raise RecordError(f"{where}: the curve of {key!r} has {len(found)} values, at least {max(2, last)} are needed")
     steps, values = zip(*found, strict=True)
     return Course(np.array(steps, dtype=float), np.array(values, dtype=float), higher_is_better, last)
 
 
-def _values(record: Record, key: str) -> dict[str, float]:
+def _values(record: Record, key: str) -> dict[int, float]:
     parts = {name: name.rpartition("@") for name in record.metrics}
-    return {step: record.metrics[name] for name, (before, _, step) in parts.items() if before == key and step.isdigit()}
+    found = {int(at): record.metrics[name] for name, (of, _, at) in parts.items() if of == key and at.isdigit()}
+    if not found and record.curves and key in record.curves:
+        curve = record.curves[key]
+        found = dict(zip(curve.steps, curve.values, strict=True))
+    return found

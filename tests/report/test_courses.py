@@ -7,7 +7,9 @@ import pytest
 from record_cases import make_record
 
 from kiti.report.courses import Course, course
-from kiti.storage.records import RecordError
+from kiti.storage.records import Curve, RecordError
+
+CURVES = {"val/loss": Curve([10, 30], [5.0, 2.0])}
 
 
 def curve(*values, steps=None, **settings):
@@ -50,21 +52,27 @@ def test_a_record_holds_the_values_by_step():
     assert found.places.tolist() == [20, 100]
     assert found.values.tolist() == [4, 3]
     assert (found.final, found.end, found.is_finite) == (3, 100, True)
+    assert course(make_record(metrics=metrics, curves=CURVES), "val/loss", False, 1).values.tolist() == [4, 3]
     assert not course(make_record(metrics=metrics | {"val/loss@20": math.nan}), "val/loss", False, 1).is_finite
+
+
+def test_without_them_it_is_the_curve_that_every_record_has():
+    found = course(make_record(curves=CURVES), "val/loss", False, 1)
+    assert (found.places.tolist(), found.values.tolist()) == ([10, 30], [5, 2])
 
 
 @pytest.mark.parametrize(
     ("metrics", "last", "message"),
     [
-        ({"val/loss@1": 1.0, "rho/a@2": 1.0}, 1, "no metric 'val/los@<step>'; such metrics are: rho/a, val/loss"),
-        ({"test/mse": 1.0}, 1, "such metrics are: none"),
-        ({"val/los@1": 1.0}, 1, "1 values of 'val/los@<step>', at least 2 are needed"),
-        ({"val/los@1": 1.0, "val/los@2": 1.0}, 3, "2 values of 'val/los@<step>', at least 3 are needed"),
+        ({"val/loss@1": 1.0, "rho/a@2": 1.0}, 1, "no curve of 'val/los'; there are: lr, rho/a, val/loss"),
+        ({"test/mse": 1.0}, 1, "there are: lr"),
+        ({"val/los@1": 1.0}, 1, "the curve of 'val/los' has 1 values, at least 2 are needed"),
+        ({"val/los@1": 1.0, "val/los@2": 1.0}, 3, "the curve of 'val/los' has 2 values, at least 3 are needed"),
     ],
 )
 def test_a_record_without_the_curve_is_named_in_one_line(metrics, last, message):
     with pytest.raises(RecordError) as error:
-        course(make_record(3, metrics=metrics), "val/los", False, last)
+        course(make_record(3, metrics=metrics, curves={"lr": Curve([1], [0.1])}), "val/los", False, last)
     assert str(error.value).startswith("record 0123456789ab seed 3: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)

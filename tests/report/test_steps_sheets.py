@@ -167,6 +167,7 @@ def test_diverged_runs_have_no_verdict(runs_dir, experiments):
     save(recorded(VANILLA, 1, 0.1, metrics=metrics_of() | {"val/loss@1000": math.inf}, state="diverged"), runs_dir)
     assert rows_of(experiments)["vanilla", "steps"]["verdict"] == "diverged (seed 1): no verdict"
     assert rows_of(experiments)["KITI", "steps tokens time"]["verdict"] == "diverged (seeds 1, 2): no verdict"
+    assert written(experiments)["png"].startswith(b"\x89PNG")
 
 
 def test_times_of_different_devices_are_not_compared(runs_dir, experiments):
@@ -178,6 +179,7 @@ def test_times_of_different_devices_are_not_compared(runs_dir, experiments):
 
 def test_missing_runs(runs_dir, experiments):
     assert {row["verdict"] for row in rows_of(experiments).values()} == {"not run"}
+    assert b"| not run" in written(experiments)["md"]
     fill(runs_dir)
     (experiments / "paper" / "s.yaml").write_text(
         yaml.safe_dump(SHEET | {"rows": [VANILLA_ROW, KITI_ROW | {"not_run": {"smoke": "too dear"}}]})
@@ -193,7 +195,7 @@ def test_what_a_record_lacks_is_named_in_one_line(runs_dir, experiments):
         written(experiments)
     unknown = SHEET | {"metric": {"key": "val/los", "label": "loss"}}
     (experiments / "paper" / "s.yaml").write_text(yaml.safe_dump(unknown))
-    with pytest.raises(RecordError, match=r"no metric 'val/los@<step>'; such metrics are: val/loss"):
+    with pytest.raises(RecordError, match=r"no curve of 'val/los'; there are: val/loss"):
         build("paper/s", experiments)
 
 
@@ -219,9 +221,9 @@ def test_a_narrow_terminal_breaks_no_interval(runs_dir, experiments):
 
 
 def test_a_table_may_show_the_last_values_of_a_curve(runs_dir, tmp_path):
-    """The mean of the last two, and metrics that exist only at another scale."""
+    """The mean of the last two, in percent; metrics that exist only at another scale are left out."""
     metrics = [
-        {"key": "val/loss", "label": "final loss", "last": 2},
+        {"key": "val/loss", "label": "final loss", "last": 2, "factor": 100},
         {"key": "test/mse", "label": "MSE", "scales": ["paper"]},
     ]
     rows = [{key: value for key, value in row.items() if key != "published"} for row in TABLE["rows"]]
@@ -231,4 +233,4 @@ def test_a_table_may_show_the_last_values_of_a_curve(runs_dir, tmp_path):
     save(replace(recorded(VANILLA, 0, 0.1), metrics=falling), runs_dir)
     lines = lines_of(build("paper/t", experiments))
     assert list(lines) == [("FNO", "val/loss", ""), ("KITI-FNO", "val/loss", "FNO")]
-    assert lines["FNO", "val/loss", ""].summary.mean == 2
+    assert lines["FNO", "val/loss", ""].summary.mean == 200

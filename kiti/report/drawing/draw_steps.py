@@ -21,6 +21,7 @@ _WIDTH, _HEIGHT = 7.6, 3.0
 Looks = Mapping[str, tuple[str, str]]  # colour and marker by row
 Marks = Sequence[tuple[float, float]]  # step and value by seed
 _CLOSE = 0.3  # the last part of the steps, shown closer
+_APART = 0.02  # marks of seeds that do not reach the value, as a part of the steps
 
 
 def draw(spec: StepsSpec, table: Table) -> dict[str, bytes]:
@@ -63,7 +64,8 @@ def _draw_group(
             panel.set(xticks=[], yticks=[])
         return
     courses = {one.row.label: one.courses(metric) for one in rows}
-    stop = max(course.end for found in courses.values() for course in found.values())
+    everything = [course for found in courses.values() for course in found.values()]
+    stop = max(course.end for course in everything)
     begin = (1 - _CLOSE) * stop
     for one in rows:
         found = list(courses[one.row.label].values())
@@ -73,17 +75,17 @@ def _draw_group(
             if not one.row.against:
                 level = fmean(course.final for course in found)
                 panel.axhline(level, color="black", linestyle="--", linewidth=0.9)
-    for line in ratios:
+    for place, line in enumerate(ratios, 1):
         ours, baseline = courses.get(line.filled.row.label, {}), courses.get(line.against, {})
         finals = {seed: baseline[seed].final for seed in ours.keys() & baseline.keys()}
         marks = [(ours[seed].first(value), value) for seed, value in sorted(finals.items())]
         begin = min([begin, *(0.9 * step for step, _ in marks)])
-        _draw_marks(end, marks, stop, *looks[line.filled.row.label], label=_text(line))
+        _draw_marks(end, marks, (1 + _APART * place) * stop, *looks[line.filled.row.label], label=_text(line))
     if ratios:
         side = "lower" if metric.higher_is_better else "upper"
         title = "share of the steps (seeds that reach it)"
         end.legend(loc=f"{side} right", fontsize=7, title=title, title_fontsize=7)
-    _close_in(end, [course for found in courses.values() for course in found.values()], begin, stop)
+    _close_in(end, everything, begin, (1 + _APART * (len(ratios) + 1)) * stop)
 
 
 def _draw_curve(axes: Any, found: list[Course], color: str, label: str) -> None:
@@ -99,13 +101,13 @@ def _on_common_steps(found: list[Course]) -> tuple[Float[np.ndarray, " points"],
     return np.array(common), np.array([course.values[np.isin(course.places, common)] for course in found])
 
 
-def _draw_marks(axes: Any, marks: Marks, stop: float, color: str, marker: str, label: str) -> None:
-    """A mark for each seed at its baseline's final value; seeds that never reach it are hollow, after the end."""
+def _draw_marks(axes: Any, marks: Marks, beyond: float, color: str, marker: str, label: str) -> None:
+    """A mark for each seed at its baseline's final value; seeds that never reach it are hollow, `beyond` the end."""
     style = {"marker": marker, "color": color, "markersize": 6, "linestyle": "none", "zorder": 3}
     axes.plot([], [], label=label, **style)
     for step, value in marks:
         reached = math.isfinite(step)
-        axes.plot(step if reached else 1.02 * stop, value, markerfacecolor=color if reached else "white", **style)
+        axes.plot(step if reached else beyond, value, markerfacecolor=color if reached else "white", **style)
 
 
 def _close_in(axes: Any, found: list[Course], begin: float, stop: float) -> None:
@@ -116,7 +118,7 @@ def _close_in(axes: Any, found: list[Course], begin: float, stop: float) -> None
         low, high = float(finite.min()), float(finite.max())
         margin = 0.06 * (high - low) or 0.01 * abs(low)
         above, below = (1, 4) if found[0].higher_is_better else (4, 1)
-        axes.set(xlim=(begin, 1.04 * stop), ylim=(low - below * margin, high + above * margin))
+        axes.set(xlim=(begin, stop), ylim=(low - below * margin, high + above * margin))
 
 
 def _text(line: RatioLine) -> str:

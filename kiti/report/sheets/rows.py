@@ -41,7 +41,8 @@ class Metric(StrictModel):
 
     `higher_is_better` is null for a quantity that is neither good nor bad. `of` lists the problems that have this
     metric, and `scales` those at which records have it; empty means all. With `last` the records have it over the
-    training, as `<key>@<step>`, and its value is the mean over the `last` ones.
+    training, as a curve, and its value is the mean over the `last` ones. Values are shown times `factor`: 100 turns
+    shares into percent.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Metric(StrictModel):
     of: list[str] = []
     scales: list[str] = []
     last: int = pydantic.Field(default=0, ge=0)
+    factor: float = pydantic.Field(default=1, gt=0)
 
 
 class Row(StrictModel):

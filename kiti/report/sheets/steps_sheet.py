@@ -26,9 +26,9 @@ class Runner(StrictModel):
 
 
 class StepsSpec(StrictModel):
-    """Curves of a metric that records store as `<key>@<step>`, after that step of the optimizer.
+    """Curves of a metric over the steps of the optimizer, in records as metrics `<key>@<step>` or as a curve.
 
-    The last of them must be at the end of the training. The final value is the mean over the metric's `last` ones, by
+    The last value must be at the end of the training. The final value is the mean over the metric's `last` ones, by
     default the last one. `ratios` of tokens take tokens a step from the metric `train/tokens_per_step`, those of time
     the record's seconds.
     """

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kiti.report import collision_effects
 from kiti.report.courses import Course, course
@@ -30,12 +30,14 @@ class FilledRow:
         """The metric by seed."""
         if metric.last:
             return {seed: found.final for seed, found in self.courses(metric).items()}
-        return aggregate([found.record for found in self.records.values()], self.row.key(metric))
+        found = aggregate([found.record for found in self.records.values()], self.row.key(metric))
+        return {seed: metric.factor * value for seed, value in found.items()}
 
     def courses(self, metric: Metric) -> dict[int, Course]:
         """The course of a metric over the steps, by seed; RecordError if a record lacks it."""
         higher, key = bool(metric.higher_is_better), self.row.key(metric)
-        return {seed: course(found.record, key, higher, metric.last) for seed, found in self.records.items()}
+        courses = {seed: course(found.record, key, higher, metric.last) for seed, found in self.records.items()}
+        return {seed: replace(found, values=metric.factor * found.values) for seed, found in courses.items()}
 
     @property
     def pairs(self) -> float:
