@@ -78,7 +78,7 @@ def test_reading_goes_on_anywhere_with_the_same_documents_together(
         path = folder / f"{number}{suffix}"
         if suffix == ".txt":
             folder.mkdir(exist_ok=True)
-            path.write_text(some[0] * 3)
+            path.write_text(some[0] * 20)
         else:
             write_jsonl(path, some) if suffix == ".jsonl" else write_parquet(path, some, rows=5)
     whole = list(source(folder).read(None))
