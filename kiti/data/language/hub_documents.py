@@ -51,19 +51,24 @@ class HubDocuments(DocumentSource):
     def read(self, position: Position | None) -> Iterator[Documents]:
         self.require()
         try:
-            yield from self._read(position)
+            stream = self._open()
+        except Exception as error:  # of HTTP, of the hub's client, of `datasets`
+            raise DataError(self.unavailable(f"it cannot be streamed ({_line(error)})")) from error
+        try:
+            yield from self._read(stream, position)
         except DataError:
             raise
-        except Exception as error:  # of HTTP, of the hub's client, of `datasets`, of Arrow
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
-            raise DataError(f"{self.where}: the stream stopped ({reason}); the same command continues it") from error
+        except Exception as error:  # the same, or of Arrow
+            raise DataError(
+                f"{self.where}: the stream stopped ({_line(error)}); the same command continues it"
+            ) from error
 
-    def _read(self, position: Position | None) -> Iterator[Documents]:
+    def _open(self) -> Any:
         import datasets  # takes a second
 
-        stream = datasets.load_dataset(
-            self.repository, self.name, split=self.split, streaming=True, revision=self.commit
-        )
+        return datasets.load_dataset(self.repository, self.name, split=self.split, streaming=True, revision=self.commit)
+
+    def _read(self, stream: Any, position: Position | None) -> Iterator[Documents]:
         if stream.features is not None and self.column not in stream.features:
             raise DataError(self._missing_column(list(stream.features)))
         if stream.features is not None:
@@ -93,3 +98,7 @@ class HubDocuments(DocumentSource):
             f"{self.where}: no column {self.column!r}; there are {', '.join(there)}; "
             "data.corpora.<name>.column=<column> names another"
         )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from language_cases import streaming, texts, tokenizer_folder, write_jsonl
+from language_cases import streaming, texts, tokenizer_folder
 from text_cases import COMMIT
 
 # What a process does with `source` and `root`; the hub's client reads HF_ENDPOINT when it is imported.
@@ -66,7 +66,7 @@ def root(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         table = pa.table({"text": texts(20, number), "url": ["http://localhost"] * 20})
         pq.write_table(table, path, row_group_size=7)
-    (tmp_path / "set" / "set.py").write_text("raise SystemExit('executed')")
+    (tmp_path / "set" / "loading.py").write_text("raise SystemExit('executed')")
     return tmp_path
 
 
@@ -91,20 +91,24 @@ def test_documents_are_streamed_from_any_place_on(root: Path) -> None:
         "o/set at 0123456789ab: no column 'content'; there are text, url; data.corpora.<name>.column=<column> names "
         "another"
     )
-    assert not [path for path in (root / "hf").rglob("*.parquet")], "no file is kept"
+    assert not any((root / "hf").rglob("*.parquet")), "no file is kept"
     # Prepared shards need no hub.
     assert run(PREPARE, "http://127.0.0.1:9", root)[:1] == [content]
 
 
 @pytest.mark.slow
-def test_a_set_without_data_is_one_line(root: Path) -> None:
-    write_jsonl(root / "empty" / "data" / "train.jsonl", [])
-    (root / "none" / "README.md").parent.mkdir()
-    (root / "none" / "README.md").write_text("nothing")
+@pytest.mark.parametrize("name", ["README.md", "set.py"])
+def test_a_set_without_data_or_with_a_script_is_one_line(name: str, root: Path) -> None:
     with streaming() as hub:
-        hub.add("o/none", root / "none")
-        [line, _] = run(READ, hub.url, root, repository="o/none")
-    assert line.startswith("o/none at 0123456789ab: the stream stopped (")
+        hub.add("o/set", root / "set")
+        hub.sets["o/set"][name] = b"nothing"
+        if name == "README.md":
+            hub.sets["o/set"] = {name: b"nothing"}
+        [line, _] = run(READ, hub.url, root)
+    reason = "doesn't contain any data files" if name == "README.md" else "Dataset scripts are no longer supported"
+    assert line.startswith("o/set at 0123456789ab: it cannot be streamed (")
+    assert reason in line
+    assert "; give data.corpora.<name>.path=" in line
 
 
 @pytest.mark.parametrize("hub", ["refuses", "is silent", "has no such set"])
