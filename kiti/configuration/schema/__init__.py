@@ -98,12 +98,11 @@ class Config(Strict):
         seen, given = getattr(self.model, "t_in", None), getattr(self.data, "frames_in", None)
         if seen != given:
             raise ValueError(f"model.t_in={seen} is not data.frames_in={given}")
-        longest, positions = getattr(self.data, "max_length", None), getattr(self.model, "positions", None)
-        if longest is not None and positions is not None and longest > positions:
-            raise ValueError(f"data.max_length={longest} is more than the {positions} positions of the model")
-        context = getattr(self.data, "context", None)
-        if context is not None and positions is not None and context > positions:
-            raise ValueError(f"data.context={context} is more than the {positions} positions of the model")
+        positions = getattr(self.model, "positions", None)
+        for key in ("max_length", "context"):
+            longest = getattr(self.data, key, None)
+            if longest is not None and positions is not None and longest > positions:
+                raise ValueError(f"data.{key}={longest} is more than the {positions} positions of the model")
         return self
 
     @model_validator(mode="after")
