@@ -60,11 +60,11 @@ class LanguageModelling(Task):
     A label may be any token, the end of a document and padding's number too; unlabelled places hold -100. A batch
     without labels adds nothing and is counted in `train/unlabelled_batches`. A step without any is left out.
 
-    Logs `loss` in nats per token, `perplexity` and `bits_per_byte` under `val/` after each epoch, for the set that is
-    tested, under `test/` for the final network, and `loss` and `perplexity` under `train/` for a second dataloader.
-    During training `train/grad_norm` is the norm of the gradient after collisions, before clipping. The record also has
-    `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`, `val/loss@<step>` of each validation
-    and of the end, on the same set, and `train/tokens_per_step`.
+    Logs `loss` in nats per token, `perplexity` and `bits_per_byte` under `val/` for the validation documents, under
+    `test/` for the final network and the set that is tested, and `loss` and `perplexity` under `train/` for a second
+    dataloader. During training `train/grad_norm` is the norm of the gradient after collisions, before clipping. The
+    record also has `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`, `val/loss@<step>` of
+    each validation and `train/tokens_per_step`.
 
     If the loss or the norm is not finite, training stops with one line, and all metrics of the test are nan: the run
     has diverged. With precision=16-mixed such a step is skipped, which is how its scaler finds the scale.
@@ -172,11 +172,11 @@ class LanguageModelling(Task):
             self.by_step[self.global_step] = loss
 
     def on_test_epoch_end(self) -> None:
-        losses = [self._log_metrics(name) for name in self.SETS]
-        if self.by_step and losses[0] is not None:
-            self.by_step[self.global_step] = losses[0]
-            self.of_replica[0] |= {f"val/loss@{step}": loss for step, loss in sorted(self.by_step.items())}
-            trainer: Any = self.trainer
+        for name in self.SETS:
+            self._log_metrics(name)
+        self.of_replica[0] |= {f"val/loss@{step}": loss for step, loss in sorted(self.by_step.items())}
+        trainer: Any = self.trainer
+        if trainer.datamodule is not None:
             tokens = trainer.datamodule.batch_size * trainer.datamodule.context * trainer.accumulate_grad_batches
             self.of_replica[0]["train/tokens_per_step"] = float(tokens)
         self.of_replica[0] |= self._trivial() | {
@@ -191,7 +191,7 @@ class LanguageModelling(Task):
         self.log(f"{name}/loss", loss)
         self.log(f"{name}/perplexity", math.exp(min(loss, 700.0)))
         if name != "train" and (data := self._data()) is not None:
-            self.log(f"{name}/bits_per_byte", loss * tokens / math.log(2) / _bytes(data))
+            self.log(f"{name}/bits_per_byte", loss * tokens / math.log(2) / _bytes(data, name))
         return loss
 
     def _trivial(self) -> dict[str, float]:
@@ -201,7 +201,7 @@ class LanguageModelling(Task):
             return found
         for name, nats in data.trivial_losses().items():  # type: ignore[attr-defined]
             found[f"trivial/{name}_loss"] = float(nats.mean())
-            found[f"trivial/{name}_bits_per_byte"] = float(nats.sum()) / math.log(2) / _bytes(data)
+            found[f"trivial/{name}_bits_per_byte"] = float(nats.sum()) / math.log(2) / _bytes(data, "test")
         return found
 
     def _data(self) -> Data | None:
@@ -220,6 +220,6 @@ class LanguageModelling(Task):
         self.unlabelled_batches = int(part_of(self._trainer, checkpoint["unlabelled_batches"]))
 
 
-def _bytes(data: Any) -> int:
-    """Bytes of the text behind the labels of the set that is tested."""
-    return data.bytes_of(data.test_on)  # type: ignore[no-any-return]
+def _bytes(data: Any, name: str) -> int:
+    """Bytes of the text behind the labels of a set."""
+    return data.bytes_of("validation" if name == "val" else data.test_on)  # type: ignore[no-any-return]

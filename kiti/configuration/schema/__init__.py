@@ -128,6 +128,16 @@ class Config(Strict):
             raise ValueError(too_long_for_an_epoch(wanted, batches))
         return self
 
+    @model_validator(mode="after")
+    def _the_last_validation_is_at_the_end(self) -> "Config":
+        interval, batches = self.trainer.val_check_interval, self.data.batches_per_epoch
+        if interval is not None and batches is not None and batches % interval:
+            raise ValueError(
+                f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so the last validation would "
+                "not be at its end; choose a divisor, or null"
+            )
+        return self
+
     @property
     def replicable(self) -> bool:
         """Whether one process can train many seeds side by side, with the results of a run each."""
