@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from kiti.evaluation.comparison import CONFIDENCE, Compared
-from kiti.evaluation.task_results import TaskResult
+from kiti.evaluation.kept_results import TaskResult
 
 
 def results_table(results: Sequence[TaskResult]) -> Table:

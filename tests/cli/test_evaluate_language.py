@@ -19,6 +19,8 @@ from kiti.evaluation.kept_results import latest
 from kiti.storage import records
 from kiti.units import plugins
 
+pytest.importorskip("lm_eval")
+
 TASKS = "stand_in_mmlu,stand_in_piqa,stand_in_perplexity_sums"
 
 
@@ -41,6 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def evaluated(*arguments: object) -> tuple[int, str, list[str]]:
         monkeypatch.setattr(sys, "argv", ["kiti-eval", *map(str, arguments)])
+        capsys.readouterr()
         status = 0
         try:
             evaluate_command.main()
@@ -103,7 +106,7 @@ def test_what_is_refused_is_one_line(place: Path, tmp_path: Path, evaluate) -> N
         ((tmp_path / "empty", "--tasks", "stand_in_piqa", *out), "neither a finished run (record.json) nor"),
         ((bare, "--tasks", "stand_in_piqa", *out), "no tokenizer: none of tokenizer.json"),
         ((unknown, "--tasks", "stand_in_piqa", *out), "transformers loads no causal language model"),
-        ((small, "--tasks", "stand_in_piqa", *out), "ids up to 329, but the model's embedding has 300 rows"),
+        ((small, "--tasks", "stand_in_piqa", *out), "but the model's embedding has 300 rows"),
         ((place / "a", "--tasks", "arc_easy", *out), "give --revision allenai/ai2_arc=<40 digits of a commit>"),
         ((place / "a", "--tasks", "arc_easy", "--revision", "main", *out), "give it as --revision <name>=<value>"),
         ((place / "a", "--tasks", "stand_in_piqa", "--data", "mmlu=x", *out), "--data mmlu=…: not among --tasks"),
@@ -113,7 +116,7 @@ def test_what_is_refused_is_one_line(place: Path, tmp_path: Path, evaluate) -> N
         (("--compare", tmp_path, tmp_path), "No such file"),
     ):
         status, _, err = evaluate(*arguments)
-        lines = [line for line in err if not line.startswith(("[transformers]", "Loading"))]
+        lines = [line for line in err if line.strip() and "Loading weights" not in line]
         assert status == 2, arguments
         assert len(lines) == 1, lines
         assert lines[0].startswith("kiti-eval: ")
@@ -137,7 +140,7 @@ def test_a_wrong_command_line_ends_before_torch_and_without_a_hub(place: Path, t
     assert "close: hellaswag" in wrong.stderr
     given = ["arc_easy", "--revision", f"allenai/ai2_arc={commit}"]
     away = subprocess.run([*base, *given], capture_output=True, text=True, env=hub, timeout=300)
-    assert away.returncode == 2
+    assert (away.returncode, away.stdout) == (2, "False\n")
     assert len(away.stderr.splitlines()) == 1
     assert "http://127.0.0.1:9 cannot be reached" in away.stderr
     assert not (tmp_path / "out").exists()

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from kiti.data import DataError
 from kiti.evaluation.comparison import compare, mcnemar
-from kiti.evaluation.kept_results import keep, latest
+from kiti.evaluation.kept_results import TaskResult, keep, latest
 from kiti.evaluation.printing import comparison_table, results_table
-from kiti.evaluation.task_results import TaskResult
 
 
 def choices(right: list[bool], norm: list[bool] | None = None, ids: str = "piqa/", **record: Any) -> TaskResult:
