@@ -12,7 +12,7 @@ from kiti.configuration.explain import ConfigError
 from kiti.configuration.locations import working_root
 from kiti.configuration.recorded_run import changed_revisions, compose_recorded
 from kiti.evaluation.known_tasks import require_known
-from kiti.evaluation.task_data import Sources
+from kiti.evaluation.task_data import Sources, require_reachable
 from kiti.storage.records import FILE_NAME
 
 KIND = "language"
@@ -71,12 +71,13 @@ def _evaluate(arguments: argparse.Namespace, names: list[str]) -> None:
     require_known(names, data_dir)
     if unused := sorted(given_data.keys() - set(names)):
         raise ConfigError(f"--data {unused[0]}=…: not among --tasks")
-    load, about, out = _run(arguments) if (arguments.run_dir / FILE_NAME).is_file() else _folder(arguments)
     sources = Sources(
         data_dir,
         _pairs("--revision", arguments.revision),
         {task: Path(path) for task, path in given_data.items()},
     )
+    load, about, out = _run(arguments) if (arguments.run_dir / FILE_NAME).is_file() else _folder(arguments)
+    require_reachable(names, sources)
 
     from rich.console import Console
 

@@ -3,5 +3,5 @@
 Here is what loads the items, scores them, keeps a result for each and compares two models item by item. Only this
 package imports lm-eval, the extra `evaluation`.
 
-May import `data` and `storage`. The model and its tokenizer are given to it.
+May import `data`, `models` and `storage`. The model and its tokenizer are given to it.
 """

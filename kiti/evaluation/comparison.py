@@ -112,7 +112,7 @@ def _of_perplexities(task: str, ours: Kept, theirs: Kept) -> Compared:
         for column in (ours.items["nll"], theirs.items["nll"], ours.items["tokens"])
     )
 
-    def ratio(one: np.ndarray, other: np.ndarray, lengths: np.ndarray, axis: int) -> np.ndarray:
+    def ratio(one: np.ndarray, other: np.ndarray, lengths: np.ndarray, axis: int) -> Any:
         return np.exp((other.sum(axis=axis) - one.sum(axis=axis)) / lengths.sum(axis=axis))
 
     low, high = _interval((first, second, tokens), ratio)

@@ -12,9 +12,10 @@ from kiti.evaluation.answer_scores import score_answers, split_answer
 from kiti.evaluation.answer_tasks import AnswerTask
 from kiti.evaluation.choice_tasks import ChoiceTask
 from kiti.evaluation.harness_model import HarnessModel
+from kiti.evaluation.kept_results import TaskResult
 from kiti.evaluation.known_tasks import answer_set, require_known
 from kiti.evaluation.task_data import Sources
-from kiti.evaluation.task_results import TaskResult, of_answers, of_choices
+from kiti.evaluation.task_results import of_answers, of_choices
 from kiti.evaluation.undisturbed import undisturbed
 
 

@@ -13,12 +13,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kiti.data import DataError
-from kiti.evaluation.task_results import TaskResult
 from kiti.storage import evaluations
 from kiti.storage.records import write_whole
 
 FOLDER = "items"
 _DIGITS = 12
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What was found on one task.
+
+    Attributes:
+        task: its name.
+        record: what it was measured on and how, and the results, as JSON has them. Values that are not finite are None.
+        metrics: the results alone, by `<task>/<metric>`.
+        items: one row an item (`kiti.evaluation.choice_items.ChoiceItem`; or id, content, nll, tokens, cut).
+    """
+
+    task: str
+    record: dict[str, Any]
+    metrics: dict[str, float]
+    items: pa.Table
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ _FOLDERS = {
     "openbookqa": "openbookqa",
 }
 """Where lm-eval keeps the papers' tasks; other names are looked for in its thousands of files."""
+_DATASET = re.compile(rb"^dataset_path:[ \t]*(\S+)", re.MULTILINE)
 _NAMES = re.compile(rb"""^["']?(?:task|group|tag)["']?:[ \t]*["']?([\w.\-]+)""", re.MULTILINE)
 
 
@@ -111,6 +112,17 @@ def require_known(tasks: Sequence[str], data_dir: Path) -> None:
         near = difflib.get_close_matches(unknown[0], sorted(known), n=4, cutoff=0.6)
         hint = f"close: {', '.join(near)}" if near else f"there are {', '.join(sorted(own))} and those of lm-eval"
         raise DataError(f"no task {unknown[0]!r}; {hint}")
+
+
+def repository(task: str) -> str | None:
+    """The set on the hub that one of the papers' tasks reads; None for stand-ins, and where only lm-eval knows."""
+    if found := answer_set(task):
+        return found.repository
+    if task not in _FOLDERS:
+        return None
+    texts = [path.read_bytes() for path in sorted((_harness_root() / _FOLDERS[task]).glob("*yaml"))]
+    [name] = {name.decode() for text in texts for name in _DATASET.findall(text)}
+    return name
 
 
 def folders_of(tasks: Iterable[str]) -> list[Path]:

@@ -1,55 +1,72 @@
 """Results and comparisons as tables for a terminal of 80 columns."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from kiti.evaluation.comparison import CONFIDENCE, Compared
-from kiti.evaluation.task_results import TaskResult
+from kiti.evaluation.kept_results import TaskResult
 
 
 def results_table(results: Sequence[TaskResult]) -> Table:
     """A line for each metric; the one that tables take has a star."""
-    table = Table("task", "metric", "value", "error", "n", "notes", box=None, pad_edge=False)
+    table = _table("value", "error", "n", "notes")
     for result in results:
-        record = result.record
-        counts = [f"{record[name]} {name}" for name in ("truncated", "not_finite") if record.get(name)]
-        if record["kind"] == "perplexity":
-            error = _number(record["mean_perplexity_of_items_error"])
-            for metric, of in (("perplexity_of_tokens", ""), ("mean_perplexity_of_items", error)):
-                row = [f"{metric}{_star(record, metric)}", _number(record[metric]), of, str(record["n"])]
-                table.add_row(result.task, *row, ", ".join(counts))
-            continue
-        for metric in (name for name in ("acc", "acc_norm") if name in record):
-            found = record[metric]
-            ties = [f"{found['ties']} ties"] if found["ties"] else []
-            at_chance = [] if found["beyond_chance"] else [f"at chance ({record['chance']:.3g})"]
-            values = [f"{found['value']:.4f}", f"{found['error']:.4f}", str(record["n"])]
-            table.add_row(result.task, metric + _star(record, metric), *values, ", ".join([*at_chance, *ties, *counts]))
-        if weighting := record["weighting"]:
-            values = [f"{weighting['subjects']:.4f}", f"{weighting['subjects_error']:.4f}"]
-            subjects = f"mean of {weighting['number_of_subjects']} subjects"
-            table.add_row(result.task, "acc_by_subject", *values, str(record["n"]), subjects)
+        rows = _perplexity_rows if result.record["kind"] == "perplexity" else _accuracy_rows
+        table.add_row(result.task)
+        for metric, *cells in rows(result.record):
+            table.add_row(f"  {metric}", *cells)
     return table
+
+
+def _perplexity_rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
+    cut, n = _counts(record), str(record["n"])
+    yield ["perplexity *", _number(record["perplexity_of_tokens"]), "", n, ", ".join(["over tokens", *cut])]
+    error = _number(record["mean_perplexity_of_items_error"])
+    yield ["perplexity", _number(record["mean_perplexity_of_items"]), error, n, "mean over items"]
+
+
+def _accuracy_rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
+    n = str(record["n"])
+    for metric in (name for name in ("acc", "acc_norm") if name in record):
+        found = record[metric]
+        at_chance = [] if found["beyond_chance"] else [f"at chance ({record['chance']:.3g})"]
+        ties = [f"{found['ties']} ties"] if found["ties"] else []
+        star = " *" if record["taken"] == metric else ""
+        notes = ", ".join([*at_chance, *ties, *_counts(record)])
+        yield [f"{metric}{star}", f"{found['value']:.4f}", _number(found["error"]), n, notes]
+    if weighting := record["weighting"]:
+        notes = f"mean of {weighting['number_of_subjects']} subjects"
+        yield ["acc", f"{weighting['subjects']:.4f}", _number(weighting["subjects_error"]), n, notes]
 
 
 def comparison_table(compared: Sequence[Compared]) -> Table:
     """A line for each metric: both values, the change with its interval, and p."""
-    table = Table("task", "metric", "n", "A", "B", "B − A", f"{100 * CONFIDENCE:.0f} %", "p", box=None, pad_edge=False)
+    table = _table("n", "A", "B", "change", f"{100 * CONFIDENCE:.0f} %", "p")
+    named = None
     for one in compared:
+        if one.task != named:
+            table.add_row(named := one.task)
         if one.p is None:
-            values = [_number(one.first), _number(one.second), f"×{one.change:.3f}", f"{one.low:.3f} … {one.high:.3f}"]
+            metric, values = "perplexity, B / A", [_number(one.first), _number(one.second), f"×{one.change:.3f}"]
+            interval, p = f"[{one.low:.3f}, {one.high:.3f}]", ""
         else:
-            values = [f"{one.first:.4f}", f"{one.second:.4f}", f"{one.change:+.4f}"]
-            values.append(f"{one.low:+.3f} … {one.high:+.3f}")
-        metric = "perplexity" if one.p is None else one.metric
-        table.add_row(one.task, metric, str(one.n), *values, "" if one.p is None else f"{one.p:.3g}")
+            metric, values = f"{one.metric}, B − A", [f"{one.first:.3f}", f"{one.second:.3f}", f"{one.change:+.3f}"]
+            interval, p = f"[{one.low:+.3f}, {one.high:+.3f}]", f"{one.p:.2g}"
+        table.add_row(f"  {metric}", str(one.n), *values, interval, p)
     return table
 
 
-def _star(record: dict[str, object], metric: str) -> str:
-    return " *" if record["taken"] == metric else ""
+def _table(*headers: str) -> Table:
+    """Its first column has the task and below it the metrics; only names too long for it are broken."""
+    return Table(Column("task", overflow="fold"), *headers, box=None, pad_edge=False, padding=(0, 1))
+
+
+def _counts(record: Mapping[str, Any]) -> list[str]:
+    named = {"truncated": "truncated", "not_finite": "without a finite score"}
+    return [f"{record[name]} {text}" for name, text in named.items() if record.get(name)]
 
 
 def _number(value: float) -> str:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from kiti.data import DataError
 from kiti.data.text import hub_files
 from kiti.data.text.hub_files import HubError
+from kiti.evaluation import known_tasks
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -50,13 +52,34 @@ def from_disk(task: str, path: Path) -> Located:
             raise DataError(f"{task}: {path} is empty")
         lines = "".join(f"{_sha256(each)}  {each.relative_to(path)}\n" for each in files)
         return Located(path, {"folder": path.name, "sha256": hashlib.sha256(lines.encode()).hexdigest()})
-    raise DataError(
-        f"{task}: no {path}; scripts/fetch_language_stand_ins.py fetches the stand-ins; --data names another"
-    )
+    raise DataError(_missing(task, path))
+
+
+def require_reachable(tasks: Sequence[str], sources: Sources) -> None:
+    """DataError, within seconds and before torch is loaded, if the items of one of the papers' tasks are out of reach.
+
+    What lm-eval alone knows of other tasks is found out when they are read.
+    """
+    for task in tasks:
+        repository = known_tasks.repository(task)
+        if task not in sources.paths and repository is not None:
+            commit = _commit(task, repository, sources)
+            with _explained(task, repository, commit):
+                hub_files.require(sources.data_dir, repository, commit)
+        path = sources.paths.get(task, known_tasks.stand_in_file(task, sources.data_dir))
+        if path is not None and not path.exists():
+            raise DataError(_missing(task, path))
 
 
 def from_hub(task: str, repository: str, sources: Sources) -> Located:
     """The copy of a set at the commit given for it, downloaded if it is not there yet. DataError if that fails."""
+    commit = _commit(task, repository, sources)
+    with _explained(task, repository, commit):
+        found = hub_files.fetch(sources.data_dir, repository, commit)
+    return Located(found, {"repository": repository, "commit": commit})
+
+
+def _commit(task: str, repository: str, sources: Sources) -> str:
     commit = sources.commits.get(repository)
     if commit is None or not _COMMIT.fullmatch(commit):
         wrong = "" if commit is None else f", not {commit!r}"
@@ -64,14 +87,21 @@ def from_hub(task: str, repository: str, sources: Sources) -> Located:
         raise DataError(
             f"{task}: its items are {repository} on the hub; give {wanted}, or a local copy with --data {task}=<path>"
         )
+    return commit
+
+
+@contextmanager
+def _explained(task: str, repository: str, commit: str) -> Iterator[None]:
     try:
-        return Located(
-            hub_files.fetch(sources.data_dir, repository, commit), {"repository": repository, "commit": commit}
-        )
+        yield
     except HubError as error:
         raise DataError(
             f"{task}: {repository} at {commit[:12]}: {error}; --data {task}=<path> reads a local copy"
         ) from error
+
+
+def _missing(task: str, path: Path) -> str:
+    return f"{task}: no {path}; scripts/fetch_text_stand_ins.py fetches the stand-ins; --data names another"
 
 
 def rows(task: str, located: Located, columns: tuple[str, ...], configs: tuple[str, ...], split: str) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ from kiti.evaluation.answer_scores import AnswerScore, perplexities
 from kiti.evaluation.answer_tasks import AnswerTask
 from kiti.evaluation.choice_items import ChoiceItem
 from kiti.evaluation.choice_tasks import ChoiceTask
+from kiti.evaluation.kept_results import TaskResult
 from kiti.evaluation.known_tasks import taken
 
 _CHOICES = pa.schema(
@@ -33,23 +34,6 @@ _CHOICES = pa.schema(
 _ANSWERS = pa.schema(
     {"id": pa.string(), "content": pa.string(), "nll": pa.float64(), "tokens": pa.int32(), "cut": pa.bool_()}
 )
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What was found on one task.
-
-    Attributes:
-        task: its name.
-        record: what it was measured on and how, and the results, as JSON has them. Values that are not finite are None.
-        metrics: the results alone, by `<task>/<metric>`.
-        items: one row an item (`kiti.evaluation.choice_items.ChoiceItem`; or id, content, nll, tokens, cut).
-    """
-
-    task: str
-    record: dict[str, Any]
-    metrics: dict[str, float]
-    items: pa.Table
 
 
 def of_choices(

@@ -45,6 +45,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def model(seed: int = 0, context: int = CONTEXT, **config: Any) -> GPT2LMHeadModel:
     """Untrained; its weights are larger than usual, so that choices differ."""
     sizes = {"vocab_size": 330, "n_positions": context, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    sizes |= {"bos_token_id": 0, "eos_token_id": 0}
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return GPT2LMHeadModel(GPT2Config(**sizes | {"initializer_range": 0.3} | config)).eval()

@@ -17,7 +17,8 @@ from lm_eval.tasks import TaskManager
 from kiti.data import DataError
 from kiti.data.text.hub_files import copy_of
 from kiti.evaluation import choice_tasks
-from kiti.evaluation.evaluating import TaskResult, evaluate_model, prepare
+from kiti.evaluation.evaluating import evaluate_model, prepare
+from kiti.evaluation.kept_results import TaskResult
 from kiti.evaluation.known_tasks import OWN_TASKS, folders_of
 from kiti.evaluation.task_data import Sources
 

@@ -6,7 +6,7 @@ import pytest
 
 from kiti.data import DataError
 from kiti.evaluation import known_tasks
-from kiti.evaluation.known_tasks import folders_of, require_known, stand_in_file, taken
+from kiti.evaluation.known_tasks import folders_of, repository, require_known, stand_in_file, taken
 
 PAPERS = ["mmlu", "arc_challenge", "arc_easy", "hellaswag", "winogrande", "piqa", "openbookqa"]
 
@@ -15,6 +15,13 @@ def test_the_papers_tasks_are_lm_evals(tmp_path: Path) -> None:
     require_known([*PAPERS, "perplexity_gsm8k", "perplexity_math", "stand_in_mmlu"], tmp_path)
     for folder in folders_of(PAPERS):
         assert list(folder.glob("*.yaml")), folder
+
+
+def test_the_papers_sets_on_the_hub_are_those_of_lm_eval() -> None:
+    found = [repository(task) for task in ("mmlu", "arc_challenge", "winogrande", "perplexity_gsm8k")]
+    assert found == ["cais/mmlu", "allenai/ai2_arc", "allenai/winogrande", "openai/gsm8k"]
+    assert all(repository(task) for task in PAPERS)
+    assert repository("stand_in_mmlu") is None
 
 
 def test_any_other_task_of_lm_eval_is_known_too(tmp_path: Path) -> None:
