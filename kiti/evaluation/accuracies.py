@@ -82,3 +82,10 @@ def weighted(items: Sequence[ChoiceItem]) -> Weighted | None:
 def chance(items: Sequence[ChoiceItem]) -> float:
     """The expected accuracy of drawing a choice: the mean of 1 / number of choices."""
     return math.fsum(1 / len(item.log_likelihoods) for item in items) / len(items)
+
+
+def chance_bound(chance: float, n: int) -> float:
+    """The accuracy on n items that draws exceed with a probability of at most 2.5 %."""
+    from scipy import stats
+
+    return float(stats.binom.ppf(1 - (1 - CONFIDENCE) / 2, n, chance)) / n

@@ -3,7 +3,7 @@
     Question: <question>
     Answer: <answer>
 
-The answer is the full reference solution (spec 1.2), GSM8K's with its calculator marks and its last line "#### n". For
+The answer is the full reference solution (P2), GSM8K's with its calculator marks and its last line "#### n". For
 MathQA it is the text of the right option, or the rationale: two tasks. Zero-shot, and without an end token.
 """
 

@@ -1,8 +1,9 @@
-"""Evaluates a language model while it trains, without changing how it trains."""
+"""Evaluates a language model while it trains, without changing how it trains, and when it is trained."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
@@ -12,15 +13,22 @@ from kiti.evaluation.model_folder import tokenizer_in
 from kiti.evaluation.task_data import Sources
 from kiti.models.pretrained_files import folder_of
 
+if TYPE_CHECKING:
+    from kiti.evaluation.kept_results import TaskResult
+
 
 class BenchmarksDuringTraining(Callback):
     """Logs the metrics of `evaluate_model` every few steps, `benchmarks/<task>/<metric>`: a record has their curves.
+
+    Those of the trained network are metrics of the record, `<task>/<metric>` and, of several multiple-choice tasks,
+    `benchmarks/average`, the mean of the accuracies that tables take; the items are beside it, as kiti-eval leaves
+    them.
 
     The first rank evaluates and the others wait. The run ends on the bits of one without this callback.
 
     Args:
         tasks: names (`kiti.evaluation.known_tasks`); none switches it off.
-        every_steps: steps of the optimizer between two evaluations.
+        every_steps: steps of the optimizer between two evaluations; None: only when it is trained.
         limit: at most so many items of each task, always the same; None: all.
         batch_size: texts at a time.
         data_dir: the folder with items/, problems/ and hub/.
@@ -35,7 +43,7 @@ class BenchmarksDuringTraining(Callback):
     def __init__(
         self,
         tasks: Sequence[str],
-        every_steps: int,
+        every_steps: int | None,
         limit: int | None,
         batch_size: int,
         data_dir: str,
@@ -74,20 +82,40 @@ class BenchmarksDuringTraining(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
         step = trainer.global_step
-        if not self.tasks or step == self._done or step % self.every_steps:
+        if not self.tasks or self.every_steps is None or step == self._done or step % self.every_steps:
             return
         self._done = step
         if self._prepared is not None:
-            from kiti.evaluation.evaluating import evaluate_model
-
-            tasks, tokenizer = self._prepared
-            model: Any = pl_module.get_submodule("model")
-            results = evaluate_model(model, tokenizer, tasks, batch_size=self.batch_size, context=_context(trainer))
+            results = self._evaluate(trainer, pl_module)
             found = {f"benchmarks/{name}": value for result in results for name, value in result.metrics.items()}
             # Not pl_module.log, which leaves out steps between two of log_every_n_steps.
             for logger in trainer.loggers:
                 logger.log_metrics(found, step=step)
         trainer.strategy.barrier("benchmarks")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of the trained network: its metrics go to the record, its items beside it."""
+        if not self.tasks:
+            return
+        if self._prepared is not None:
+            from kiti.evaluation.kept_results import keep
+
+            results = self._evaluate(trainer, pl_module)
+            of_run: dict[str, float] = pl_module.of_replica[0]  # type: ignore[index, assignment]
+            of_run |= {name: value for result in results for name, value in result.metrics.items()}
+            if len(results) > 1 and all(result.record["kind"] == "multiple_choice" for result in results):
+                taken = [result.metrics[f"{result.task}/{result.record['taken']}"] for result in results]
+                of_run["benchmarks/average"] = sum(taken) / len(taken)
+            keep(results, Path(trainer.default_root_dir), {"time": datetime.now(UTC).isoformat(timespec="seconds")})
+        trainer.strategy.barrier("benchmarks")
+
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> "list[TaskResult]":
+        from kiti.evaluation.evaluating import evaluate_model
+
+        assert self._prepared is not None
+        tasks, tokenizer = self._prepared
+        model: Any = pl_module.get_submodule("model")
+        return evaluate_model(model, tokenizer, tasks, batch_size=self.batch_size, context=_context(trainer))
 
     def state_dict(self) -> dict[str, Any]:
         return {"done": self._done}

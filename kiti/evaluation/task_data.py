@@ -101,7 +101,7 @@ def _explained(task: str, repository: str, commit: str) -> Iterator[None]:
 
 
 def _missing(task: str, path: Path) -> str:
-    return f"{task}: no {path}; scripts/fetch_text_stand_ins.py fetches the stand-ins; --data names another"
+    return f"{task}: no {path}; scripts/fetch_language_stand_ins.py fetches the stand-ins; --data names another"
 
 
 def rows(task: str, located: Located, columns: tuple[str, ...], configs: tuple[str, ...], split: str) -> list[Any]:

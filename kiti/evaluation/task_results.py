@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kiti.evaluation.accuracies import accuracy, chance, weighted
+from kiti.evaluation.accuracies import accuracy, chance, chance_bound, weighted
 from kiti.evaluation.answer_scores import AnswerScore, perplexities
 from kiti.evaluation.answer_tasks import AnswerTask
 from kiti.evaluation.choice_items import ChoiceItem
@@ -66,6 +66,7 @@ def of_choices(
         **measured,
     }
     metrics = {f"{task.name}/{name}": one.value for name, one in found.items()}
+    metrics[f"{task.name}/chance_bound"] = chance_bound(drawn, len(items))
     if by_subject:
         metrics[f"{task.name}/acc_by_subject"] = by_subject.subjects
     return TaskResult(task.name, record, metrics, pa.Table.from_pylist([asdict(one) for one in items], _CHOICES))
@@ -88,7 +89,7 @@ def of_answers(
         "mean_perplexity_of_items": found.mean_of_items,
         "mean_perplexity_of_items_error": found.mean_of_items_error,
         "taken": "perplexity_of_tokens",
-        "why": "reading: over all answer tokens (spec 1.2); the paper does not say which mean",
+        "why": "over all answer tokens (P2); the paper does not say which mean",
         "truncated": sum(score.cut for score in scores),
         **measured,
     }

@@ -11,6 +11,10 @@ def require_run(run_dir: Path, name: str, seed: int) -> None:
     """FilesError unless `run_dir` holds the finished run `name`, <experiment>/<config hash>, of this seed."""
     experiment = name.partition("/")[0]
     where = f"model.from_run={name}"
+    if not (run_dir / FILE_NAME).is_file():
+        raise FilesError(
+            f"{where}: there is no finished run {run_dir}; train it first, with experiment={experiment} seed={seed}"
+        )
     try:
         record = read(run_dir / FILE_NAME)
         if (found := f"{record.experiment}/{record.config_hash} seed {record.seed}") != f"{name} seed {seed}":
@@ -18,10 +22,6 @@ def require_run(run_dir: Path, name: str, seed: int) -> None:
         if not (run_dir / WEIGHTS).is_file():
             raise FilesError(f"{where}: {run_dir / WEIGHTS} is missing; run it again")
         require_own_weights(record, run_dir)
-    except FileNotFoundError:
-        raise FilesError(
-            f"{where}: there is no finished run {run_dir}; train it first, with experiment={experiment} seed={seed}"
-        ) from None
     except RecordError as error:
         raise FilesError(f"{where}: {error}") from error
     if record.state != "finished":

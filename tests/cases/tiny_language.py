@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 import yaml
+from kiti.models.gpt2 import build_gpt2
 from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
 from kiti.data.in_memory import InMemoryData
 from kiti.data.in_memory_keys import InMemoryKeys
-from kiti.models.gpt2 import build_gpt2
 from kiti.residual import Add, ResidualFactory
 from kiti.tasks.task import Task
 from kiti.units.keys import ModelKeys, NotHashed, Place, PositiveInt, TaskKeys

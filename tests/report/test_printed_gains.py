@@ -20,7 +20,11 @@ from kiti.report.printed_gains import (
 from kiti.report.sheets import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
-SHEETS = {name: ROOT / "drafts" / f"{name}.yaml" for name in ("table1", "table2", "table6")}
+SHEETS = {
+    "table1": EXPERIMENTS / "kitinet" / "table1.yaml",
+    "table2": EXPERIMENTS / "kitinet" / "table2.yaml",
+    "table6": EXPERIMENTS / "ko" / "table6.yaml",
+}
 PAIRING = "pairing by item would"
 
 

@@ -70,7 +70,7 @@ class BenchmarksDuringTrainingKeys(UnitKeys):
     builds = "kiti.evaluation.during_training.BenchmarksDuringTraining"
     name = "benchmarks_during_training"
     tasks: list[str]
-    every_steps: PositiveInt
+    every_steps: PositiveInt | None
     limit: PositiveInt | None
     batch_size: PositiveInt
     data_dir: Place[str]

@@ -60,12 +60,13 @@ class Row(StrictModel):
 
     `published` is given by metric label if the row has several published metrics. `run` is given by scale if scales
     differ in more than size, for example in the data set. `keys` maps a metric to the key of the record that this row
-    shows instead, for example the error of a trivial forecast. If the paper prints only a change relative to another
-    row, `published_relative` is that change, as a fraction of the first row in `against`. `features` is D by module,
-    where features collide: it turns partners in a record into pairs a system. `must_beat` are rows of trivial
-    predictors: unless its mean is better than each of theirs, the row has not learnt, and comparisons with it get no
-    verdict. `not_run` gives by scale why the row does not exist there. `claimed` are the paper's digits of ratios to
-    the first row in `against`.
+    shows instead, for example the error of a trivial forecast; with `only_keys` the row has no other metrics. If the
+    paper prints only a change relative to another row, `published_relative` is that change, as a fraction of the first
+    row in `against`. `features` is D by module, where features collide: it turns partners in a record into pairs a
+    system. `must_beat` are rows of trivial predictors: unless its mean is better than each of theirs, the row has not
+    learnt, and comparisons with it get no verdict; a predictor without the metric says nothing about it. `not_run`
+    gives by scale why the row does not exist there. `claimed` are the paper's digits of ratios to the first row in
+    `against`.
     """
 
     group: str
@@ -77,6 +78,7 @@ class Row(StrictModel):
     must_beat: list[str] = []
     not_run: dict[str, str] = {}
     keys: dict[str, str] = {}
+    only_keys: bool = False
     features: dict[str, int] = {}
     claimed: dict[Ratio, str] = {}
     # Some points of a sweep do not exist at a small scale; they are shown as not run, with the reason.
@@ -113,7 +115,7 @@ class Row(StrictModel):
 
     def has(self, metric: Metric) -> bool:
         """Whether the metric applies to the problem of this row."""
-        return not metric.of or self.group in metric.of
+        return (not metric.of or self.group in metric.of) and (not self.only_keys or metric.key in self.keys)
 
     def key(self, metric: Metric) -> str:
         """The key of the metric in the records of this row."""

@@ -51,7 +51,7 @@ class TableSpec(StrictModel):
         for scale in self.scales:
             run = {tuple(row.run_at(scale)): row for row in self.rows if scale not in row.not_run}
             for row in self.rows:
-                if scale in row.not_run and (runs := run.get(tuple(row.run_at(scale)))):
+                if scale in row.not_run and not row.only_keys and (runs := run.get(tuple(row.run_at(scale)))):
                     raise ValueError(
                         f"row {row.group}/{row.label}: not_run at {scale}, but the run of {runs.group}/{runs.label}"
                     )

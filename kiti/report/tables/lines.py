@@ -136,7 +136,8 @@ def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric) -> list
         return next(one for one in rows if (one.row.group, one.row.label) == (filled.row.group, label))
 
     def learnt(one: FilledRow) -> bool:
-        return all(_is_better(one.values(metric), row(label).values(metric), metric) for label in one.row.must_beat)
+        trivial = (row(label) for label in one.row.must_beat)
+        return all(_is_better(one.values(metric), t.values(metric), metric) for t in trivial if t.row.has(metric))
 
     ours = filled.values(metric)
     summary = summarize(ours.values())
