@@ -12,7 +12,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from kiti.models.chain import Chain
 from kiti.models.fno import FNO1d
-from kiti.models.gpt2 import build_gpt2
+from kiti.models.language_model import build_language_model
 from kiti.models.resnet import build_resnet
 from kiti.models.text_classifier import build_text_classifier
 from kiti.residual import ResidualFactory
@@ -77,9 +77,12 @@ def resnet(depth: int, cpu_batch: int, classes: int = 10, heads: tuple[int, ...]
 
 def gpt2(residual: ResidualFactory, size: Size, device: torch.device) -> Workload:
     batch, tokens = {"paper": (8, 1024), "cpu": (1, 256), "quick": (1, 8)}[size]
-    tiny = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0}
-    pretraining = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "use_cache": False}
-    model = build_gpt2(residual=residual, **pretraining, **(tiny if size == "quick" else {})).to(device)
+    sizes = {"vocab_size": 50257, "positions": 1024, "width": 768, "layers": 12, "heads": 12, "ffn": 3072}
+    tiny = {"vocab_size": 64, "width": 32, "layers": 2, "heads": 2, "ffn": 128}
+    model = build_language_model(
+        "gpt2", residual=residual, **sizes | (tiny if size == "quick" else {}), use_cache=False
+    )
+    model.to(device)
     ids = torch.randint(model.config.vocab_size, (batch, tokens), device=device)
     # No KO: the paper uses none here, and GPT-2's matrices have their neurons in columns.
     return Workload(model, lambda: next_token_loss(model, ids), AdamW, f"{batch} x {tokens}", heads=(8,))

@@ -77,7 +77,7 @@ def cost(depth: int, stem: str, network: Network) -> Cost:
         if isinstance(module, KITIResidual):
             branch = model.get_submodule(module.seam.branch)  # in eval mode the residual itself is not called
             branch.register_forward_hook(lambda _, __, v, seam=module: collisions.append(collision_cost(seam, v)))
-    operations = flops(model, image)
+    operations = flops(model, lambda: model(image))
     return Cost(sum(p.numel() for p in model.parameters()), operations // 2, sum(collisions))
 
 

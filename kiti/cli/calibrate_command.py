@@ -74,7 +74,7 @@ def measure(composed: Composed) -> "dict[str, list[Acceptance]]":
         tap.open = True
     with torch.no_grad():
         for _, batch in zip(range(wanted.batches), data.train_dataloader(), strict=False):
-            model(*task.inputs(batch))
+            task.call(batch)
     measured = {}
     for name, tap in taps.items():
         x, v = (torch.cat(parts) for parts in zip(*tap.systems, strict=True))

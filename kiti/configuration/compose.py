@@ -31,6 +31,7 @@ from kiti.units.keys import FilesError
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*\.[\w.]*=[^\[\]{}(),]*$")  # a.b=value: neither a group choice nor +, ~, lists
 
 OmegaConf.register_new_resolver("kiti_root", lambda: str(working_root()), replace=True)
+OmegaConf.register_new_resolver("kiti_last", lambda number: int(number) - 1, replace=True)  # counted from 0
 OmegaConf.register_new_resolver(
     "kiti_quotient", lambda whole, part, times=1: _quotient(whole, part, times), replace=True
 )

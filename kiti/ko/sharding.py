@@ -35,13 +35,14 @@ def total_norm(tensors: Iterable[Tensor]) -> Shaped[Tensor, ""]:
     return get_total_norm([norm.to(norms[0].device) for norm in norms])
 
 
-def clip(optimizer: Optimizer, max_norm: float) -> None:
+def clip(optimizer: Optimizer, max_norm: float, norm: Shaped[Tensor, ""] | None = None) -> None:
     """Scale the optimizer's gradients to a norm of at most `max_norm`, as torch's clip_grad_norm_ does.
 
-    That does not take plain tensors together with DTensors, or DTensors on several meshes.
+    That does not take plain tensors together with DTensors, or DTensors on several meshes. `norm` is their
+    `total_norm`, if it is known.
     """
     parameters = with_gradients(optimizer)
-    norm = total_norm([p.grad for p in parameters])
+    norm = total_norm([p.grad for p in parameters]) if norm is None else norm
     scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales inside its step
     if scale is not None:
         norm = norm / scale

@@ -164,6 +164,14 @@ def require_head(folder: Path, family: str, head: str, classes: int) -> None:
         )
 
 
+def require_language_model(folder: Path, family: str) -> None:
+    """FilesError unless the folder holds the weights of a language model of this family."""
+    shapes = stored_shapes(folder)
+    if not any("h.0." in name or "layers.0." in name for name in shapes):
+        kind = " or ".join(read_config(folder).get("architectures") or ["model"])
+        raise FilesError(f"{folder / WEIGHTS}: a {kind} without the layers of a {family} language model")
+
+
 def require_tokens_fit(folder: Path, vocab_size: int) -> None:
     """FilesError if the tokenizer in `folder` has a token without a row in an embedding of `vocab_size` rows."""
     path = tokenizer_file(folder)

@@ -56,3 +56,13 @@ def warmup_linear(optimizer: Optimizer, total_steps: int, *, warmup_share: float
 
     made: Any = get_linear_schedule_with_warmup(optimizer, round(warmup_share * total_steps), total_steps)
     return made  # type: ignore[no-any-return]
+
+
+def warmup_cosine_to(optimizer: Optimizer, total_steps: int, *, warmup_share: float, min_share: float) -> LambdaLR:
+    """Linearly up during `warmup_share` of the steps, then half a cosine down to `min_share` of the rate, each step."""
+    from transformers import get_cosine_with_min_lr_schedule_with_warmup
+
+    made: Any = get_cosine_with_min_lr_schedule_with_warmup(
+        optimizer, round(warmup_share * total_steps), total_steps, min_lr_rate=min_share
+    )
+    return made  # type: ignore[no-any-return]

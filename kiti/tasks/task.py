@@ -18,9 +18,9 @@ from kiti.residual import Residual
 from kiti.seams.fitting import SeamError
 from kiti.seams.lightning_callback import is_skipped
 from kiti.tasks.rank_sums import gathered, part_of
-from kiti.tasks.schedules import WarmupCosine, warmup_linear
+from kiti.tasks.schedules import WarmupCosine, warmup_cosine_to, warmup_linear
 
-BY_STEPS = (OneCycleLR, WarmupCosine, warmup_linear)
+BY_STEPS = (OneCycleLR, WarmupCosine, warmup_linear, warmup_cosine_to)
 """Schedules that are stepped each step, and need the total number of steps."""
 
 
@@ -117,6 +117,10 @@ class Task(LightningModule):
     def inputs(self, batch: Any) -> tuple[Any, ...]:
         """The arguments of one model call, from a batch."""
         return (batch[0],)
+
+    def call(self, batch: Any) -> Any:
+        """What the model gives for a batch."""
+        return self.model(*self.inputs(batch))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Here gradients are unscaled and averaged over the ranks, but not yet clipped."""

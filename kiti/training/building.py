@@ -19,6 +19,7 @@ from kiti.configuration.compose import Composed, build_model
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.schema.optimizer_keys import TrainerKeys
 from kiti.data.data_module import Data
+from kiti.models.tied_weights import with_tied_names
 from kiti.residual import ResidualFactory
 from kiti.storage.processes import world_size
 from kiti.storage.records import Record, RecordError
@@ -141,7 +142,7 @@ def load_weights(model: nn.Module, record: Record, run_dir: Path) -> None:
     require_own_weights(record, run_dir)
     path = run_dir / WEIGHTS
     try:
-        tensors = load_file(path)
+        tensors = with_tied_names(model, load_file(path))
         own = model.state_dict()
     except (OSError, SafetensorError) as error:
         raise RecordError(f"weights {path}: {error}; run it again") from None

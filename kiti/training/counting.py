@@ -1,5 +1,6 @@
 """Counts operations by torch's counter: a multiply-add is two, FFTs by the usual count, collisions are left out."""
 
+from collections.abc import Callable
 from math import log2, prod
 from typing import Any
 
@@ -47,11 +48,11 @@ def counter() -> FlopCounterMode:
 
 
 @torch.no_grad()
-def flops(model: nn.Module, *inputs: Any) -> int:
-    """Operations of one inference call."""
+def flops(model: nn.Module, call: Callable[[], Any]) -> int:
+    """Operations of one inference call of the model, which `call` makes."""
     training = model.training
     model.eval()
     with counter() as counted:
-        model(*inputs)
+        call()
     model.train(training)
     return counted.get_total_flops()

@@ -12,6 +12,7 @@ from kiti.configuration import identity
 from kiti.configuration.compose import Composed
 from kiti.configuration.locations import CHECKOUT
 from kiti.data.data_module import Data
+from kiti.models.tied_weights import stored_once
 from kiti.storage import examples, records
 from kiti.storage.run_dirs import finished
 from kiti.storage.weights_file import WEIGHTS, sha256
@@ -59,7 +60,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
     The record comes last, so that the other files exist if it does. An existing record is left as it is.
     """
     similarity = _callback(trainer, SimilarityMonitor)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_once(task.model).items()}
     logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
     common = _configured(composed, code) | _measured(composed, data, task, trainer)
     written = []
@@ -125,7 +126,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "train_samples_per_second": clock.samples / seconds if seconds else None,
         "peak_memory_mib": peak_memory_mib(device),
         "parameters": sum(p.numel() for p in task.model.parameters()) // together,
-        "flops_per_sample": flops(task.model, *task.inputs(sample)) // together,
+        "flops_per_sample": flops(task.model, lambda: task.call(sample)) // together,
         "collisions": monitor.collisions(),
         "counts": counts or None,
         "implementations": monitor.implementations(),

@@ -146,11 +146,13 @@ class DataKeys(UnitKeys):
 class ModelKeys(UnitKeys):
     """The group `model`; `kind` as in `DataKeys`. With a key `replicas`, one process can train many seeds together.
 
-    `sizes_vary`: whether batches differ in shape; torch.compile then makes graphs that take any.
+    `sizes_vary`: whether batches differ in shape; torch.compile then makes graphs that take any. `causal`: whether a
+    prediction must not depend on later tokens, so that no collision may mix tokens.
     """
 
     kind: ClassVar[str]
     sizes_vary: ClassVar[bool] = False
+    causal: ClassVar[bool] = False
 
     def check_files(self, config: Any) -> None:
         """FilesError if files do not fit. Called with the whole configuration before a run, without torch."""

@@ -55,7 +55,7 @@ def test_declarations_need_no_torch() -> None:
     [
         ("os.system", "belongs to no enabled plug-in; --plugin"),
         ("mine.Net", "belongs to no enabled plug-in; --plugin"),
-        ("kiti.models.gpt2.Nothing", "is not registered: no keys class has builds"),
+        ("kiti.models.language_model.Nothing", "is not registered: no keys class has builds"),
         ("kiti.nowhere.Net", "is not registered: no keys class has builds"),
     ],
 )

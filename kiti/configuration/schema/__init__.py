@@ -106,6 +106,14 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _no_token_sees_its_future(self) -> "Config":
+        if self.model.causal and getattr(self.residual, "max_over", "system") != "system":
+            raise ValueError(
+                "residual.max_over=batch: in a causal model it would show a token its future; use max_over=system"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _replicas_share_a_model(self) -> "Config":
         if self.replicas > 1 and not self.replicable:
             raise ValueError(
@@ -118,6 +126,16 @@ class Config(Strict):
         wanted, batches = self.trainer.accumulate_grad_batches, self.data.batches_per_epoch
         if batches is not None and wanted > batches:
             raise ValueError(too_long_for_an_epoch(wanted, batches))
+        return self
+
+    @model_validator(mode="after")
+    def _the_last_validation_is_at_the_end(self) -> "Config":
+        interval, batches = self.trainer.val_check_interval, self.data.batches_per_epoch
+        if interval is not None and batches is not None and batches % interval:
+            raise ValueError(
+                f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so the last validation would "
+                "not be at its end; choose a divisor, or null"
+            )
         return self
 
     @property

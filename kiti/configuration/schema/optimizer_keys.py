@@ -107,6 +107,13 @@ class WarmupLinearKeys(Factory, SchedulerKeys):
     warmup_share: Fraction
 
 
+class WarmupCosineToKeys(Factory, SchedulerKeys):
+    builds = "kiti.tasks.schedules.warmup_cosine_to"
+    name = "warmup_cosine_to"
+    warmup_share: Fraction
+    min_share: Fraction
+
+
 class ExponentialAverageKeys(AveragingKeys):
     builds = "kiti.training.averaging.ExponentialAverage"
     name = "ema"
@@ -120,6 +127,7 @@ class TrainerKeys(UnitKeys):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
     gradient_clip_val: PositiveFloat | None = None
     accumulate_grad_batches: PositiveInt = 1
+    val_check_interval: PositiveInt | None = None
     deterministic: bool = False
     sync_batchnorm: bool = False
     accelerator: NotHashed[Literal["auto", "cpu", "gpu"]]

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
+from torch import Tensor
 
 from kiti.data import DataError
 from kiti.data.data_module import Data
 from kiti.data.language.block_loading import BlockEvaluationLoader, BlockLoader
 from kiti.data.language.blocks import UNLABELLED, BlockSource
 from kiti.data.language.corpus_sources import is_stand_in, source_of
+from kiti.data.language.counted_losses import counted_losses
+from kiti.data.language.language_stand_ins import CORPORA
 from kiti.data.language.language_tokenizer import LanguageTokenizer, read_tokenizer
 from kiti.data.language.mixture import shared
 from kiti.data.language.shards import prepared
-from kiti.data.language.stand_in_corpora import STAND_INS
 from kiti.data.language.token_corpus import Passes, TokenCorpus
 from kiti.data.loading import clock_of, of_ranks
 from kiti.storage.processes import rank
@@ -50,6 +53,7 @@ class CorporaData(Data):
         test_on: "test", or "validation" while choices are made.
         workers: processes that read training blocks; 0: none.
         processes: that tokenise; None: one a core.
+        kneser_ney: orders of the Kneser–Ney models of `trivial_losses`; they count all training text in memory.
         data_dir: where shards are kept.
         batch_size, eval_batch_size, seed: as for Data; in blocks.
     """
@@ -72,6 +76,7 @@ class CorporaData(Data):
         batch_size: int,
         eval_batch_size: int,
         seed: int,
+        kneser_ney: Sequence[int] = (),
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed)
         self.corpora = {name: {**_DEFAULTS, **corpus} for name, corpus in corpora.items() if corpus["weight"]}
@@ -86,6 +91,7 @@ class CorporaData(Data):
         self.test_on = test_on
         self.workers = workers
         self.processes = processes
+        self.kneser_ney = kneser_ney
         self.data_dir = Path(data_dir)
         self.known: LanguageTokenizer | None = None
         """The tokenizer, once it is read."""
@@ -95,7 +101,9 @@ class CorporaData(Data):
     @property
     def stand_in(self) -> str | None:  # type: ignore[override]
         found = [
-            STAND_INS[name] for name, corpus in self.corpora.items() if is_stand_in(self.data_dir, name, corpus["path"])
+            CORPORA[name].what
+            for name, corpus in self.corpora.items()
+            if is_stand_in(self.data_dir, name, corpus["path"])
         ]
         return "; ".join(found) or None
 
@@ -190,6 +198,14 @@ class CorporaData(Data):
             assert source.tokens is not None
             found += sum(map(_changed, source.streams, source.tokens, [table] * len(source.streams)))
         return found
+
+    def trivial_losses(self) -> dict[str, Float64[Tensor, "labels"]]:
+        """By predictor: the loss in nats of each label of the test, as `kneser_ney_<order>` models say it."""
+        if not self.kneser_ney:
+            return {}
+        self.setup()
+        tested, content = self._evaluated(self.test_on), self.fingerprint["content"]
+        return counted_losses(self.data_dir, self._ready, tested, self.kneser_ney, self._tokenizer.largest + 1, content)
 
     def _training_source(self) -> BlockSource:
         streams, shares = [], self._blocks(self.tokens)

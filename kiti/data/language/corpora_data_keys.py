@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 from kiti.data import DataError
 from kiti.data.language.mixture import shared
 from kiti.storage.processes import world_size
-from kiti.units.keys import DataKeys, Finite, NotRecorded, Place, Strict
+from kiti.units.keys import DataKeys, Finite, NotHashed, NotRecorded, Place, Strict
 from kiti.units.sample_shapes import Entry, Sample, Sizes
 
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
@@ -53,6 +53,7 @@ class CorporaKeys(DataKeys):
     eval_batch_size: NotRecorded[PositiveInt]
     workers: NotRecorded[NonNegativeInt]
     processes: NotRecorded[PositiveInt | None]
+    kneser_ney: NotHashed[list[Annotated[int, Field(ge=1, le=9)]]]
     data_dir: Place[str]
 
     @field_validator("corpora")

@@ -5,8 +5,8 @@ from pathlib import Path
 from kiti.data import DataError
 from kiti.data.language.documents import DocumentSource
 from kiti.data.language.hub_documents import HubDocuments
+from kiti.data.language.language_stand_ins import CORPORA, FETCH, place
 from kiti.data.language.local_documents import LocalDocuments
-from kiti.data.language.stand_in_corpora import FETCH, STAND_INS, stand_in_folder
 
 
 def source_of(
@@ -38,4 +38,4 @@ def source_of(
 
 def is_stand_in(data_dir: str | Path, corpus: str, path: str | None) -> bool:
     """Whether the corpus is one that `FETCH` makes."""
-    return corpus in STAND_INS and path is not None and Path(path) == stand_in_folder(data_dir, corpus)
+    return corpus in CORPORA and path is not None and Path(path) == place(data_dir, corpus)

@@ -12,7 +12,7 @@ import numpy as np
 import tokenizers
 
 from kiti.data import DataError
-from kiti.data.language.stand_in_corpora import FETCH
+from kiti.data.language.language_stand_ins import FETCH
 from kiti.data.text.hub_files import HubError, ask
 
 FILE = "tokenizer.json"

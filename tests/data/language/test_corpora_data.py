@@ -13,9 +13,9 @@ from torch import Tensor
 from kiti.data import DataError
 from kiti.data.language.blocks import UNLABELLED
 from kiti.data.language.corpora_data import CorporaData
+from kiti.data.language.language_stand_ins import CORPORA, place
 from kiti.data.language.language_tokenizer import read_tokenizer
 from kiti.data.language.mixture import shared
-from kiti.data.language.stand_in_corpora import STAND_INS, stand_in_folder
 
 SIZES = {"few": 40, "many": 400, "most": 500}
 
@@ -190,11 +190,11 @@ def test_bytes_of_a_cut_document_are_those_of_its_labelled_tokens(root: Path) ->
 
 def test_stand_ins_are_named(tmp_path: Path) -> None:
     tokenizer_folder(tmp_path / "tokenizer")
-    folder = stand_in_folder(tmp_path / "data", "set_mm")
+    folder = place(tmp_path / "data", "set_mm")
     settings = {"set_mm": {"weight": 1, "path": str(folder)}}
     (tmp_path / "corpora").mkdir()
     data = corpora(tmp_path, corpora=settings)
-    assert data.stand_in == STAND_INS["set_mm"]
+    assert data.stand_in == CORPORA["set_mm"].what
     with pytest.raises(DataError) as error:
         data.setup()
     assert str(error.value) == (

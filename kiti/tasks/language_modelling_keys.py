@@ -1,0 +1,17 @@
+"""The keys of `task=language_modelling`."""
+
+from typing import Any, Literal
+
+from kiti.units.keys import PrimaryMetric, TaskKeys
+
+
+class LanguageModellingKeys(TaskKeys):
+    builds = "kiti.tasks.language_modelling.LanguageModelling"
+    name = "language_modelling"
+    kind = "language"
+    metric = PrimaryMetric("test/loss", "test loss (nats per token)")
+    documents: Literal["joined", "isolated"]
+    decay_vectors: bool
+
+    def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
+        return model(input_ids=batch[0], use_cache=False).logits
