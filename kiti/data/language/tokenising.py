@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+import pickle
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process
 from typing import NamedTuple
 
 import numpy as np
@@ -93,23 +94,26 @@ def tokenise(
                 tokens = tokeniser(some.texts)
             yield tokens, some.after, some.read
         return
-    # Not forked: threads of torch or of the hub's client may hold locks in this process.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(tokenizer,))
+    begun: list[_Process] = []
+    mine = threading.local()
+
+    def begin() -> None:
+        mine.process = _Process(tokenizer)
+        begun.append(mine.process)
+
     waiting: deque[tuple[Future[Tokens], Documents]] = deque()
+    pool = ThreadPoolExecutor(processes, initializer=begin)  # each thread has a process, and waits for it
     try:
         for some in documents:
-            waiting.append((pool.submit(_tokens, some.texts), some._replace(texts=[])))
+            waiting.append((pool.submit(lambda texts: mine.process.tokens(texts), some.texts), some._replace(texts=[])))
             while len(waiting) >= _AHEAD * processes or (waiting and waiting[0][0].done()):
                 yield _taken(waiting)
         while waiting:
             yield _taken(waiting)
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a process that tokenises was killed, perhaps for want of memory; the same command continues, "
-            "with data.processes=<fewer>"
-        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+        for process in begun:
+            process.end()
 
 
 def _taken(waiting: deque[tuple[Future[Tokens], Documents]]) -> tuple[Tokens, Position, int]:
@@ -117,28 +121,70 @@ def _taken(waiting: deque[tuple[Future[Tokens], Documents]]) -> tuple[Tokens, Po
     return future.result(), some.after, some.read
 
 
-_tokeniser: Tokeniser | None = None  # of a process of the pool
+class _Process:
+    """A process that tokenises. It ends with this one, also if this one is killed, since its input then ends.
+
+    Those of `multiprocessing` would import the program's main module, with torch, or be forked while threads of torch
+    hold locks.
+    """
+
+    def __init__(self, tokenizer: LanguageTokenizer) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {_PARALLEL: "false", "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,  # Ctrl-C is for the first process, which ends this one
+        )
+        self._send(tokenizer)
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        self._send(texts)
+        assert self._process.stdout is not None
+        try:
+            found = pickle.load(self._process.stdout)
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise self._ended() from error
+        if isinstance(found, DataError):
+            raise found
+        assert isinstance(found, Tokens)
+        return found
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _send(self, what: object) -> None:
+        assert self._process.stdin is not None
+        try:
+            pickle.dump(what, self._process.stdin)
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._ended() from error
+
+    def _ended(self) -> DataError:
+        return DataError(
+            f"a process that tokenises ended with status {self._process.wait()}, perhaps for want of memory; the same "
+            "command continues, with data.processes=<fewer>"
+        )
 
 
-def _begin(tokenizer: LanguageTokenizer) -> None:
-    global _tokeniser
-    os.setsid()  # Ctrl-C stops the first process, which stops this one
-    os.environ[_PARALLEL] = "false"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _tokeniser = Tokeniser(tokenizer)
-
-
-def _end_with_parent() -> None:
-    """A killed process leaves its pool waiting for work forever."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _tokens(texts: list[str]) -> Tokens:
-    assert _tokeniser is not None
-    return _tokeniser(texts)
+def serve() -> None:
+    """What such a process does: it reads a LanguageTokenizer, then lists of texts, and writes Tokens or a DataError."""
+    given, taken = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # so that nothing that a library prints comes in between
+    tokeniser = Tokeniser(pickle.load(given))
+    while True:
+        try:
+            texts = pickle.load(given)
+        except EOFError:
+            return
+        try:
+            answer: Tokens | DataError = tokeniser(texts)
+        except DataError as error:
+            answer = error
+        pickle.dump(answer, taken)
+        taken.flush()
 
 
 @contextmanager

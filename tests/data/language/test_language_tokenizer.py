@@ -1,6 +1,11 @@
 """A tokenizer's file says how wide its ids are and which bytes they stand for; an unfit one is refused in a line."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +14,7 @@ from language_cases import END, change_tokenizer, texts, tokenizer_folder
 from tokenizers import AddedToken
 
 from kiti.data import DataError
+from kiti.data.language import tokenising
 from kiti.data.language.documents import Documents
 from kiti.data.language.language_tokenizer import LanguageTokenizer, read_tokenizer
 from kiti.data.language.tokenising import Tokeniser, tokenise
@@ -113,3 +119,71 @@ def test_a_tokenizer_that_adds_or_loses_bytes_is_refused(tmp_path: Path) -> None
     tokeniser = Tokeniser(read_tokenizer(str(tmp_path), None))
     with pytest.raises(DataError, match="its tokens stand for 9 bytes of the 8 of a text, 'particle'; use one that"):
         tokeniser(["particle"])
+
+
+def test_errors_of_a_process_are_passed_on(tmp_path: Path) -> None:
+    tokenizer_folder(tmp_path)
+    spaced = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    change_tokenizer(tmp_path, pre_tokenizer=spaced)
+    with pytest.raises(DataError, match="stand for 9 bytes of the 8 of a text"):
+        list(tokenise(iter([Documents(["particle"], {}, 1)]), read_tokenizer(str(tmp_path), None), 2))
+
+
+def test_a_process_that_is_killed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    class Short(tokenising._Process):
+        def __init__(self, tokenizer: LanguageTokenizer) -> None:
+            super().__init__(tokenizer)
+            begun.append(self._process)
+
+        def tokens(self, texts: list[str]) -> tokenising.Tokens:
+            self._process.kill()
+            self._process.wait()
+            return super().tokens(texts)
+
+    monkeypatch.setattr(tokenising, "_Process", Short)
+    documents = iter([Documents(["a"], {}, 1)])
+    with pytest.raises(
+        DataError, match=r"ended with status -9, perhaps for want of memory; .* data\.processes=<fewer>"
+    ):
+        list(tokenise(documents, read_tokenizer(tokenizer_folder(tmp_path), None), 2))
+    assert all(process.poll() is not None for process in begun)
+
+
+def test_processes_end_with_the_one_that_began_them(tmp_path: Path) -> None:
+    program = f"""
+import sys, time
+sys.path[:0] = {sys.path!r}
+from kiti.data.language.documents import Documents
+from kiti.data.language.language_tokenizer import read_tokenizer
+from kiti.data.language.tokenising import tokenise
+def forever():
+    while True:
+        yield Documents(["a particle"], {{}}, 1)
+for number, _ in enumerate(tokenise(forever(), read_tokenizer({tokenizer_folder(tmp_path)!r}, None), 2)):
+    if number == 10:
+        print("begun", flush=True)
+"""
+    mark = f"KITI_TEST_MARK={tmp_path}".encode()
+    environment = os.environ | {"KITI_TEST_MARK": str(tmp_path)}
+    first = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment)
+
+    def running() -> int:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                found += mark in path.read_bytes()
+        return found
+
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"begun\n"
+        assert running() == 3
+    finally:
+        first.kill()
+        first.wait()
+    until = time.monotonic() + 60
+    while running():
+        assert time.monotonic() < until
+        time.sleep(0.01)
