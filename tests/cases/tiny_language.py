@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 import yaml
-from kiti.models.gpt2 import build_gpt2
 from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
 from kiti.data.in_memory import InMemoryData
 from kiti.data.in_memory_keys import InMemoryKeys
+from kiti.models.language_model import build_language_model
 from kiti.residual import Add, ResidualFactory
 from kiti.tasks.task import Task
 from kiti.units.keys import ModelKeys, NotHashed, Place, PositiveInt, TaskKeys
@@ -41,8 +41,8 @@ class TinyTokensKeys(InMemoryKeys):
 
 
 def tiny_gpt2(context: int, residual: ResidualFactory = Add) -> GPT2LMHeadModel:
-    sizes = {"vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2}
-    return build_gpt2(residual=residual, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False, **sizes)
+    sizes = {"vocab_size": VOCABULARY, "positions": 64, "width": 32, "layers": 2, "heads": 2, "ffn": 128}
+    return build_language_model("gpt2", residual=residual, dropout=0.1, **sizes)  # type: ignore[return-value]
 
 
 class TinyGPT2Keys(ModelKeys):

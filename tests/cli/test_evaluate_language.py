@@ -19,8 +19,6 @@ from kiti.evaluation.kept_results import latest
 from kiti.storage import records
 from kiti.units import plugins
 
-pytest.importorskip("lm_eval")
-
 TASKS = "stand_in_mmlu,stand_in_piqa,stand_in_perplexity_sums"
 
 
