@@ -106,14 +106,25 @@ def corpora(root: Path, **changed: Any) -> CorporaData:
 
 
 class _StreamingHandler(_Handler):
-    """Also lists folders and says of single paths what they are."""
+    """Also lists folders, says of single paths what they are, and gives models."""
 
     def send_header(self, keyword: str, value: str) -> None:
         if keyword == "X-Error-Code" and any(f"/{name}/resolve/" in self.path for name in self.server.sets):
             value = "EntryNotFound"
         super().send_header(keyword, value)
 
+    def do_HEAD(self) -> None:
+        self._as_a_set()
+        super().do_HEAD()
+
+    def _as_a_set(self) -> None:
+        """Models are answered as data sets are."""
+        self.path = self.path.replace("/api/models/", "/api/datasets/")
+        if any(self.path.startswith(f"/{name}/resolve/") for name in self.server.sets):
+            self.path = f"/datasets{self.path}"
+
     def do_GET(self) -> None:
+        self._as_a_set()
         url = urlparse(self.path)
         repository, tree, rest = url.path.removeprefix("/api/datasets/").partition("/tree/")
         if not tree:

@@ -33,6 +33,11 @@ print(shards.prepared(root / "data", "corpus", source, tokenizer, 500, processes
 REQUIRE = """
 source.require()
 """
+TOKENIZER = """
+from kiti.data.language.language_tokenizer import read_tokenizer
+found = read_tokenizer("o/model", source.commit)
+print(found.end, found.file.name)
+"""
 
 
 def run(program: str, endpoint: str, root: Path, **changed: Any) -> list[str]:
@@ -128,4 +133,19 @@ def test_without_a_hub_it_is_one_line_without_torch(hub: str, tmp_path: Path) ->
         "; give data.corpora.<name>.path=<file or folder> with .txt, .jsonl or .parquet (column text) and "
         "data.corpora.<name>.commit=null, or take data=language_stand_ins"
     )
+    assert torch == "False"
+
+
+def test_a_tokenizer_comes_from_the_hub_alone_and_once(tmp_path: Path) -> None:
+    tokenizer_folder(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"large")
+    with streaming() as hub:
+        hub.add("o/model", tmp_path / "model")
+        assert run(TOKENIZER, hub.url, tmp_path) == ["299 tokenizer.json", "False"]
+        assert not any("model.safetensors" in path for path in hub.requested)
+        assert run(TOKENIZER, "http://127.0.0.1:9", tmp_path) == ["299 tokenizer.json", "False"]
+        hub.sets.clear()
+        line, torch = run(TOKENIZER, hub.url, tmp_path / "other")
+    assert line.startswith(f"data.tokenizer=o/model data.tokenizer_commit={COMMIT}: {hub.url} has no such model or com")
+    assert line.endswith("; give data.tokenizer=<folder with tokenizer.json> data.tokenizer_commit=null")
     assert torch == "False"
