@@ -59,6 +59,11 @@ class DistanceMonitorKeys(UnitKeys):
     snapshots: list[PositiveInt]
 
 
+class ThroughputKeys(UnitKeys):
+    builds = "kiti.training.callbacks.throughput.Throughput"
+    name = "throughput"
+
+
 class CheckpointingKeys(UnitKeys):
     builds = "kiti.training.callbacks.checkpointing.Checkpointing"
     name = "checkpointing"
@@ -72,4 +77,5 @@ class Callbacks(Strict):
     condensation: CondensationMonitorKeys
     similarity: SimilarityMonitorKeys
     distances: DistanceMonitorKeys
+    throughput: ThroughputKeys
     checkpointing: CheckpointingKeys
