@@ -16,7 +16,7 @@ CONDENSATION := $(addprefix kitinet/,section5_7 figure3a figure3b figure7 figure
 VISION := $(addprefix kitinet/,table3 section5_7_conv1) $(addprefix ko/,table1 figure3)
 TEXTS := kitinet/table5 ko/table3
 
-.PHONY: help setup lock reproduce pde condensation vision imagenet texts fashion test test-all test-slurm test-newest test-lowest check check-configs tables clean
+.PHONY: help setup lock reproduce pde condensation vision imagenet texts language fashion test test-all test-slurm test-newest test-lowest check check-configs tables clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,6 +56,11 @@ imagenet: fashion ## KO's Table 2 at scale=laptop, on stand-in data: 45 runs, 45
 texts: setup ## both papers' text classifiers at scale=laptop, on stand-in data and encoders: 130 runs, some hours
 	$(BIN)/python scripts/fetch_text_stand_ins.py $(or $(KITI_DATA_DIR),data)
 	$(BIN)/kiti-table $(TEXTS) --scale laptop --run --jobs $(JOBS)
+
+language: setup ## both papers' language models at scale=laptop, on stand-in corpora; some hours
+	$(BIN)/python scripts/fetch_language_stand_ins.py $(or $(KITI_DATA_DIR),data)
+	$(BIN)/kiti-table kitinet/table1 --scale laptop --run --jobs $(JOBS)   # before those that continue from its runs
+	$(BIN)/kiti-table kitinet/table2 ko/table6 --scale laptop --run --jobs $(JOBS)
 
 fashion: setup ## FashionMNIST, the stand-in for CIFAR-10, from Debian or torchvision
 	$(BIN)/python scripts/fetch_fashion_mnist.py $(or $(KITI_DATA_DIR),data)

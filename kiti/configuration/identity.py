@@ -6,7 +6,9 @@ Each field's `Role`, defined in `kiti.units.keys`, determines how it counts.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from kiti.configuration.schema import GROUPS, Config
 from kiti.units.keys import Role, Strict, UnitKeys
@@ -95,9 +97,24 @@ def _hashed(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
     if not node:
         return {}
     fields = named(GROUPS[group], node["unit"]).model_fields
+    return {"unit": node["unit"]} | _counted(fields, node)
+
+
+def _counted(fields: Mapping[str, FieldInfo], node: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded values of those fields that count."""
     neutral = {key: _json(field.get_default(call_default_factory=True)) for key, field in fields.items()}
     counted = {key for key, field in fields.items() if _role(field.metadata) is None} - {"target", "partial"}
-    return {"unit": node["unit"]} | {key: node[key] for key in counted & node.keys() if node[key] != neutral[key]}
+    found = {key: node[key] for key in counted & node.keys() if node[key] != neutral[key]}
+    for key in found:
+        if inner := _of_many(fields[key]):
+            found[key] = {name: _counted(inner.model_fields, one) for name, one in found[key].items()}
+    return found
+
+
+def _of_many(field: FieldInfo) -> type[Strict] | None:
+    """What the values are of a field that maps names to nodes; None for other fields."""
+    value = get_args(field.annotation)[1:]
+    return value[0] if value and isinstance(value[0], type) and issubclass(value[0], Strict) else None
 
 
 def _json(default: Any) -> Any:
@@ -114,11 +131,12 @@ def _plain(node: Strict, left_out: set[Role], defaults: bool) -> dict[str, Any]:
             continue
         if not defaults and value == field.get_default(call_default_factory=True):
             continue
-        found[key] = (
-            _plain(value, left_out, defaults)
-            if isinstance(value, Strict)
-            else node.model_dump(mode="json", include={key})[key]
-        )
+        if isinstance(value, Strict):
+            found[key] = _plain(value, left_out, defaults)
+        elif _of_many(field):
+            found[key] = {name: _plain(one, left_out, defaults) for name, one in value.items()}
+        else:
+            found[key] = node.model_dump(mode="json", include={key})[key]
     return found
 
 
@@ -128,3 +146,6 @@ def _places(node: Strict, prefix: str = "") -> Iterable[str]:
             yield prefix + key
         if isinstance(value := getattr(node, key), Strict):
             yield from _places(value, f"{prefix}{key}.")
+        elif _of_many(field):
+            for name, one in value.items():
+                yield from _places(one, f"{prefix}{key}.{name}.")

@@ -1,8 +1,7 @@
 """Batches of images, read, augmented and collated by worker processes."""
 
-import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from kiti.data import DataError
 from kiti.data.image_source import ImageSource
 from kiti.data.loading import Batch, EpochLoader, OrderedLoader, epoch_order
+from kiti.data.planned_reading import Reader
 
 Item = tuple[int, int, int]
 """Which image, and the epoch and position that key its augmentation."""
@@ -55,44 +55,6 @@ class Samples(Dataset):
         image = self.source.read(i)
         with drawing_from(self.seed, epoch, position):
             return self.transform(image), int(self.source.labels[i])
-
-
-class _Plan:
-    """The batches to read next; a DataLoader asks for them each time it is iterated."""
-
-    batches: Iterable[list[Item]] = ()
-
-    def __iter__(self) -> Iterator[list[Item]]:
-        return iter(self.batches)
-
-
-def _apart(worker: int) -> None:
-    os.setsid()  # Ctrl-C, or a signal to the group of processes, stops the run, which needs its readers until it saves
-
-
-class Reader:
-    """Reads batches of `samples` in `workers` processes, which are started once; 0: in this process."""
-
-    def __init__(self, samples: Samples, workers: int) -> None:
-        self._plan = _Plan()
-        self._loader: DataLoader[Any] = DataLoader(
-            samples,
-            batch_sampler=self._plan,  # type: ignore[arg-type]  # it is only iterated
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=_apart,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # otherwise each start draws from the global one
-        )
-
-    def read(self, batches: Iterable[list[Item]]) -> Iterator[Batch]:
-        """(images (B, 3, Y, X), labels (B,)) for each list of items, in order. The source's DataError is passed on."""
-        self._plan.batches = batches
-        try:
-            for batch in self._loader:
-                yield tuple(batch)
-        except DataError as error:  # from a worker, the message is the whole traceback
-            raise DataError(str(error).strip().splitlines()[-1].removeprefix("kiti.data.DataError: ")) from error
 
 
 class ImageLoader(EpochLoader):

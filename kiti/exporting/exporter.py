@@ -119,6 +119,8 @@ def _normalisation(composed: Composed) -> Moments | None:
 def _inputs(moments: Moments | None, data: Mapping[str, Any]) -> str:
     if "max_length" in data:
         return f"texts, or pairs of texts, by the tokenizer beside, truncated at {data['max_length']} tokens"
+    if "context" in data:
+        return f"texts by the tokenizer beside, at most {data['context']} tokens at a time"
     if moments is None:
         return f"as the data set {data['unit']} prepares them"
     mean, std = ("(" + ", ".join(f"{value:.6f}" for value in values) + ")" for values in moments)

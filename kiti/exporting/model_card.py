@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from kiti.exporting.stock_models import Stock
+from kiti.exporting.stock_models import CAUSAL, Stock
 from kiti.storage.records import Record
 
 WEIGHTS_OF = {"torchvision": "model.pth", "timm": "model.safetensors", "transformers": "model.safetensors"}
@@ -70,10 +70,11 @@ def _loading(stock: Stock) -> list[str]:
             f"# the same: {stock.call[:-1]}, checkpoint_path={WEIGHTS_OF['timm']!r}).eval()",
         ]
     if stock.library == "transformers":
+        loader = "AutoModelForCausalLM" if stock.name in CAUSAL else "AutoModelForSequenceClassification"
         return [
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            f"from transformers import {loader}, AutoTokenizer",
             "",
-            'model = AutoModelForSequenceClassification.from_pretrained(".").eval()   # this directory',
+            f'model = {loader}.from_pretrained(".").eval()   # this directory',
             'tokenizer = AutoTokenizer.from_pretrained(".")',
         ]
     return [

@@ -10,13 +10,17 @@ import transformers
 from torch import nn
 
 from kiti.models.convnext_keys import ConvNeXtKeys
+from kiti.models.language_model import FAMILIES as LANGUAGE_MODELS
+from kiti.models.language_model_keys import LanguageModelKeys
 from kiti.models.resnet_keys import ResNetKeys
-from kiti.models.text_classifier import FAMILIES
+from kiti.models.text_classifier import FAMILIES as TEXT_CLASSIFIERS
 from kiti.models.text_classifier_keys import TextClassifierKeys
 from kiti.residual import Residual
 from kiti.units.keys import ModelKeys
 
 Library = Literal["torchvision", "timm", "transformers"]
+CAUSAL = tuple(made.__name__ for _, made in LANGUAGE_MODELS.values())
+"""transformers' names of the language models."""
 
 
 class NotStock(ValueError):
@@ -57,13 +61,14 @@ def stock(model: ModelKeys, library: Library) -> Stock:
         return _resnet(model, library)
     if isinstance(model, ConvNeXtKeys):
         return _convnext(model, library)
-    if isinstance(model, TextClassifierKeys):
+    if isinstance(model, TextClassifierKeys | LanguageModelKeys):
         if library != "transformers":
             raise NotStock(f"model={model.name} is transformers', not {library}'s; use --to transformers")
-        return Stock(library, FAMILIES[model.family][1].__name__)
+        families = TEXT_CLASSIFIERS if isinstance(model, TextClassifierKeys) else LANGUAGE_MODELS
+        return Stock(library, families[model.family][1].__name__)
     raise NotStock(
         f"model={model.name} is in no such library; what can be exported is model=resnet with model.stem=imagenet, to "
-        "torchvision and timm, model=convnext, to timm, and classifiers of texts, to transformers"
+        "torchvision and timm, model=convnext, to timm, and classifiers of texts and language models, to transformers"
     )
 
 

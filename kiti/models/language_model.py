@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 from transformers.utils import logging
 
 from kiti.collision.rules import check_choice
-from kiti.models import pretrained_files
+from kiti.models import pretrained_files, run_weights
 from kiti.models.language_model_keys import CONFIG_NAMES
+from kiti.models.tied_weights import with_tied_names
 from kiti.residual import Acceleration, Add, Colliding, ResidualFactory
 from kiti.seams.families import Place, known_places
 from kiti.seams.fitting import SeamError
 from kiti.seams.opening import open_places
+from kiti.storage.weights_file import WEIGHTS
 from kiti.units.keys import FilesError
 
 FAMILIES: dict[str, tuple[Any, Any]] = {
@@ -59,6 +62,7 @@ def build_language_model(
     path: str | None = None,
     commit: str | None = None,
     weights: str | None = None,
+    from_run: str | None = None,
     residuals: str = "attention",
     residual_layers: Sequence[int] | None = None,
     attention: str = "sdpa",
@@ -80,11 +84,12 @@ def build_language_model(
             random numbers. On the meta device nothing is read.
         commit: of the hub's repository; None for a local folder.
         weights: sha256 of the folder's model.safetensors; None: unchecked.
+        from_run: the finished run of the same `seed` whose directory `path` is; its weights are those to start from.
         residuals: which additions have the seam: "attention", "mlp" or "both".
         residual_layers: in which layers, counted from 0, or from the end if negative; None is all of them.
         attention: transformers' implementation, "sdpa" or "eager".
         checkpointing: recompute each layer's activations in the backward pass instead of keeping them.
-        seed: unused; a run's seed determines the weights of an untrained model through torch's random numbers.
+        seed: of the run to start from. That of an untrained model's weights is torch's own.
         residual: called once per addition, in execution order, to create its module. D is the last axis.
         config: changes to transformers' configuration, such as `initializer_range`.
 
@@ -99,12 +104,15 @@ def build_language_model(
     sizes = {"vocab_size": vocab_size, "positions": positions, "width": width, "layers": layers, "heads": heads}
     sizes |= {"ffn": ffn, **({} if kv_heads is None else {"kv_heads": kv_heads})}
     changes = {"attn_implementation": attention, **dict.fromkeys(_DROPOUTS[family], dropout), **config}
-    if path is None or torch.get_default_device().type == "meta":
+    if path is None or from_run is not None or torch.get_default_device().type == "meta":
         named = {CONFIG_NAMES[family][key]: size for key, size in sizes.items()}
         rotary = {} if rope_theta is None else {"rope_parameters": {"rope_type": "default", "rope_theta": rope_theta}}
         kind, made = FAMILIES[family]
         said = named | rotary | _NO_SPECIAL_TOKENS | {"tie_word_embeddings": tied} | changes
         model = made(kind(**said))
+        if from_run is not None and path is not None and model.device.type != "meta":
+            run_weights.require_run(Path(path), from_run, seed)
+            model.load_state_dict(with_tied_names(model, load_file(Path(path) / WEIGHTS)))
     else:
         folder = pretrained_files.folder_of(path, commit)
         pretrained_files.require(folder)

@@ -1,5 +1,6 @@
 """The keys of `model=gpt2`, `model=qwen2_0_5b` and the other language models."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -39,6 +40,7 @@ class LanguageModelKeys(ModelKeys):
     path: Place[str | None]
     commit: Commit | None
     weights: Digest | None
+    from_run: Annotated[str, Field(pattern="^[a-z0-9_]+/[0-9a-f]{12}$")] | None
     vocab_size: PositiveInt
     positions: PositiveInt
     width: PositiveInt
@@ -87,15 +89,23 @@ class LanguageModelKeys(ModelKeys):
             raise ValueError("commit and weights exclude each other: a commit names its weights; give weights=null")
         return self
 
+    @model_validator(mode="after")
+    def _starts_from_one(self) -> "LanguageModelKeys":
+        if self.from_run is not None and (self.commit is not None or self.weights is not None or self.path is None):
+            raise ValueError("from_run needs path, the run's directory, and neither commit nor weights")
+        return self
+
     @property
     def sizes(self) -> dict[str, Any]:
         """The sizes that the files of a pretrained model must have."""
         return {key: getattr(self, key) for key in CONFIG_NAMES[self.family]}
 
     def check_files(self, config: Any) -> None:
-        from kiti.models import pretrained_files
+        from kiti.models import pretrained_files, run_weights
 
-        if self.path is not None:
+        if self.from_run is not None:
+            run_weights.require_run(Path(str(self.path)), self.from_run, self.seed)
+        elif self.path is not None:
             folder = pretrained_files.folder_of(self.path, self.commit)
             pretrained_files.require(folder)
             pretrained_files.require_family(folder, self.family)

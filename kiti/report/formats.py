@@ -41,7 +41,7 @@ _VERDICT_STYLES = {"better": "green", "worse": "red"}
 class Grid:
     """A table as text: a header, lines with one cell per column, and the notes below it.
 
-    A narrow terminal leaves out the columns `wide`.
+    A narrow terminal leaves out the columns `wide`. Cells of the columns `unbroken` stay on one line.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Grid:
     notes: list[str]
     label: str = ""
     wide: tuple[str, ...] = ()
+    unbroken: tuple[str, ...] = ()
 
 
 def plain(value: float, digits: int = 4) -> str:
@@ -164,7 +165,7 @@ def show(grid: Grid, console: Console) -> None:
     table = RichTable(title=escape(grid.title), title_justify="left", show_lines=False, pad_edge=False)
     for name, same in zip(grid.header, constant, strict=True):
         if not same:
-            table.add_column(escape(name), overflow="fold")
+            table.add_column(escape(name), overflow="fold", no_wrap=name in grid.unbroken)
     for line in grid.lines:
         cells = [cell for cell, same in zip(line, constant, strict=True) if not same]
         styles = [next((style for word, style in _VERDICT_STYLES.items() if cell == word), "") for cell in cells]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kiti.report import sheets, shown_examples
 from kiti.report.drawing import draw
-from kiti.report.sheets import HeatmapSpec, PictureSpec, Sheet, SweepSpec, TableSpec
+from kiti.report.sheets import HeatmapSpec, PictureSpec, Sheet, StepsSpec, SweepSpec, TableSpec
 from kiti.report.table_runs import Archive, plan
 from kiti.report.tables import Table, build, shown
 from kiti.report.tables import outputs as table_outputs
@@ -13,11 +13,14 @@ from kiti.storage import records
 
 
 def outputs(sheet: Sheet, table: Table) -> dict[str, bytes]:
-    """All output files of a table (md, csv, tex), a figure (md, csv, png, svg) or a sweep (all five), by extension."""
+    """All output files by extension: of a table md, csv, tex; of a figure md, csv, png, svg; of others all five.
+
+    Others are sweeps and steps to a value.
+    """
     contents = table_outputs(table)
     if isinstance(sheet, TableSpec):
         return contents
-    if not isinstance(sheet, SweepSpec):
+    if not isinstance(sheet, SweepSpec | StepsSpec):
         del contents["tex"]
     return contents | draw(sheet, table)
 

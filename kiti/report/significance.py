@@ -7,7 +7,7 @@ surviving runs.
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import special  # scipy.stats takes a second to import
@@ -67,6 +67,11 @@ def half_width(std: float, n: int) -> float:
     return float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * std / math.sqrt(n) if n > 1 else math.nan
 
 
+def no_verdict(diverged: Sequence[int]) -> str:
+    """What stands for a verdict if these seeds diverged."""
+    return f"diverged (seed{'s' if len(diverged) > 1 else ''} {', '.join(map(str, diverged))}): no verdict"
+
+
 def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_better: bool | None) -> Comparison:
     """Compare a metric of two configurations (`seed -> value`) on their common seeds.
 
@@ -77,8 +82,7 @@ def paired(ours: Mapping[int, float], baseline: Mapping[int, float], higher_is_b
     seeds = sorted(ours.keys() & baseline.keys())
     diverged = tuple(seed for seed in seeds if not (math.isfinite(ours[seed]) and math.isfinite(baseline[seed])))
     if diverged:
-        named = ", ".join(map(str, diverged))
-        verdict = f"diverged (seed{'s' if len(diverged) > 1 else ''} {named}): no verdict"
+        verdict = no_verdict(diverged)
         return Comparison(len(seeds), math.nan, math.nan, math.nan, math.nan, math.nan, verdict, diverged)
     if not seeds:
         return Comparison(0, math.nan, math.nan, math.nan, math.nan, math.nan, NOT_RUN)

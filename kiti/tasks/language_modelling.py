@@ -61,10 +61,11 @@ class LanguageModelling(Task):
     A label may be any token, the end of a document and padding's number too; unlabelled places hold -100. A batch
     without labels adds nothing and is counted in `train/unlabelled_batches`. A step without any is left out.
 
-    Logs `loss` in nats per token, `perplexity` and `bits_per_byte` under `val/` after each epoch, for the set that is
-    tested, under `test/` for the final network, and `loss` and `perplexity` under `train/` for a second dataloader.
-    During training `train/grad_norm` is the norm of the gradient after collisions, before clipping. The record also has
-    `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`.
+    Logs `loss` in nats per token, `perplexity` and `bits_per_byte` under `val/` for the validation documents, under
+    `test/` for the final network and the set that is tested, and `loss` and `perplexity` under `train/` for a second
+    dataloader. During training `train/grad_norm` is the norm of the gradient after collisions, before clipping. The
+    record also has `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`, `val/loss@<step>` of
+    each validation and `train/tokens_per_step`.
 
     If the loss or the norm is not finite, training stops with one line, and all metrics of the test are nan: the run
     has diverged. With precision=16-mixed such a step is skipped, which is how its scaler finds the scale.
@@ -83,6 +84,8 @@ class LanguageModelling(Task):
         self.on_device = nn.ModuleList(self.measured.values())  # so that Lightning moves them with the model
         self.diverged = ""
         self.unlabelled_batches = 0
+        self.by_step: dict[int, float] = {}
+        """The loss of each validation, by the optimizer's steps before it."""
         self._labelled = 0  # on this rank, in the micro-batches of this step
         self._unit = 1  # tokens of a full micro-batch on one rank
 
@@ -177,24 +180,32 @@ class LanguageModelling(Task):
         self.measured[self.SETS[dataloader_idx]].update(*self._summed(batch))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
+        loss = self._log_metrics("val")
+        if loss is not None and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.by_step[self.global_step] = loss
 
     def on_test_epoch_end(self) -> None:
         for name in self.SETS:
             self._log_metrics(name)
+        self.of_replica[0] |= {f"val/loss@{step}": loss for step, loss in sorted(self.by_step.items())}
+        trainer: Any = self.trainer
+        if trainer.datamodule is not None:
+            tokens = trainer.datamodule.batch_size * trainer.datamodule.context * trainer.accumulate_grad_batches
+            self.of_replica[0]["train/tokens_per_step"] = float(tokens)
         self.of_replica[0] |= self._trivial() | {
             "train/unlabelled_batches": float(total(self.unlabelled_batches, self.device))
         }
 
-    def _log_metrics(self, name: str) -> None:
+    def _log_metrics(self, name: str) -> float | None:
         if (found := self.measured[name].compute()) is None:
-            return
+            return None
         nats, tokens = found
         loss = math.nan if self.diverged else nats / tokens
         self.log(f"{name}/loss", loss)
         self.log(f"{name}/perplexity", math.exp(min(loss, 700.0)))
         if name != "train" and (data := self._data()) is not None:
-            self.log(f"{name}/bits_per_byte", loss * tokens / math.log(2) / _bytes(data))
+            self.log(f"{name}/bits_per_byte", loss * tokens / math.log(2) / _bytes(data, name))
+        return loss
 
     def _trivial(self) -> dict[str, float]:
         data = self._data()
@@ -203,7 +214,7 @@ class LanguageModelling(Task):
             return found
         for name, nats in data.trivial_losses().items():  # type: ignore[attr-defined]
             found[f"trivial/{name}_loss"] = float(nats.mean())
-            found[f"trivial/{name}_bits_per_byte"] = float(nats.sum()) / math.log(2) / _bytes(data)
+            found[f"trivial/{name}_bits_per_byte"] = float(nats.sum()) / math.log(2) / _bytes(data, "test")
         return found
 
     def _data(self) -> Data | None:
@@ -212,16 +223,18 @@ class LanguageModelling(Task):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
+        checkpoint["by_step"] = dict(self.by_step)
         own = torch.tensor(self.unlabelled_batches)
         checkpoint["unlabelled_batches"] = gathered(self._trainer, own)
         checkpoint["diverged"] = self.diverged
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        self.by_step = dict(checkpoint["by_step"])
         self.unlabelled_batches = int(part_of(self._trainer, checkpoint["unlabelled_batches"]))
         self.diverged = checkpoint["diverged"]
 
 
-def _bytes(data: Any) -> int:
-    """Bytes of the text behind the labels of the set that is tested."""
-    return data.bytes_of(data.test_on)  # type: ignore[no-any-return]
+def _bytes(data: Any, name: str) -> int:
+    """Bytes of the text behind the labels of a set."""
+    return data.bytes_of("validation" if name == "val" else data.test_on)  # type: ignore[no-any-return]

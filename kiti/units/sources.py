@@ -13,7 +13,7 @@ from typing import Any
 from kiti.units.registry import PACKAGE, plugin_of
 
 # Packages whose code does not affect a unit's results.
-_ELSEWHERE = {"", "configuration", "storage", "units", "report", "launching", "cli", "calibration"}
+_ELSEWHERE = {"", "configuration", "storage", "units", "report", "launching", "cli", "calibration", "evaluation"}
 DIGITS = 12
 _DOTTED = re.compile(r"[a-z]\w*(\.[a-z]\w*)+")
 

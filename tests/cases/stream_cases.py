@@ -42,6 +42,7 @@ class Stream(Data):
     """In memory. 3 bytes a token."""
 
     test_on = "validation"
+    context = T
 
     def __init__(self, given: tuple[Tensor, ...], batch_size: int) -> None:
         super().__init__(batch_size=batch_size, eval_batch_size=4, seed=0)

@@ -62,7 +62,7 @@ def recorded(overrides, seed, error, **changes):
     composed = compose([*overrides, "scale=smoke", f"seed={seed}"])
     metrics = {"test/relative_l2": error, "test/mse": error**2, "train/relative_l2": error / 2}
     of_run = {"config_hash": composed.hash, "config": composed.config, "metrics": metrics}
-    return make_record(seed, **of_run, **{"revisions": revisions(composed.checked)} | changes)
+    return make_record(seed, **of_run | {"revisions": revisions(composed.checked)} | changes)
 
 
 def save(record, runs_dir):

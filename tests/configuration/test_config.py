@@ -90,6 +90,8 @@ def home(group: str, option: str) -> str:
     """An experiment with `override /group: option`, since data, model and task must match; else burgers."""
     if group == "model" and option.startswith(("bert", "distilbert", "minilm")):
         return "bert_movie_reviews" if option.startswith("minilm") else "bert_imdb"
+    if option == "fsdp2":
+        return "gpt2_pretrain"
     says = f"override /{group}: {option}\n"
     return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
 

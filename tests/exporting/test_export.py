@@ -74,7 +74,7 @@ def finished(place: Path, *overrides: str) -> tuple[Path, Record, Composed]:
     model = building.model(composed)
     state = {
         name: torch.rand_like(value) + 0.5 if name.endswith(("running_mean", "running_var")) else value
-        for name, value in model.state_dict().items()
+        for name, value in stored_once(model).items()
     }
     save_file({name: value.contiguous() for name, value in state.items()}, run_dir / WEIGHTS)
     record = make_record(
@@ -171,6 +171,40 @@ def test_a_classifier_of_texts_loads_by_from_pretrained_without_kiti(family: str
     assert "truncated at 24 tokens" in card
     with pytest.raises(NotStock, match=r"model=text_classifier is transformers', not timm's; use --to transformers"):
         export(run_dir, record, composed, "timm", tmp_path / "other")
+
+
+LANGUAGE = """
+from transformers import AutoModelForCausalLM
+tokens = torch.arange(24)[None]
+model = AutoModelForCausalLM.from_pretrained(".")
+assert model.lm_head.weight is model.get_input_embeddings().weight
+with torch.inference_mode(): logits = model(tokens).logits
+written = model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=4, do_sample=False)
+"""
+
+
+@pytest.mark.parametrize("experiment", ["gpt2_stand_ins", "qwen2_stand_ins"])
+def test_a_language_model_loads_and_writes_without_kiti(experiment: str, tmp_path: Path) -> None:
+    run_dir, record, composed = finished(
+        tmp_path,
+        f"experiment={experiment}",
+        "scale=smoke",
+        "residual=kiti",
+        f"data_dir={write_language_data(tmp_path)}",
+    )
+    place = export(run_dir, record, composed, "transformers", tmp_path / "exported")
+    code = ALONE + LANGUAGE + f"save_file({{'logits': logits, 'written': written}}, {str(tmp_path / 'out')!r})\n"
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=place, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = load_file(tmp_path / "out")
+    model = building.model(composed).eval()
+    building.load_weights(model, record, run_dir)
+    with torch.inference_mode():
+        expected = model(torch.arange(24)[None]).logits
+    assert torch.equal(found["logits"], expected)
+    assert found["written"].shape == (1, 28)
+    assert "lm_head.weight" not in load_file(place / "model.safetensors")
+    assert 'AutoModelForCausalLM.from_pretrained(".")' in (place / "README.md").read_text()
 
 
 def test_timms_configuration_has_the_size_and_the_normalisation(tmp_path: Path) -> None:

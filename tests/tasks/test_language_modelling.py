@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from stream_cases import SGD, VOCABULARY, Stream, blocks, model, trainer
+from stream_cases import SGD, VOCABULARY, Stream, T, blocks, model, trainer
 from torch import Tensor
 from torch.nn import functional
 
@@ -177,3 +177,16 @@ def test_bits_per_byte_and_trivial_losses_come_from_the_data() -> None:
     assert learner.of_replica[0]["trivial/uniform_loss"] == pytest.approx(math.log(VOCABULARY), rel=1e-5)
     assert learner.of_replica[0]["trivial/uniform_bits_per_byte"] == pytest.approx(math.log2(VOCABULARY) / 3, rel=1e-5)
     assert learner.of_replica[0]["train/unlabelled_batches"] == 0
+
+
+def test_the_course_of_the_loss_is_recorded_by_step() -> None:
+    learner = LanguageModelling(model(), SGD)
+    data = Stream(blocks(8, 8), 2)
+    loop = trainer(val_check_interval=2)
+    loop.fit(learner, data)
+    loop.test(learner, datamodule=data, verbose=False)
+    course = {name: value for name, value in learner.of_replica[0].items() if name.startswith("val/loss@")}
+    assert list(course) == ["val/loss@2", "val/loss@4"]
+    assert course["val/loss@4"] == pytest.approx(float(loop.logged_metrics["test/loss"]))  # here the same set
+    assert len(set(course.values())) == 2
+    assert learner.of_replica[0]["train/tokens_per_step"] == 2 * T

@@ -17,6 +17,7 @@ from typing import Any
 
 import fake_images
 import image_sets
+import language_sets
 import meshgraphnets_cases
 import pytest
 import text_sets
@@ -120,6 +121,8 @@ def problems(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write the files that the experiment reads, if any; returns the overrides that name them."""
+    if experiment in language_sets.DATA:
+        return language_sets.prepared(experiment, folder)
     if experiment in text_sets.PUBLISHED:
         return text_sets.prepared(experiment, folder)
     if experiment.startswith("imagenet"):

@@ -131,6 +131,7 @@ def test_a_diverged_run_ends_with_its_own_status(tmp_path: Path) -> None:
         (["experiment=burgers", "scale=smoke", *FSDP2], "only language models are sharded, not kiti.models.fno"),
         ([*RUN, *FSDP2, "trainer.precision=64-true"], "strategy=fsdp2 trains with precision=32-true or bf16-mixed"),
         ([*RUN, *FSDP2, "averaging=ema", "averaging.decay=0.9"], "averages of the weights are not sharded"),
+        ([*RUN, *FSDP2, "callbacks.benchmarks.tasks=[mmlu]"], "leaves no rank the whole model"),
         ([*RUN, *FSDP2, "compile=true"], "compile=true"),
     ],
 )

@@ -98,12 +98,11 @@ class Config(Strict):
         seen, given = getattr(self.model, "t_in", None), getattr(self.data, "frames_in", None)
         if seen != given:
             raise ValueError(f"model.t_in={seen} is not data.frames_in={given}")
-        longest, positions = getattr(self.data, "max_length", None), getattr(self.model, "positions", None)
-        if longest is not None and positions is not None and longest > positions:
-            raise ValueError(f"data.max_length={longest} is more than the {positions} positions of the model")
-        context = getattr(self.data, "context", None)
-        if context is not None and positions is not None and context > positions:
-            raise ValueError(f"data.context={context} is more than the {positions} positions of the model")
+        positions = getattr(self.model, "positions", None)
+        for key in ("max_length", "context"):
+            longest = getattr(self.data, key, None)
+            if longest is not None and positions is not None and longest > positions:
+                raise ValueError(f"data.{key}={longest} is more than the {positions} positions of the model")
         return self
 
     @model_validator(mode="after")
@@ -124,6 +123,11 @@ class Config(Strict):
             )
         if self.compile:
             raise ValueError("compile=true: trainer.strategy=fsdp2 trains uncompiled models; use ddp, or compile=false")
+        if self.callbacks.benchmarks.tasks:
+            raise ValueError(
+                "callbacks.benchmarks.tasks: trainer.strategy=fsdp2 leaves no rank the whole model; "
+                "evaluate the finished run with kiti-eval"
+            )
         if self.averaging != Absent():
             raise ValueError("trainer.strategy=fsdp2: averages of the weights are not sharded; use averaging=none")
         return self
@@ -141,6 +145,16 @@ class Config(Strict):
         wanted, batches = self.trainer.accumulate_grad_batches, self.data.batches_per_epoch
         if batches is not None and wanted > batches:
             raise ValueError(too_long_for_an_epoch(wanted, batches))
+        return self
+
+    @model_validator(mode="after")
+    def _the_last_validation_is_at_the_end(self) -> "Config":
+        interval, batches = self.trainer.val_check_interval, self.data.batches_per_epoch
+        if interval is not None and batches is not None and batches % interval:
+            raise ValueError(
+                f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so the last validation would "
+                "not be at its end; choose a divisor, or null"
+            )
         return self
 
     @property

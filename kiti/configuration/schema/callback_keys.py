@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from kiti.units.keys import Strict, UnitKeys
+from kiti.units.keys import Place, Strict, UnitKeys
 
 
 class LoggerKeys(UnitKeys):
@@ -71,6 +71,19 @@ class CheckpointingKeys(UnitKeys):
     keep: Literal[1, 2] = 2
 
 
+class BenchmarksDuringTrainingKeys(UnitKeys):
+    builds = "kiti.evaluation.during_training.BenchmarksDuringTraining"
+    name = "benchmarks_during_training"
+    tasks: list[str]
+    every_steps: PositiveInt | None
+    limit: PositiveInt | None
+    batch_size: PositiveInt
+    data_dir: Place[str]
+    commits: dict[str, str]
+    tokenizer: Place[str | None]
+    tokenizer_commit: str | None
+
+
 class Callbacks(Strict):
     progress: ProgressKeys
     collisions: CollisionMonitorKeys
@@ -79,3 +92,4 @@ class Callbacks(Strict):
     distances: DistanceMonitorKeys
     throughput: ThroughputKeys
     checkpointing: CheckpointingKeys
+    benchmarks: BenchmarksDuringTrainingKeys

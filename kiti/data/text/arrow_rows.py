@@ -25,7 +25,7 @@ def check_schema(where: str, schema: pa.Schema, columns: Columns, classes: Class
         if name not in schema.names:
             raise DataError(missing_column(where, key, name, schema.names))
         kind = schema.field(name).type
-        text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        text = is_text(kind)
         if key == "label":
             if not (text or pa.types.is_integer(kind)):
                 raise DataError(f"{where}: {name} has type {kind}, not integer or string; convert the column")
@@ -52,7 +52,7 @@ def rows_of_batches(
     """The values of `columns` in every row; DataError names a row that is not UTF-8."""
     number = 0
     for batch in batches:
-        values = [_values(where, number, batch.column(name), name) for name in columns.names]
+        values = [column_values(where, number, batch.column(name), name) for name in columns.names]
         for row in zip(*values, strict=True):
             number += 1
             *texts, label = row
@@ -61,7 +61,13 @@ def rows_of_batches(
             yield Located(f"{where}: row {number}", [*texts, label])
 
 
-def _values(where: str, before: int, column: pa.Array | pa.ChunkedArray, name: str) -> list[Any]:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def column_values(where: str, before: int, column: pa.Array | pa.ChunkedArray, name: str) -> list[Any]:
+    """The values of the column `name`, which follows `before` rows; DataError names a row that is not UTF-8."""
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:

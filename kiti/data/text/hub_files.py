@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 PATTERNS = ["*.parquet", "**/*.parquet", "README.md"]
+_CALLED = {"dataset": "set", "model": "model"}
 SECONDS = 5.0
 """How long the hub may take to answer whether it has a set."""
 
@@ -27,7 +28,7 @@ def copy_of(data_dir: Path | str, repository: str, commit: str) -> Path:
 def require(data_dir: Path | str, repository: str, commit: str) -> None:
     """HubError unless there is a copy, or the hub says that it has the set."""
     if not copy_of(data_dir, repository, commit).is_dir():
-        _ask(repository, commit)
+        ask(repository, commit)
 
 
 def fetch(data_dir: Path | str, repository: str, commit: str) -> Path:
@@ -38,7 +39,7 @@ def fetch(data_dir: Path | str, repository: str, commit: str) -> Path:
     place = copy_of(data_dir, repository, commit)
     if place.is_dir():
         return place
-    _ask(repository, commit)
+    ask(repository, commit)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if place.is_dir():
@@ -51,8 +52,8 @@ def fetch(data_dir: Path | str, repository: str, commit: str) -> Path:
     return place
 
 
-def _ask(repository: str, commit: str) -> None:
-    """HubError unless the hub answers within SECONDS that it has the set at this commit.
+def ask(repository: str, commit: str, kind: str = "dataset") -> None:
+    """HubError unless the hub answers within SECONDS that it has the data set, or the "model", at this commit.
 
     In a thread of its own: looking up a name has no time limit where a network swallows everything.
     """
@@ -63,7 +64,7 @@ def _ask(repository: str, commit: str) -> None:
 
     def call() -> None:
         try:
-            answer.append(HfApi().dataset_info(repository, revision=commit, timeout=SECONDS))
+            answer.append(HfApi().repo_info(repository, repo_type=kind, revision=commit, timeout=SECONDS))
         except Exception as error:  # whatever it is, it is reported
             answer.append(error)
 
@@ -73,7 +74,7 @@ def _ask(repository: str, commit: str) -> None:
     if not answer:
         raise HubError(f"{constants.ENDPOINT} does not answer")
     if isinstance(answer[0], HfHubHTTPError):
-        raise HubError(f"{constants.ENDPOINT} has no such set or commit, or not for this account")
+        raise HubError(f"{constants.ENDPOINT} has no such {_CALLED[kind]} or commit, or not for this account")
     if isinstance(answer[0], Exception):
         raise HubError(f"{constants.ENDPOINT} cannot be reached ({_line(answer[0])})")
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from kiti.data import DataError
 from kiti.data.text.arrow_rows import check_schema, rows_of_batches
 from kiti.data.text.text_rows import Classes, Columns, Located, missing_column
+from kiti.data.text.utf8_lines import utf8_lines
 
 _ROWS_AT_ONCE = 1000
 
@@ -68,7 +69,7 @@ def _parquet(path: Path, columns: Columns, classes: Classes) -> Iterator[Located
 
 
 def _jsonl(path: Path, columns: Columns, classes: Classes) -> Iterator[Located]:
-    for number, line in _lines(path):
+    for number, line, _ in utf8_lines(path):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -84,7 +85,7 @@ def _jsonl(path: Path, columns: Columns, classes: Classes) -> Iterator[Located]:
 
 def _csv(path: Path, columns: Columns, classes: Classes) -> Iterator[Located]:
     csv.field_size_limit(sys.maxsize)  # of 131,072 characters otherwise
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    reader = csv.reader((line for _, line, _ in utf8_lines(path)), strict=True)
     before = 0
     try:
         header = next(reader, [])
@@ -112,19 +113,6 @@ READERS: dict[str, Callable[[Path, Columns, Classes], Iterator[Located]]] = {
     ".csv": _csv,
 }
 """By suffix."""
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines with their ends; a byte order mark is left out."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: byte {error.start + 1} ({line[error.start]:#04x}) is not UTF-8; "
-                    "convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8"
-                ) from None
 
 
 def _check_columns(where: str, there: Collection[str], columns: Columns) -> None:

@@ -69,7 +69,7 @@ def checked_rows(found: Iterable[Located], columns: Columns, classes: Classes) -
             counts["unlabelled"] += 1
             continue
         for name, text in zip(columns.names, texts, strict=False):
-            _check_text(where, name, text)
+            check_text(where, name, text)
         row = Row(texts[0], texts[1] if len(texts) > 1 else None, _class(where, columns.label, label, classes))
         counts["empty"] += any(not text.strip() for text in texts)
         counts["duplicates"] += row[:2] in seen
@@ -84,7 +84,8 @@ def common(rows: Iterable[Row], others: Iterable[Row]) -> int:
     return sum(row[:2] in texts for row in rows)
 
 
-def _check_text(where: str, name: str, text: Any) -> None:
+def check_text(where: str, name: str, text: Any) -> None:
+    """DataError unless `text` is a string that UTF-8 can hold."""
     if not isinstance(text, str):
         shown = "null" if text is None else f"{str(text)[:40]} ({type(text).__name__})"
         raise DataError(f"{where}: {name} is {shown}, not a string; write a string, an empty one for no text")

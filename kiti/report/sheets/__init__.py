@@ -9,7 +9,7 @@ from kiti.report.sheets.figure_sheet import Axis, Curve, FigureSpec
 from kiti.report.sheets.heatmap_sheet import Heatmap, HeatmapSpec
 from kiti.report.sheets.history_sheet import HistorySpec, Panel, Trace
 from kiti.report.sheets.picture_sheet import PictureSpec
-from kiti.report.sheets.rows import Metric, Row, Scale, SheetError
+from kiti.report.sheets.rows import Metric, Ratio, Row, Scale, SheetError
 from kiti.report.sheets.sheet_files import (
     Sheet,
     committed,
@@ -19,6 +19,7 @@ from kiti.report.sheets.sheet_files import (
     outputs_stem,
     scale_of,
 )
+from kiti.report.sheets.steps_sheet import Runner, StepsSpec
 from kiti.report.sheets.sweep_sheet import VANILLA, Arm, SweepSpec
 from kiti.report.sheets.table_sheet import TableSpec
 
@@ -35,10 +36,13 @@ __all__ = [
     "Metric",
     "Panel",
     "PictureSpec",
+    "Ratio",
     "Row",
+    "Runner",
     "Scale",
     "Sheet",
     "SheetError",
+    "StepsSpec",
     "SweepSpec",
     "TableSpec",
     "Trace",

@@ -1,8 +1,10 @@
 """The parts common to all kinds of sheet: scales with their seeds, metrics, rows."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
+
+Ratio = Literal["steps", "tokens", "time"]
 
 
 class SheetError(ValueError):
@@ -38,7 +40,9 @@ class Metric(StrictModel):
     """The metric `key` of the records; `published` marks those that are compared with printed numbers.
 
     `higher_is_better` is null for a quantity that is neither good nor bad. `of` lists the problems that have this
-    metric; empty means all.
+    metric, and `scales` those at which records have it; empty means all. With `last` the records have it over the
+    training, as a curve, and its value is the mean over the `last` ones. Values are shown times `factor`: 100 turns
+    shares into percent.
     """
 
     key: str
@@ -46,6 +50,9 @@ class Metric(StrictModel):
     higher_is_better: bool | None = False
     published: bool = False
     of: list[str] = []
+    scales: list[str] = []
+    last: int = pydantic.Field(default=0, ge=0)
+    factor: float = pydantic.Field(default=1, gt=0)
 
 
 class Row(StrictModel):
@@ -53,11 +60,13 @@ class Row(StrictModel):
 
     `published` is given by metric label if the row has several published metrics. `run` is given by scale if scales
     differ in more than size, for example in the data set. `keys` maps a metric to the key of the record that this row
-    shows instead, for example the error of a trivial forecast. If the paper prints only a change relative to another
-    row, `published_relative` is that change, as a fraction of the first row in `against`. `features` is D by module,
-    where features collide: it turns partners in a record into pairs a system. `must_beat` are rows of trivial
-    predictors: unless its mean is better than each of theirs, the row has not learnt, and comparisons with it get no
-    verdict. `not_run` gives by scale why the row does not exist there.
+    shows instead, for example the error of a trivial forecast; with `only_keys` the row has no other metrics. If the
+    paper prints only a change relative to another row, `published_relative` is that change, as a fraction of the first
+    row in `against`. `features` is D by module, where features collide: it turns partners in a record into pairs a
+    system. `must_beat` are rows of trivial predictors: unless its mean is better than each of theirs, the row has not
+    learnt, and comparisons with it get no verdict; a predictor without the metric says nothing about it. `not_run`
+    gives by scale why the row does not exist there. `claimed` are the paper's digits of ratios to the first row in
+    `against`.
     """
 
     group: str
@@ -69,7 +78,9 @@ class Row(StrictModel):
     must_beat: list[str] = []
     not_run: dict[str, str] = {}
     keys: dict[str, str] = {}
+    only_keys: bool = False
     features: dict[str, int] = {}
+    claimed: dict[Ratio, str] = {}
     # Some points of a sweep do not exist at a small scale; they are shown as not run, with the reason.
     may_not_compose: bool = False
 
@@ -77,6 +88,13 @@ class Row(StrictModel):
     @classmethod
     def _as_list(cls, rows: Any) -> Any:
         return [rows] if isinstance(rows, str) else rows
+
+    @pydantic.field_validator("claimed")
+    @classmethod
+    def _ratios_are_numbers(cls, claimed: dict[Ratio, str]) -> dict[Ratio, str]:
+        for digits in claimed.values():
+            float(digits)
+        return claimed
 
     @pydantic.field_validator("published")
     @classmethod
@@ -97,7 +115,7 @@ class Row(StrictModel):
 
     def has(self, metric: Metric) -> bool:
         """Whether the metric applies to the problem of this row."""
-        return not metric.of or self.group in metric.of
+        return (not metric.of or self.group in metric.of) and (not self.only_keys or metric.key in self.keys)
 
     def key(self, metric: Metric) -> str:
         """The key of the metric in the records of this row."""

@@ -12,11 +12,12 @@ from kiti.report.sheets.heatmap_sheet import HeatmapSpec
 from kiti.report.sheets.history_sheet import HistorySpec
 from kiti.report.sheets.picture_sheet import PictureSpec
 from kiti.report.sheets.rows import Scale, SheetError
+from kiti.report.sheets.steps_sheet import StepsSpec
 from kiti.report.sheets.sweep_sheet import SweepSpec
 from kiti.report.sheets.table_sheet import TableSpec
 from kiti.storage.records import validation_line
 
-Sheet = TableSpec | FigureSpec | SweepSpec | PictureSpec | HeatmapSpec | HistorySpec
+Sheet = TableSpec | FigureSpec | SweepSpec | PictureSpec | HeatmapSpec | HistorySpec | StepsSpec
 _SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
 
 

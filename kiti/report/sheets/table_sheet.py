@@ -5,11 +5,15 @@ from typing import Literal
 
 import pydantic
 
-from kiti.report.sheets.rows import Metric, Row, Scale, SheetError, StrictModel
+from kiti.report.sheets.rows import Metric, Ratio, Row, Scale, SheetError, StrictModel
 
 
 class TableSpec(StrictModel):
-    """A table of a paper, or the numbers behind a figure; with `effects`, columns say how much collided."""
+    """A table of a paper, or the numbers behind a figure.
+
+    With `effects`, columns say how much collided. With `ratios` it shows instead at what part of its baseline's
+    training a row reaches the baseline's final value of the one metric.
+    """
 
     kind: Literal["table"]
     title: str
@@ -19,6 +23,7 @@ class TableSpec(StrictModel):
     rows: list[Row] = pydantic.Field(min_length=1)
     row_header: str = "row"
     effects: bool = False
+    ratios: list[Ratio] = pydantic.Field(default_factory=list)
 
     @pydantic.model_validator(mode="after")
     def _rows_agree(self) -> "TableSpec":
@@ -35,6 +40,10 @@ class TableSpec(StrictModel):
         for metric in self.metrics:
             if unknown := set(metric.of) - {row.group for row in self.rows}:
                 raise ValueError(f"metric {metric.label}: of {', '.join(sorted(unknown))}, which no row belongs to")
+            if scales := ", ".join(sorted(set(metric.scales) - set(self.scales))):
+                raise ValueError(f"metric {metric.label}: scales: {scales}; the scales are {', '.join(self.scales)}")
+        if self.ratios and [metric.last > 0 for metric in self.metrics] != [True]:
+            raise ValueError("ratios require exactly one metric, with its `last`")
         if any(m.published for m in self.metrics) != any(row.is_printed for row in self.rows):
             raise ValueError("printed numbers require a metric with `published: true`, and vice versa")
         for row in self.rows:
@@ -42,7 +51,7 @@ class TableSpec(StrictModel):
         for scale in self.scales:
             run = {tuple(row.run_at(scale)): row for row in self.rows if scale not in row.not_run}
             for row in self.rows:
-                if scale in row.not_run and (runs := run.get(tuple(row.run_at(scale)))):
+                if scale in row.not_run and not row.only_keys and (runs := run.get(tuple(row.run_at(scale)))):
                     raise ValueError(
                         f"row {row.group}/{row.label}: not_run at {scale}, but the run of {runs.group}/{runs.label}"
                     )
@@ -64,6 +73,8 @@ class TableSpec(StrictModel):
             raise ValueError(f"{name}: published: {', '.join(sorted(unknown))} is not a metric with `published: true`")
         if unknown := set(row.keys) - {metric.key for metric in self.metrics if row.has(metric)}:
             raise ValueError(f"{name}: keys: {', '.join(sorted(unknown))} is not a metric of this row")
+        if row.claimed and not self.ratios:
+            raise ValueError(f"{name}: claimed: only a sheet of kind steps_to_value compares ratios")
         if unknown := set(row.not_run) - set(self.scales):
             raise ValueError(f"{name}: not_run: {', '.join(sorted(unknown))}; the scales are {', '.join(self.scales)}")
         if isinstance(row.run, dict) and set(row.run) != set(self.scales):

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kiti.report import collision_effects
+from kiti.report.courses import Course, course
 from kiti.report.sheets import Metric, Row, TableSpec
 from kiti.report.significance import Comparison, Summary, paired, summarize
 from kiti.report.table_runs import Archive, Plan, StoredRecord, TableRun, aggregate, require_same_data, row_overrides
@@ -27,7 +28,16 @@ class FilledRow:
 
     def values(self, metric: Metric) -> dict[int, float]:
         """The metric by seed."""
-        return aggregate([found.record for found in self.records.values()], self.row.key(metric))
+        if metric.last:
+            return {seed: found.final for seed, found in self.courses(metric).items()}
+        found = aggregate([found.record for found in self.records.values()], self.row.key(metric))
+        return {seed: metric.factor * value for seed, value in found.items()}
+
+    def courses(self, metric: Metric) -> dict[int, Course]:
+        """The course of a metric over the steps, by seed; RecordError if a record lacks it."""
+        higher, key = bool(metric.higher_is_better), self.row.key(metric)
+        courses = {seed: course(found.record, key, higher, metric.last) for seed, found in self.records.items()}
+        return {seed: replace(found, values=metric.factor * found.values) for seed, found in courses.items()}
 
     @property
     def pairs(self) -> float:
@@ -76,7 +86,7 @@ def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) 
         line
         for filled in rows
         for metric in spec.metrics
-        if filled.row.has(metric)
+        if filled.row.has(metric) and scale in (metric.scales or [scale])
         for line in _lines(filled, rows, metric)
     ]
     found = [one for row in rows for one in row.records.values()]
@@ -126,7 +136,8 @@ def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric) -> list
         return next(one for one in rows if (one.row.group, one.row.label) == (filled.row.group, label))
 
     def learnt(one: FilledRow) -> bool:
-        return all(_is_better(one.values(metric), row(label).values(metric), metric) for label in one.row.must_beat)
+        trivial = (row(label) for label in one.row.must_beat)
+        return all(_is_better(one.values(metric), t.values(metric), metric) for t in trivial if t.row.has(metric))
 
     ours = filled.values(metric)
     summary = summarize(ours.values())

@@ -20,20 +20,43 @@ def notes(
 
     `outdated` are records of the same configurations that are not used, as a unit's revision has changed since.
     """
-    printed = any(row.is_printed for row in spec.rows)
+    printed = any(row.is_printed or row.claimed for row in spec.rows)
     warning = "" if scale == PAPER else f" and are not comparable with numbers at scale {scale}"
     sentences = [
         *([spec.note.strip()] if spec.note else []),
         _scale_note(spec, scale, plan),
         *([f"Published numbers come from the paper's own protocol{warning}."] if printed else []),
-        f"Seeds {ranges(spec.scales[scale].seeds)}. Ours is the mean ± sample standard deviation over seeds. "
-        "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
-        "two-sided paired t-test, not corrected for the number of rows.",
+        f"Seeds {ranges(spec.scales[scale].seeds)}. {_statistics(spec)}",
         _records_note(found),
         *_code_notes([one.record for one in found]),
         *_outdated_notes(outdated),
     ]
     return [" ".join(note.split()) for note in sentences]
+
+
+def _statistics(spec: TableSpec) -> str:
+    """What the numbers of the columns are."""
+    if not spec.ratios:
+        return (
+            "Ours is the mean ± sample standard deviation over seeds. "
+            "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
+            "two-sided paired t-test, not corrected for the number of rows."
+        )
+    [metric] = spec.metrics
+    final = "last value" if metric.last == 1 else f"mean of the last {metric.last} values"
+    extreme = "maximum" if metric.higher_is_better else "minimum"
+    timed = "Time: seconds of training with its validations, evenly over the steps. " if "time" in spec.ratios else ""
+    return (
+        f"ratio: where a run first is as good as the {final} of its baseline with the same seed, over the baseline's "
+        f"whole training; the run is followed by its running {extreme}, linear between two values. {timed}"
+        "The ratio is the median over seeds with its 95 % bootstrap interval (10,000 draws of seeds). > is a lower "
+        "bound: a run that does not reach the value counts as later than all others. A curve with noise passes its "
+        "own final value before its end, so a ratio below 1 need not be a gain. Two lines show ratios where nothing "
+        "differs: the baseline to its own final value (itself), and each of its seeds to that of every other (other "
+        "seeds). ahead: how often a run is before its baseline at the worse of their two final values, which both "
+        "reach; in half of the seeds, if nothing differs. Verdict: the two-sided sign test on that, p < 0.05, not "
+        "corrected, for which six seeds are needed."
+    )
 
 
 def ranges(seeds: Sequence[int]) -> str:

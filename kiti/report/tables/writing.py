@@ -8,6 +8,7 @@ from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
 from kiti.report.significance import NOT_LEARNT, NOT_RUN, Summary
 from kiti.report.tables.lines import Line, Table
+from kiti.report.tables.steps_table import steps_csv, steps_grid
 
 _CSV_HEADER = (
     *("problem", "row", "metric", "published", "mean", "std", "n", "diverged", "seeds", "baseline"),
@@ -22,6 +23,8 @@ _WIDE = ("baseline", "relative Δ", "p", "verdict")
 
 def grid(table: Table) -> Grid:
     """The table as text, for all formats except CSV."""
+    if table.spec.ratios:
+        return steps_grid(table)
     printed = any(row.is_printed for row in table.spec.rows)
     header = ["problem", table.spec.row_header, "metric"]
     header += [
@@ -47,6 +50,8 @@ def grid(table: Table) -> Grid:
 
 def to_csv(table: Table) -> str:
     """The table as CSV: numbers with eight significant digits, empty if unknown."""
+    if table.spec.ratios:
+        return steps_csv(table)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     effects = table.spec.effects
