@@ -117,6 +117,7 @@ def train(composed: Composed) -> ExitStatus:
     from kiti.training import building, checkpoint_files, recording
     from kiti.training.callbacks.checkpointing import Stopped
     from kiti.training.callbacks.progress import Status
+    from kiti.training.checkpoint_space import require_space
 
     building.hush_lightning()
     code = recording.Code.now(composed)
@@ -127,7 +128,9 @@ def train(composed: Composed) -> ExitStatus:
     seed_everything(composed.seed, verbose=False)
     data, task, trainer = building.data(composed), building.task(composed), building.trainer(composed)
     building.compile_model(composed, task)
+    require_space(task, run_dir, composed.checked.callbacks.checkpointing.keep, "_target_" in composed.node.averaging)
     data.prepare_alone()
+    trainer.strategy.connect(task)
     trainer.strategy.setup_environment()  # Lightning would do it later; from here on the ranks hear each other
     resuming = None
     if trainer.is_global_zero and composed.checked.resume == "auto":
@@ -141,8 +144,9 @@ def train(composed: Composed) -> ExitStatus:
     status.write("testing", force=True)
     trainer.test(task, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
     ended = ExitStatus.FINISHED
+    written = recording.record(composed, data, task, trainer, code)
     if trainer.is_global_zero:
-        for record in recording.record(composed, data, task, trainer, code):
+        for record in written:
             for name, value in sorted(record.metrics.items()):
                 print(f"{name} {value:.6g}")
             print(composed.run_dir_of(record.seed) / FILE_NAME)

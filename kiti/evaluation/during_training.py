@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.strategies import FSDPStrategy, ModelParallelStrategy
 
 from kiti.data import DataError
 from kiti.evaluation.known_tasks import require_known
@@ -72,7 +73,7 @@ class BenchmarksDuringTraining(Callback):
         path, commit = self.tokenizer
         if path is None or not isinstance(pl_module.get_submodule("model"), PreTrainedModel):
             raise DataError("callbacks.benchmarks.tasks: only language models of transformers are evaluated on items")
-        if type(trainer.strategy).__name__ in ("ModelParallelStrategy", "FSDPStrategy"):
+        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             raise DataError(
                 "callbacks.benchmarks.tasks: a model divided over ranks is evaluated after training, by kiti-eval"
             )

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 
 from kiti.ko import KO
 from kiti.ko.foreign_optimizers import ATTRIBUTE, unwrapped
+from kiti.ko.sharding import with_gradients
 from kiti.residual import Residual
 from kiti.seams.watching import Directions
 
@@ -65,7 +66,13 @@ def ko_of(optimizer: Optimizer) -> KO | None:
 
 
 def is_skipped(trainer: Trainer | None, optimizer: Optimizer) -> bool:
-    """Whether Lightning's 16-mixed found a gradient that is not finite, so that it will skip the step."""
+    """Whether Lightning's 16-mixed found a gradient that is not finite, so that it will skip the step.
+
+    The gradients are unscaled afterwards, also those of a fused optimizer.
+    """
     scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
-    found = {} if scaler is None else scaler._found_inf_per_device(optimizer)
-    return any(bool(inf) for inf in found.values())
+    if scaler is None:
+        return False
+    if not scaler._found_inf_per_device(optimizer) and with_gradients(optimizer):
+        scaler.unscale_(optimizer)  # which Lightning leaves to the step of a fused optimizer
+    return any(bool(inf) for inf in scaler._found_inf_per_device(optimizer).values())

@@ -106,6 +106,7 @@ class Record:
         ko: |Δg| / |g| by parameter; ko_pairs: pairs of its neurons that collide in a step, for hard collisions.
         items: name of a file beside the record with a result for each test item.
         dtype: of the weights in training; None: not recorded.
+        train_tokens_per_second: of language models, over all ranks; the seconds are `wall_seconds`.
         replicate: distinguishes this run from others of the same hash and seed, for example on another machine.
     """
 
@@ -132,6 +133,7 @@ class Record:
     started: str
     wall_seconds: float
     train_samples_per_second: Number | None
+    train_tokens_per_second: Number | None = None
     peak_memory_mib: Number | None
     parameters: int
     flops_per_sample: Number | None

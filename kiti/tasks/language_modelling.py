@@ -12,6 +12,7 @@ from torchmetrics import SumMetric
 
 from kiti.data.data_module import Data
 from kiti.ko.sharding import clip, total_norm, with_gradients
+from kiti.models.sharded_blocks import shard
 from kiti.seams.lightning_callback import is_skipped
 from kiti.tasks.global_batch import ranks, total
 from kiti.tasks.rank_sums import gathered, part_of
@@ -88,6 +89,12 @@ class LanguageModelling(Task):
         self._labelled = 0  # on this rank, in the micro-batches of this step
         self._unit = 1  # tokens of a full micro-batch on one rank
 
+    def configure_model(self) -> None:
+        """Shard the model if the trainer's strategy is that of FSDP2, which gives this task its ranks."""
+        if self._device_mesh is not None:
+            compute = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+            shard(self.model, self._device_mesh["data_parallel"], compute)
+
     def call(self, batch: Blocks) -> Any:
         tokens, _, positions = batch
         if self.documents == "joined":
@@ -109,6 +116,11 @@ class LanguageModelling(Task):
         )
         return losses, (labels != UNLABELLED).sum()
 
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.diverged:  # and was stopped again before its test
+            self.trainer.should_stop = True
+
     def training_step(self, batch: Blocks, batch_idx: int) -> Tensor:
         summed, labelled = self._summed(batch)
         number = int(labelled)
@@ -121,6 +133,7 @@ class LanguageModelling(Task):
         return summed / self._unit
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        is_skipped(self._trainer, optimizer)  # which lets a scaler see the gradients that a step without labels drops
         self._average_over_tokens(optimizer)
         super().on_before_optimizer_step(optimizer)
 
@@ -213,11 +226,13 @@ class LanguageModelling(Task):
         checkpoint["by_step"] = dict(self.by_step)
         own = torch.tensor(self.unlabelled_batches)
         checkpoint["unlabelled_batches"] = gathered(self._trainer, own)
+        checkpoint["diverged"] = self.diverged
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.by_step = dict(checkpoint["by_step"])
         self.unlabelled_batches = int(part_of(self._trainer, checkpoint["unlabelled_batches"]))
+        self.diverged = checkpoint["diverged"]
 
 
 def _bytes(data: Any, name: str) -> int:

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import Strategy
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -29,6 +30,7 @@ from kiti.training.callbacks.accumulation import Accumulation
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
 from kiti.training.checkpoint_files import CheckpointFiles, Identity
+from kiti.training.fully_sharded import FullySharded
 from kiti.training.started_processes import StartedProcesses, own_device
 from kiti.training.sync_batchnorm import SyncBatchNormInPlace
 
@@ -86,7 +88,7 @@ def trainer(composed: Composed) -> pl.Trainer:
     built: pl.Trainer = instantiate(
         node.trainer,
         devices=own_device(composed.checked.trainer.accelerator),
-        strategy="ddp" if processes > 1 else "auto",
+        strategy=_strategy(composed.checked.trainer, processes),
         logger=[*loggers, curves.logger],
         callbacks=[Accumulation(), Cost(), curves, *averaging, *instantiate(node.callbacks).values()],
         plugins=[
@@ -96,6 +98,8 @@ def trainer(composed: Composed) -> pl.Trainer:
         ],
         default_root_dir=str(composed.run_dir),
         use_distributed_sampler=False,  # our loaders shard themselves, without padding
+        # What FSDP2 gathers in inference mode could not be trained with afterwards.
+        inference_mode=composed.checked.trainer.strategy != "fsdp2",
         enable_checkpointing=False,  # kiti.training.callbacks.checkpointing does it
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -106,6 +110,13 @@ def trainer(composed: Composed) -> pl.Trainer:
     # kiti.storage.stop_signals handles all signals, and Checkpointing asks the ranks between two steps.
     built._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return built
+
+
+def _strategy(keys: TrainerKeys, processes: int) -> Strategy | str:
+    """One process has nothing to share, whatever the strategy."""
+    if processes == 1:
+        return "auto"
+    return FullySharded(processes) if keys.strategy == "fsdp2" else "ddp"
 
 
 def check_batch_size(composed: Composed) -> None:

@@ -85,6 +85,10 @@ class CheckpointFiles(TorchCheckpointIO):
     ) -> dict[str, Any]:
         return torch.load(path, map_location=map_location, weights_only=True)
 
+    def mapped(self, path: Any) -> dict[str, Any]:
+        """The checkpoint, whose tensors are read when they are used: several processes share the file's pages."""
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+
 
 def verify(path: Path, own: Identity) -> None:
     """Raise UnusableCheckpoint unless the file is whole and belongs to the run `own`."""

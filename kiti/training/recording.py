@@ -21,8 +21,10 @@ from kiti.training.callbacks.collision_monitor import CollisionMonitor
 from kiti.training.callbacks.cost import Cost
 from kiti.training.callbacks.curves import Curves
 from kiti.training.callbacks.similarity_monitor import SimilarityMonitor
+from kiti.training.callbacks.throughput import Throughput
 from kiti.training.counting import flops
 from kiti.training.device import device_name, peak_memory_mib
+from kiti.training.fully_sharded import whole
 
 Kind = TypeVar("Kind", bound=Callback)
 PACKAGES = (
@@ -57,12 +59,16 @@ class Code:
 def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: Code) -> list[records.Record]:
     """Write `weights.safetensors`, the example and then `record.json` for every trained seed.
 
-    The record comes last, so that the other files exist if it does. An existing record is left as it is.
+    The record comes last, so that the other files exist if it does. An existing record is left as it is. Every rank
+    calls this, since the model may be sharded; rank 0 writes, and the others return no records.
     """
     similarity = _callback(trainer, SimilarityMonitor)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_once(task.model).items()}
+    weights = {name: tensor.contiguous() for name, tensor in whole(stored_once(task.model)).items()}
+    measured = _measured(composed, data, task, trainer)
+    if not trainer.is_global_zero:
+        return []
     logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
-    common = _configured(composed, code) | _measured(composed, data, task, trainer)
+    common = _configured(composed, code) | measured
     written = []
     for replica, seed in enumerate(composed.seeds):
         run_dir = composed.run_dir_of(seed)
@@ -114,6 +120,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
     sample = tuple(tensor[:1].to(task.device) for tensor in next(iter(data.test_dataloader())))
     sample = trainer.precision_plugin.convert_input(sample)
     seconds = clock.seconds / together
+    tokens = _callback(trainer, Throughput).all_tokens()
     counts = {**data.counts, **({"modules_without_a_collision": silent} if (silent := monitor.silent()) else {})}
     return {
         "device": device.type,
@@ -124,6 +131,7 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
         "started": clock.started,
         "wall_seconds": seconds,
         "train_samples_per_second": clock.samples / seconds if seconds else None,
+        "train_tokens_per_second": tokens / seconds if tokens and seconds else None,
         "peak_memory_mib": peak_memory_mib(device),
         "parameters": sum(p.numel() for p in task.model.parameters()) // together,
         "flops_per_sample": flops(task.model, lambda: task.call(sample)) // together,

@@ -5,72 +5,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
+from stream_cases import SGD, VOCABULARY, Stream, T, blocks, model, trainer
 from torch import Tensor
 from torch.nn import functional
 
-from kiti.data.data_module import Data
-from kiti.data.loading import EvaluationLoader, ResumableLoader, evaluation_loader, training_loader
 from kiti.ko import KO
-from kiti.models.language_model import build_language_model
 from kiti.tasks.language_modelling import LanguageModelling, own_document
-
-T, VOCABULARY = 8, 23
-SIZES: dict[str, Any] = {"vocab_size": VOCABULARY, "positions": T, "width": 16, "layers": 2, "heads": 2, "ffn": 32}
-MORE: dict[str, dict[str, Any]] = {"gpt2": {}, "qwen2": {"kv_heads": 1, "rope_theta": 1e4}}
-SGD = partial(torch.optim.SGD, lr=0.5)
-
-
-def blocks(number: int, seed: int, unlabelled: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(VOCABULARY, (number, T + 1), generator=draw)
-    labels = tokens[:, 1:].clone()
-    labels[torch.rand(labels.shape, generator=draw) < unlabelled] = -100
-    return tokens[:, :-1], labels, torch.arange(T).repeat(number, 1)
-
-
-class Stream(Data):
-    """In memory. 3 bytes a token."""
-
-    test_on = "validation"
-    context = T
-
-    def __init__(self, given: tuple[Tensor, ...], batch_size: int) -> None:
-        super().__init__(batch_size=batch_size, eval_batch_size=4, seed=0)
-        self.given = given
-
-    @property
-    def fingerprint(self) -> dict[str, object]:
-        return {"content": "0", "split": {"train": len(self.given[0])}}
-
-    def bytes_of(self, role: str) -> int:
-        assert role == "validation"
-        return 3 * int((blocks(5, 9)[1] != -100).sum())
-
-    def trivial_losses(self) -> dict[str, Tensor]:
-        return {"uniform": torch.full((int((blocks(5, 9)[1] != -100).sum()),), math.log(VOCABULARY))}
-
-    def train_dataloader(self) -> ResumableLoader:
-        return training_loader(self.given, self.batch_size, seed=0, trainer=self.trainer)
-
-    def test_dataloader(self) -> EvaluationLoader:
-        return evaluation_loader(blocks(5, 9), 4)
-
-    val_dataloader = test_dataloader
-
-    def train_eval_dataloader(self) -> EvaluationLoader:
-        return evaluation_loader(self.given, 4)
-
-
-def model(family: str = "gpt2", **given: Any) -> Any:
-    torch.manual_seed(0)
-    return build_language_model(family, **SIZES | MORE[family] | given)
-
-
-def trainer(**given: Any) -> pl.Trainer:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    return pl.Trainer(**{"max_epochs": 1, "accelerator": "cpu", "enable_model_summary": False, **quiet, **given})
 
 
 def trained(given: tuple[Tensor, ...], batch: int, optimizer: Any = SGD, task: Any = None, **how: Any) -> Any:

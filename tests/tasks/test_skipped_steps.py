@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stream_cases
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import kiti
+from kiti.tasks.language_modelling import LanguageModelling
 from kiti.tasks.regression import Regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:KO changes the gradient")
@@ -47,6 +49,69 @@ def test_in_our_own_runs(tmp_path: Path) -> None:
     fit(task, tmp_path)
     assert task.ko.step_count == 5
     assert task.model.weight.isfinite().all()
+
+
+class Overflow(Callback):
+    """An infinite gradient in the third step, before it is unscaled."""
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 2:
+            pl_module.get_parameter("model.transformer.h.0.mlp.c_fc.weight").grad[0, 0] = torch.inf
+
+
+class Norms(Callback):
+    """The norm that each step logs; the scaler's scale after it."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+        self.scales: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.found.append(float(trainer.callback_metrics["train/grad_norm"]))
+        self.scales.append(trainer.precision_plugin.scaler.get_scale())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_language_model_skips_it_and_trains_on(fused: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning leaves unscaling to the step of a fused optimizer, where it is too late for KO, norms and clipping."""
+    weights = {}
+    for scale in (1.0, 1024.0):
+        task = LanguageModelling(
+            stream_cases.model(),
+            partial(torch.optim.AdamW, lr=0.01, fused=fused),
+            collision=partial(kiti.KO, mode="hard", coll_coef=0.9),
+            neurons=["transformer.h.1.mlp.*.weight"],
+        )
+        norms = Norms()
+        loop = stream_cases.trainer(
+            plugins=[MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))],
+            callbacks=[Overflow(), norms],
+            gradient_clip_val=0.1,
+        )
+        loop.fit(task, stream_cases.Stream(stream_cases.blocks(12, 1), 2))
+        weights[scale] = task.model.transformer.h[0].mlp.c_fc.weight.detach()
+        assert task.ko.step_count == 5
+        assert task.ko.relative_change
+        assert (task.diverged, loop.global_step) == ("", 6)
+        assert norms.scales == [scale] * 2 + [scale / 2] * 4
+        assert norms.found[2] == norms.found[1]  # nothing logged
+        assert max(norms.found) < 10
+        assert all(parameter.isfinite().all() for parameter in task.model.parameters())
+    torch.testing.assert_close(weights[1.0], weights[1024.0], rtol=0, atol=1e-3)  # clipped after they are unscaled
+    assert "diverged" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_without_labels_leaves_the_scaler_usable(fused: bool) -> None:
+    tokens, labels, positions = stream_cases.blocks(12, 1)
+    labels[:6] = stream_cases.UNLABELLED
+    task = LanguageModelling(stream_cases.model(), partial(torch.optim.AdamW, lr=0.01, fused=fused))
+    mixed = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0))
+    loop = stream_cases.trainer(plugins=[mixed])
+    loop.fit(task, stream_cases.Stream((tokens, labels, positions), 1))
+    assert task.unlabelled_batches == 6
+    assert loop.global_step == 12
+    assert all(parameter.isfinite().all() for parameter in task.model.parameters())
 
 
 class Learner(LightningModule):

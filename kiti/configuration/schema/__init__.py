@@ -114,6 +114,25 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _only_language_models_are_sharded(self) -> "Config":
+        if self.trainer.strategy != "fsdp2":
+            return self
+        if self.model.kind != "language":
+            raise ValueError(
+                f"trainer.strategy=fsdp2: only language models are sharded, not {self.model.target}; use ddp"
+            )
+        if self.compile:
+            raise ValueError("compile=true: trainer.strategy=fsdp2 trains uncompiled models; use ddp, or compile=false")
+        if self.callbacks.benchmarks.tasks:
+            raise ValueError(
+                "callbacks.benchmarks.tasks: trainer.strategy=fsdp2 leaves no rank the whole model; "
+                "evaluate the finished run with kiti-eval"
+            )
+        if self.averaging != Absent():
+            raise ValueError("trainer.strategy=fsdp2: averages of the weights are not sharded; use averaging=none")
+        return self
+
+    @model_validator(mode="after")
     def _replicas_share_a_model(self) -> "Config":
         if self.replicas > 1 and not self.replicable:
             raise ValueError(

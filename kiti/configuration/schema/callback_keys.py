@@ -59,6 +59,11 @@ class DistanceMonitorKeys(UnitKeys):
     snapshots: list[PositiveInt]
 
 
+class ThroughputKeys(UnitKeys):
+    builds = "kiti.training.callbacks.throughput.Throughput"
+    name = "throughput"
+
+
 class CheckpointingKeys(UnitKeys):
     builds = "kiti.training.callbacks.checkpointing.Checkpointing"
     name = "checkpointing"
@@ -85,5 +90,6 @@ class Callbacks(Strict):
     condensation: CondensationMonitorKeys
     similarity: SimilarityMonitorKeys
     distances: DistanceMonitorKeys
+    throughput: ThroughputKeys
     checkpointing: CheckpointingKeys
     benchmarks: BenchmarksDuringTrainingKeys

@@ -131,10 +131,17 @@ class TrainerKeys(UnitKeys):
     deterministic: bool = False
     sync_batchnorm: bool = False
     accelerator: NotHashed[Literal["auto", "cpu", "gpu"]]
+    strategy: NotHashed[Literal["ddp", "fsdp2"]] = "ddp"
 
     @model_validator(mode="after")
     def _float16_needs_a_gpu(self) -> "TrainerKeys":
         # `auto` may find a GPU or none: kiti.training.building.trainer decides.
         if self.accelerator == "cpu" and self.precision == "16-mixed":
             raise ValueError("precision=16-mixed needs a GPU, not accelerator=cpu; choose 32-true or bf16-mixed")
+        return self
+
+    @model_validator(mode="after")
+    def _sharded_parameters_are_float32(self) -> "TrainerKeys":
+        if self.strategy == "fsdp2" and self.precision not in {"32-true", "bf16-mixed"}:
+            raise ValueError(f"strategy=fsdp2 trains with precision=32-true or bf16-mixed, not {self.precision}")
         return self

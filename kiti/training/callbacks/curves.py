@@ -9,9 +9,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 
 from kiti.storage.records import Curve
+from kiti.training.callbacks.throughput import MFU, TOKENS_PER_SECOND
 
 POINTS = 50  # of a curve in a record
 _MOST = 20 * POINTS  # in memory
+_LEFT_OUT = {"epoch", TOKENS_PER_SECOND, MFU}  # by the clock a resumed run would have other curves than one in a piece
 
 
 class Curves(Callback):
@@ -62,7 +64,7 @@ class _Memory(Logger):
         if self.trainer is not None:
             step = self.trainer.global_step  # Lightning's own count is one less after a stop within an epoch
         for name, value in metrics.items():
-            if name != "epoch" and step is not None and not self.closed:
+            if name not in _LEFT_OUT and step is not None and not self.closed:
                 self._keep(self.kept.setdefault(name, {"points": [], "every": 1, "seen": 0}), step, float(value))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
