@@ -107,7 +107,7 @@ def main():
             optimizer={"class_path": "torch.optim.AdamW", "init_args": optimizer},
         )
     result = {
-        "version": importlib.metadata.version("litgpt"),
+        "version": f"{importlib.metadata.version('litgpt')}, torch {importlib.metadata.version('torch')}",
         "parameters": num_parameters(trained["model"]),
         "ends": clock.ends,
     }
