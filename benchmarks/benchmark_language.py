@@ -220,7 +220,7 @@ def grid(record: dict[str, Any]) -> Grid:
         "alone, as they have it; embedding and head are one matrix in all; numbers of parameters are compared",
         "kiti: Lightning's trainer and memory-mapped tokens as a run has them, in the process of the benchmark; "
         "litgpt: its pretrain.main on tokens in memory, a step ends when it is logged; nanoGPT: its train.py, which "
-        "prints the times",
+        "prints the times, with the exact GELU where GPT-2 has the approximate one as transformers computes it",
         *(_calibrated(case) for case in record["cases"] if "calibrated" in case),
         benchmarking.provenance(record),
     ]
