@@ -43,6 +43,8 @@ _DROPOUTS = {"gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"), "qwen2": ("att
 
 _NO_SPECIAL_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 """By default GPT2Config names token 50256, which a smaller vocabulary does not have."""
+_GELU = "gelu_pytorch_tanh"
+"""GPT-2's activation, which its configurations name gelu_new, by torch's fused function: a third of the time."""
 
 
 def build_language_model(
@@ -91,7 +93,8 @@ def build_language_model(
         checkpointing: recompute each layer's activations in the backward pass instead of keeping them.
         seed: of the run to start from. That of an untrained model's weights is torch's own.
         residual: called once per addition, in execution order, to create its module. D is the last axis.
-        config: changes to transformers' configuration, such as `initializer_range`.
+        config: changes to transformers' configuration, such as `initializer_range`. GPT-2's activation is
+            gelu_pytorch_tanh, which is gelu_new in one operation.
 
     Raises:
         ValueError: an option is unknown, or collision_heads does not divide D.
@@ -104,6 +107,8 @@ def build_language_model(
     sizes = {"vocab_size": vocab_size, "positions": positions, "width": width, "layers": layers, "heads": heads}
     sizes |= {"ffn": ffn, **({} if kv_heads is None else {"kv_heads": kv_heads})}
     changes = {"attn_implementation": attention, **dict.fromkeys(_DROPOUTS[family], dropout), **config}
+    if family == "gpt2":
+        changes.setdefault("activation_function", _GELU)
     if path is None or from_run is not None or torch.get_default_device().type == "meta":
         named = {CONFIG_NAMES[family][key]: size for key, size in sizes.items()}
         rotary = {} if rope_theta is None else {"rope_parameters": {"rope_type": "default", "rope_theta": rope_theta}}
@@ -121,6 +126,8 @@ def build_language_model(
         pretrained_files.require_language_model(folder, family)
         if weights is not None:
             pretrained_files.require_weights(folder, weights)
+        if pretrained_files.read_config(folder).get("activation_function", "gelu_new") != "gelu_new":
+            changes = {key: value for key, value in changes.items() if key != "activation_function" or key in config}
         model = _loaded(folder, family, changes)
     model.train()  # from_pretrained returns it in eval mode
     _keep_frequencies(model)

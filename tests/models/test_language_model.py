@@ -37,6 +37,7 @@ def stock(family: str, attention: str = "sdpa") -> Any:
     common = {"vocab_size": 31, "bos_token_id": None, "eos_token_id": None, "attn_implementation": attention}
     if family == "gpt2":
         gpt2 = {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 16, "n_inner": 32}
+        gpt2 |= {"activation_function": "gelu_pytorch_tanh"}
         return GPT2LMHeadModel(
             GPT2Config(**gpt2, **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1), **common)
         )
@@ -377,3 +378,19 @@ def test_compiles_without_a_graph_break_to_the_same_step(family: str) -> None:
     """In a process of its own, as torch.compile cannot trace the type checks of the tests."""
     code = COMPILED.format(family=family, more=MORE[family])
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_folder_keeps_another_activation(tmp_path: Path) -> None:
+    other = GPT2LMHeadModel(GPT2Config(**stock("gpt2").config.to_diff_dict() | {"activation_function": "relu"}))
+    other.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert build("gpt2", path=str(tmp_path)).config.activation_function == "relu"
+
+
+def test_gpt2s_activation_is_that_of_its_configurations_up_to_rounding() -> None:
+    model = build("gpt2")
+    theirs = GPT2LMHeadModel(GPT2Config(**model.config.to_diff_dict() | {"activation_function": "gelu_new"}))
+    assert type(theirs.transformer.h[0].mlp.act) is not type(model.transformer.h[0].mlp.act)
+    theirs.load_state_dict(model.state_dict())
+    logits = [each.eval()(TOKENS).logits for each in (model, theirs)]
+    torch.testing.assert_close(*logits, rtol=0, atol=1e-6)
