@@ -91,7 +91,7 @@ def home(group: str, option: str) -> str:
     if group == "model" and option.startswith(("bert", "distilbert", "minilm")):
         return "bert_movie_reviews" if option.startswith("minilm") else "bert_imdb"
     if option == "fsdp2":
-        return "gpt2_pretrain"
+        return "gpt2_stand_ins"
     says = f"override /{group}: {option}\n"
     return next((name for name in EXPERIMENTS if says in (CONF / "experiment" / f"{name}.yaml").read_text()), "burgers")
 
