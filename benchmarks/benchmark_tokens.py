@@ -156,14 +156,10 @@ def measure_case(name: str, args: Namespace) -> dict[str, Any]:
         order.reverse()
     timings = {way: Timing(seconds) for way, seconds in rounds.items()}
     faster = paired_ratio(timings[name], timings["kiti"])
-    size = args.corpus.stat().st_size
     return {
         "case": name,
         "tokens": len(ids["kiti"]),
-        "ways": [
-            {"way": way, **timing.summary(), "bytes_per_second": size / timing.median}
-            for way, timing in timings.items()
-        ],
+        "ways": [{"way": way, **timing.summary()} for way, timing in timings.items()],
         "faster": faster.ratio,
         "lowest": None if np.isnan(faster.lowest) else faster.lowest,
         "highest": None if np.isnan(faster.highest) else faster.highest,
@@ -245,7 +241,7 @@ def grid(record: dict[str, Any]) -> Grid:
                     case["case"],
                     row["way"],
                     f"{row['median_s']:.2f} ({row['min_s']:.2f}…{row['max_s']:.2f})",
-                    f"{row['bytes_per_second'] / 1e6:.2f}",
+                    f"{settings['bytes'] / row['median_s'] / 1e6:.2f}",
                     f"{case['faster']:.2f}{interval}" if of_kiti else NOTHING,
                 ]
             )

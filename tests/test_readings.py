@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hub_commits import COMMITS
 from omegaconf import DictConfig, OmegaConf
 
 from kiti.configuration.compose import compose
@@ -139,7 +140,7 @@ def test_the_final_list_holds_the_readings_without_a_switch() -> None:
 
 
 SWITCHES = sorted({switch for reading in readings() for switch in reading.switches})
-NOT_HERE = {"airfoil", "burgers_mat", "bert_imdb", "bert_snli", "imdb_ko", "snips_ko"}  # which need downloaded files
+NOT_HERE = {"airfoil", "burgers_mat", *COMMITS}  # which need downloaded files
 EXPERIMENTS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - NOT_HERE)
 
 

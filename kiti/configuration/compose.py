@@ -133,7 +133,7 @@ def compose(overrides: Sequence[str], config_name: str = "train", *, any_commit:
         raise ConfigError(explained(error, overrides)) from error
     if any_commit:
         for key in missing_keys(node):
-            if key.endswith(".commit"):
+            if key.endswith("commit"):
                 OmegaConf.update(node, key, "0" * 40)
     return check(node)
 

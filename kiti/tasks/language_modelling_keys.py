@@ -14,4 +14,7 @@ class LanguageModellingKeys(TaskKeys):
     decay_vectors: bool
 
     def outputs(self, model: Any, batch: tuple[Any, ...]) -> Any:
-        return model(input_ids=batch[0], use_cache=False).logits
+        # A mask, because without one transformers looks into the positions, and a plan has no values.
+        length = batch[0].shape[1]
+        mask = batch[0].new_ones((1, 1, length, length)).bool().tril()
+        return model(input_ids=batch[0], attention_mask=mask, use_cache=False).logits

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hub_commits import COMMITS, ON_HUB
+from hub_commits import COMMITS
 from table_cases import recorded, save
 
 from kiti.configuration.compose import build_model
@@ -24,7 +24,7 @@ def needs(tmp_path):
     """Overrides by experiment, for those that do not compose without their data."""
     (tmp_path / "meta.json").touch()
     files = {"airfoil": [f"data.path={tmp_path}"], "burgers_mat": [f"data.path={tmp_path}/meta.json"]}
-    return files | {experiment: [*COMMITS] for experiment in ON_HUB}
+    return files | {experiment: [*commits] for experiment, commits in COMMITS.items()}
 
 
 @pytest.mark.parametrize("experiment", sweeps.experiments())
