@@ -126,7 +126,7 @@ class Config(Strict):
         if self.callbacks.benchmarks.tasks:
             raise ValueError(
                 "callbacks.benchmarks.tasks: trainer.strategy=fsdp2 leaves no rank the whole model; "
-                "evaluate the finished run with kiti-eval"
+                "give callbacks.benchmarks.tasks=[] and evaluate the finished run with kiti-eval"
             )
         if self.averaging != Absent():
             raise ValueError("trainer.strategy=fsdp2: averages of the weights are not sharded; use averaging=none")
