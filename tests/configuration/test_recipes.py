@@ -140,6 +140,8 @@ def test_every_value_of_the_recipe_is_checked(composed: Composed) -> None:
         "deterministic",
         "accelerator",
         "sync_batchnorm",
+        "strategy",
+        "val_check_interval",
         "fused",
     }
     idle = {"re_mode"} if not composed.node.data.re_prob else set()

@@ -7,12 +7,15 @@ from pathlib import Path
 import evaluation_cases
 import pytest
 import tiny_language
-from run_cases import same_weights_and_metrics
+import torch
+from safetensors.torch import load_file
 
 from kiti.cli.train_command import train
 from kiti.configuration.compose import Composed, compose
 from kiti.configuration.explain import ConfigError
+from kiti.evaluation import kept_results
 from kiti.storage import records
+from kiti.storage.weights_file import WEIGHTS
 from kiti.units import plugins
 
 TASKS = "callbacks.benchmarks.tasks=[stand_in_piqa,stand_in_perplexity_sums]"
@@ -42,12 +45,20 @@ def test_a_run_with_evaluations_ends_on_the_bits_of_one_without(enabled: Path) -
     assert plain.hash == evaluated.hash
     for composed in (plain, evaluated):
         train(composed)
-    same_weights_and_metrics(plain.run_dir, evaluated.run_dir)
+    weights = [load_file(composed.run_dir / WEIGHTS) for composed in (plain, evaluated)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    metrics = [records.read(composed.run_dir / records.FILE_NAME).metrics for composed in (plain, evaluated)]
+    assert {name: metrics[1][name] for name in metrics[0]} == metrics[0]
+    tasks = {name.partition("/")[0] for name in metrics[1].keys() - metrics[0].keys()}
+    assert tasks == {"stand_in_piqa", "stand_in_perplexity_sums"}
+    assert kept_results.latest(evaluated.run_dir).keys() == tasks
     record = records.read(evaluated.run_dir / records.FILE_NAME)
     found = {name: curve for name, curve in (record.curves or {}).items() if name.startswith("benchmarks/")}
     assert found.keys() == {
         "benchmarks/stand_in_piqa/acc",
         "benchmarks/stand_in_piqa/acc_norm",
+        "benchmarks/stand_in_piqa/chance_bound",
         "benchmarks/stand_in_perplexity_sums/perplexity_of_tokens",
         "benchmarks/stand_in_perplexity_sums/mean_perplexity_of_items",
     }

@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import language_sets
 import pytest
 import torch
 from record_cases import make_record
@@ -18,6 +19,7 @@ from kiti.configuration.compose import Composed, compose
 from kiti.data.small_images import SmallImages
 from kiti.exporting.exporter import export
 from kiti.exporting.stock_models import NotStock
+from kiti.models.tied_weights import stored_once
 from kiti.storage import records
 from kiti.storage.records import DataState, Record, RecordError
 from kiti.storage.weights_file import WEIGHTS, sha256
@@ -175,7 +177,7 @@ def test_a_classifier_of_texts_loads_by_from_pretrained_without_kiti(family: str
 
 LANGUAGE = """
 from transformers import AutoModelForCausalLM
-tokens = torch.arange(24)[None]
+tokens = torch.arange(12)[None]
 model = AutoModelForCausalLM.from_pretrained(".")
 assert model.lm_head.weight is model.get_input_embeddings().weight
 with torch.inference_mode(): logits = model(tokens).logits
@@ -187,10 +189,8 @@ written = model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new
 def test_a_language_model_loads_and_writes_without_kiti(experiment: str, tmp_path: Path) -> None:
     run_dir, record, composed = finished(
         tmp_path,
-        f"experiment={experiment}",
-        "scale=smoke",
-        "residual=kiti",
-        f"data_dir={write_language_data(tmp_path)}",
+        *(f"experiment={experiment}", "scale=smoke", "residual=kiti"),
+        *language_sets.prepared(experiment, tmp_path / "files"),
     )
     place = export(run_dir, record, composed, "transformers", tmp_path / "exported")
     code = ALONE + LANGUAGE + f"save_file({{'logits': logits, 'written': written}}, {str(tmp_path / 'out')!r})\n"
@@ -200,9 +200,9 @@ def test_a_language_model_loads_and_writes_without_kiti(experiment: str, tmp_pat
     model = building.model(composed).eval()
     building.load_weights(model, record, run_dir)
     with torch.inference_mode():
-        expected = model(torch.arange(24)[None]).logits
+        expected = model(torch.arange(12)[None]).logits
     assert torch.equal(found["logits"], expected)
-    assert found["written"].shape == (1, 28)
+    assert found["written"].shape == (1, 16)
     assert "lm_head.weight" not in load_file(place / "model.safetensors")
     assert 'AutoModelForCausalLM.from_pretrained(".")' in (place / "README.md").read_text()
 
