@@ -44,7 +44,7 @@ _DROPOUTS = {"gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"), "qwen2": ("att
 _NO_SPECIAL_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 """By default GPT2Config names token 50256, which a smaller vocabulary does not have."""
 _GELU = "gelu_pytorch_tanh"
-"""GPT-2's activation, which its configurations name gelu_new, by torch's fused function: a third of the time."""
+"""GPT-2's activation, which its configurations name gelu_new, by torch's fused function."""
 
 
 def build_language_model(

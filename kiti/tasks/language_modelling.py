@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torchmetrics import SumMetric
 
 from kiti.data.data_module import Data
+from kiti.data.language.blocks import UNLABELLED
 from kiti.ko.sharding import clip, total_norm, with_gradients
 from kiti.models.sharded_blocks import shard
 from kiti.seams.lightning_callback import is_skipped
@@ -19,7 +20,6 @@ from kiti.tasks.rank_sums import gathered, part_of
 from kiti.tasks.task import Task
 
 Blocks = tuple[Int64[Tensor, "B T"], Int64[Tensor, "B T"], Int64[Tensor, "B T"]]
-UNLABELLED = -100
 
 
 def own_document(positions: Int64[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:

@@ -325,3 +325,11 @@ def test_a_key_that_is_null_is_set_without_another_composition(monkeypatch: pyte
     assert compose(["experiment=cifar_kitinet"]).config["model"]["dit_stage"] is None
     monkeypatch.setattr("hydra.compose", lambda *_, **__: pytest.fail("composed again"))
     assert compose(["experiment=cifar_kitinet", "model.dit_stage=4"]).config["model"]["dit_stage"] == 4
+
+
+@pytest.mark.parametrize("model", [[], ["model=gpt2_5m"]])
+def test_the_run_that_set_mm_continues_from_is_todays(model: list[str]) -> None:
+    start = compose(["experiment=gpt2_stand_ins", "scale=laptop", *model])
+    sheet = (Path(__file__).parents[2] / "experiments/kitinet/table2.yaml").read_text() if model else ""
+    given = sheet or (CONF / "experiment/gpt2_set_mm.yaml").read_text()
+    assert f"from_run{'=' if model else ': '}gpt2_stand_ins/{start.hash}" in given
