@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         plugins.enable(options.plugin)
         show = _rebuild if options.rebuild else _show_costs if options.plan else _show_tables
+        if not options.names and not options.rebuild:
+            show = _show_overview
         status = show(options)
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
@@ -98,7 +100,16 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=_positive, metavar="N", help="runs at a time; default: one per GPU, or per core without GPUs"
     )
     parser.add_argument("--dry-run", action="store_true", help="only print the commands of the runs that --run starts")
-    parser.add_argument("--seeds", type=_positive, metavar="N", help="seeds of a sweep, from 0; default: 3")
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="N|planned|pilot",
+        help="of a sweep: the number of seeds, from 0, default 3; of a table: those on which its result rests, or "
+        "those of the pilot before, default planned",
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="print every row, metric and baseline, not only what decides"
+    )
     parser.add_argument("--format", choices=("md", "csv", "tex"), default="md", help="what to print; default: md")
     parser.add_argument(
         "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
@@ -123,6 +134,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _seeds(text: str) -> int | str:
+    return text if text in ("planned", "pilot") else _positive(text)
 
 
 def _positive_number(text: str) -> float:
@@ -169,14 +184,31 @@ def _root(name: str, options: argparse.Namespace) -> Path:
 
 
 def _names(options: argparse.Namespace) -> list[str]:
-    """The NAMEs, each once. Raises SheetError, which lists what there is, without any."""
-    from kiti.report import sheets, sweeps
+    """The NAMEs, each once. Raises SheetError without any."""
+    from kiti.report import sheets
 
     given = [name for name in options.names if "=" not in name]
     if not given:
-        known = [*(name for root in _roots(options) for name in sheets.names(root)), *sweeps.names()]
-        raise sheets.SheetError(f"give a NAME; there are: {', '.join(known) or 'none'}")
+        raise sheets.SheetError("overrides without the NAME of a sweep; `kiti-table` alone lists what there is")
     return list(dict.fromkeys(given))
+
+
+def _show_overview(options: argparse.Namespace) -> ExitStatus:
+    """Without a NAME: what there is, how much of it is filled, and how to fill the rest."""
+    from rich.console import Console
+
+    from kiti.report import formats, sheets, sweeps
+    from kiti.report.overview import overview
+
+    if doing := [name for name in ("run", "publish", "plan", "dry_run", "only", "scale") if getattr(options, name)]:
+        raise sheets.SheetError(f"--{doing[0].replace('_', '-')} requires a NAME; kiti-table alone lists them")
+    console, grid = Console(), overview(_roots(options))
+    if console.is_terminal:
+        formats.show(grid, console)
+    else:
+        sys.stdout.write(formats.markdown(grid))
+    print("Sweeps of one key: " + ", ".join(f"kiti-table {name}" for name in sweeps.names()))
+    return ExitStatus.FINISHED
 
 
 def _show_tables(options: argparse.Namespace) -> ExitStatus:
@@ -190,12 +222,12 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
     plans = [_Planned.of(name, options) for name in _names(options)]
     status = ExitStatus.FINISHED
     if options.dry_run:
-        for run in missing_runs(*((one.plan, one.seeds) for one in plans)):
+        for run in missing_runs(*(one.plan for one in plans)):
             print(shlex.join(["python", *run.command]))
         return status
     if options.run:
         errors = Console(stderr=True)
-        missing = missing_runs(*((one.plan, one.seeds) for one in plans))
+        missing = missing_runs(*(one.plan for one in plans))
         launched = launch(missing, options.jobs or default_jobs(len(missing)), errors)
         status = _report(launched, errors)
         if launched.signal:
@@ -219,7 +251,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
     for number, table in enumerate(tables):
         if number:
             print()
-        _print(table, options.format)
+        _print(table, options.format, options.wide)
     return status
 
 
@@ -236,7 +268,6 @@ class _Planned:
     spec: "TableSpec"
     scale: str
     plan: "Plan"
-    seeds: Sequence[int]
 
     @property
     def paper(self) -> Path:
@@ -248,7 +279,7 @@ class _Planned:
         from kiti.report.table_runs import TableRun
 
         runs = [run for run in self.plan.values() if isinstance(run, TableRun)]
-        stored = [found for run in runs for found in archive.records(run, self.seeds).values()]
+        stored = [found for run in runs for found in archive.records(run, run.seeds).values()]
         return [one.folder for one in stored if one.record.state == "diverged" and not one.committed]
 
     @classmethod
@@ -259,17 +290,20 @@ class _Planned:
         root = _root(name, options)
         sheet: sheets.Sheet
         if sweeps.is_sweep(name):
+            if isinstance(options.seeds, str):
+                raise sheets.SheetError(f"{name}: --seeds {options.seeds}: a sweep has no pilot; give a number")
             sheet, scale = sweeps.sheet(name, options.scale, options.seeds, options.only or (), _overrides(options))
             spec = sheet.table(scale)
         else:
-            if options.seeds or _overrides(options):
-                raise sheets.SheetError(f"{name}: --seeds and overrides are for sweeps; its YAML has its own")
+            if isinstance(options.seeds, int) or _overrides(options):
+                raise sheets.SheetError(f"{name}: a number of seeds and overrides are for sweeps; its YAML has its own")
             sheet = sheets.load(name, root)
             scale = options.scale or sheets.default_scale(sheet)
             spec = sheet.table(scale)
             spec = spec.only(options.only) if options.only else spec
-        seeds = sheets.scale_of(sheet, name, scale).seeds
-        return cls(name, root, sheet, spec, scale, plan(spec, scale, any_commit=options.plan), seeds)
+            spec = spec.pilot() if options.seeds == "pilot" else spec
+        sheets.scale_of(sheet, name, scale)
+        return cls(name, root, sheet, spec, scale, plan(spec, scale, any_commit=options.plan))
 
 
 def _show_costs(options: argparse.Namespace) -> ExitStatus:
@@ -278,8 +312,11 @@ def _show_costs(options: argparse.Namespace) -> ExitStatus:
     from kiti.planning.cost_table import CostTable
     from kiti.planning.kept_steps import KeptSteps
     from kiti.planning.row_costs import Planned, table_costs
+    from kiti.planning.seed_table import seed_grid
     from kiti.planning.step_processes import StepProcesses
+    from kiti.report import formats
     from kiti.report.table_runs import Archive
+    from kiti.report.tables import build
 
     processes = StepProcesses()
     names = _names(options)
@@ -287,7 +324,8 @@ def _show_costs(options: argparse.Namespace) -> ExitStatus:
     if options.devices > 1 or any(name not in kept[_root(name, options)].sheets for name in names):
         processes.start()  # importing torch takes as long as reading the sheets
     plans = [_Planned.of(name, options) for name in names]
-    tables = [Planned(one.spec, one.scale, one.plan, Archive.of_paper(one.paper), kept[one.root]) for one in plans]
+    archives = {paper: Archive.of_paper(paper) for paper in {one.paper for one in plans}}
+    tables = [Planned(one.spec, one.scale, one.plan, archives[one.paper], kept[one.root]) for one in plans]
     costs = table_costs(tables, processes, options.devices)
 
     console = Console()
@@ -299,6 +337,13 @@ def _show_costs(options: argparse.Namespace) -> ExitStatus:
             table.show(console)
         else:
             sys.stdout.write(table.text(options.format))
+        if one.spec.primary and not one.spec.ratios and options.format != "csv":
+            seeds = seed_grid(build(one.name, one.spec, one.scale, one.plan, archives[one.paper]))
+            print()
+            if console.is_terminal:
+                formats.show(seeds, console)
+            else:
+                sys.stdout.write(formats.markdown(seeds) if options.format == "md" else formats.latex(seeds))
     return ExitStatus.FINISHED
 
 
@@ -310,15 +355,17 @@ def _report(launched: "Launch", console: "Console") -> ExitStatus:
     return launched.status
 
 
-def _print(table: "Table", style: str) -> None:
+def _print(table: "Table", style: str, wide: bool) -> None:
     from rich.console import Console
 
     from kiti.report import formats
-    from kiti.report.tables import grid, outputs
+    from kiti.report.tables import full_grid, grid, outputs
 
     console = Console()
     if style == "md" and console.is_terminal:
-        formats.show(grid(table), console)
+        formats.show(full_grid(table) if wide else grid(table), console)
+    elif style == "md" and wide:
+        sys.stdout.write(formats.markdown(full_grid(table)))
     else:
         sys.stdout.write(outputs(table)[style].decode())
 

@@ -91,19 +91,19 @@ class Launch:
         return ExitStatus.STOPPED if self.signal else gravest(_STATUS[outcome.state] for outcome in self.outcomes)
 
 
-def missing_runs(*wanted: tuple[Plan, Sequence[int]]) -> list[Run]:
+def missing_runs(*plans: Plan) -> list[Run]:
     """The runs of these tables without a sound record here, ordered by table, then by seed, so that pairs finish early.
 
     If one process can train many seeds side by side, consecutive seeds are one run.
     """
     configured: dict[Path, TableRun] = {}
     lacking: dict[Path, dict[int, tuple[int, int]]] = {}  # by configuration and seed: position in the order
-    for number, (plan, seeds) in enumerate(wanted):
+    for number, plan in enumerate(plans):
         for run in plan.values():
             if isinstance(run, TableRun) and not run.misfit:
                 folder = run.composed.run_dir.parent
                 configured.setdefault(folder, run)
-                for position, seed in enumerate(seeds):
+                for position, seed in enumerate(run.seeds):
                     if not is_done(run.composed, seed):
                         lacking.setdefault(folder, {}).setdefault(seed, (number, position))
     found: list[tuple[tuple[int, int], range, TableRun]] = []
@@ -192,7 +192,14 @@ def _run(configured: TableRun, seeds: range) -> Run:
     together = [f"replicas={len(seeds)}"] if len(seeds) > 1 else []
     command = ("-m", "kiti.train", *configured.overrides, f"seed={seeds.start}", *together)
     run_dirs = tuple(configured.run_dir(seed) for seed in seeds)
-    return Run(name, command, run_dirs, composed.runs_dir / "logs" / f"{name}.log")
+    return Run(_title(configured, seeds), command, run_dirs, composed.runs_dir / "logs" / f"{name}.log")
+
+
+def _title(configured: TableRun, seeds: range) -> str:
+    """How a run is called on the screen: `burgers residual=kiti seed 3`."""
+    overrides = [one for one in configured.overrides if not one.startswith(("experiment=", "scale="))]
+    which = f"seeds {seeds.start}–{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds.start}"
+    return " ".join([configured.composed.experiment, *overrides, which])
 
 
 @dataclass

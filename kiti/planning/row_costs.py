@@ -75,22 +75,25 @@ def _row_costs(
     first: dict[str, str] = {}
     found = []
     for row in table.spec.rows:
-        run = table.plan[row_overrides(row.run_at(table.scale), table.scale, settings)]
+        run, seeds = (
+            table.plan[row_overrides(row.run_at(table.scale), table.scale, settings)],
+            settings.seeds_of(row.group),
+        )
         if not isinstance(run, TableRun):
-            found.append(RowCost(row, settings.seeds, reason=str(run)))
+            found.append(RowCost(row, seeds, reason=str(run)))
             continue
         if reason := why_unknown(run.composed, devices):
-            found.append(RowCost(row, settings.seeds, reason=reason))
+            found.append(RowCost(row, seeds, reason=reason))
             continue
         step = steps[kind_of(run.composed)]
         if isinstance(step, ConfigError):
-            found.append(RowCost(row, settings.seeds, reason=str(step)))
+            found.append(RowCost(row, seeds, reason=str(step)))
             continue
         name = f"{row.group}, {row.label}"
         again = first.setdefault(run.composed.hash, name)
-        hours = _hours_here(run, settings.seeds, table.archive, machine)
+        hours = _hours_here(run, seeds, table.archive, machine)
         cost = run_cost(run.composed, step)
-        found.append(RowCost(row, settings.seeds, cost, again="" if again == name else again, hours_here=hours))
+        found.append(RowCost(row, seeds, cost, again="" if again == name else again, hours_here=hours))
     return found
 
 

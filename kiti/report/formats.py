@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -33,15 +35,16 @@ _LATEX = {
     "–": "--",
     "…": r"\dots{}",
 }
-_NARROW = 110  # columns of a terminal
+_GAP = 2  # columns between those of a table
 _VERDICT_STYLES = {"better": "green", "worse": "red"}
+_NUMBERS = re.compile(r"[-+\d.,%±\[\]()<>=×Δ–en ]*")
 
 
 @dataclass(frozen=True)
 class Grid:
     """A table as text: a header, lines with one cell per column, and the notes below it.
 
-    A narrow terminal leaves out the columns `wide`. Cells of the columns `unbroken` stay on one line.
+    A line feed in a cell is one in the output. If `grouped`, a terminal shows the first column as headings.
     """
 
     title: str
@@ -49,8 +52,7 @@ class Grid:
     lines: list[list[str]]
     notes: list[str]
     label: str = ""
-    wide: tuple[str, ...] = ()
-    unbroken: tuple[str, ...] = ()
+    grouped: bool = False
 
 
 def plain(value: float, digits: int = 4) -> str:
@@ -92,6 +94,36 @@ def difference_and_interval(difference: float, low: float, high: float) -> str:
     return f"{middle}{power} [{bottom}{power}, {top}{power}]"
 
 
+def effect(value: float, unit: str) -> str:
+    """A difference as a fraction of its baseline or in points: `-23.5 %`, `+0.67`."""
+    if unit == "relative" or math.isnan(value):
+        return percent(value)
+    return f"{value:+.3g}" if value else "0"
+
+
+def size(value: float, unit: str) -> str:
+    """The same without a sign: `23 %`, `0.67`."""
+    if math.isnan(value):
+        return NOTHING
+    return (
+        f"{100 * value:.2g} %"
+        if unit == "relative" and value < 0.995
+        else f"{100 * value:.0f} %"
+        if unit == "relative"
+        else f"{value:.2g}"
+    )
+
+
+def effect_and_interval(value: float, low: float, high: float, unit: str) -> str:
+    """A difference with its interval on a second line: `-8.9 %` over `[-23.5, +5.7]`; alone where that is unknown."""
+    if math.isnan(value) or math.isnan(low):
+        return effect(value, unit)
+    factor, sign = (100, " %") if unit == "relative" else (1, "")
+    (middle, bottom, top), power = with_spread([factor * one for one in (value, low, high)], factor * (high - low) / 2)
+    middle, bottom, top = (one if one.startswith("-") else f"+{one}" for one in (middle, bottom, top))
+    return f"{middle}{power}{sign}\n[{bottom}{power}, {top}{power}]"
+
+
 def percent(fraction: float) -> str:
     """A relative change: `-23.5 %`, `+0.4 %`, `-0.003 %`; `0 %` only for exactly zero."""
     if math.isnan(fraction):
@@ -115,21 +147,29 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def markdown(grid: Grid) -> str:
-    """GitHub-flavoured Markdown, padded so that the source is readable as well."""
-    rows = [[cell.replace("|", "\\|") for cell in line] for line in [grid.header, *grid.lines]]
+def markdown(grid: Grid, more: Grid | None = None) -> str:
+    """GitHub-flavoured Markdown, padded so that the source is readable as well; `more` lines are folded at the end."""
+    notes = "\n".join(f"- {note}" for note in grid.notes)
+    parts = [f"# {grid.title}", "", *_markdown_table(grid), "", notes]
+    if more:
+        parts += ["", "<details><summary>All rows, metrics, baselines and p</summary>", "", *_markdown_table(more), ""]
+        parts += ["</details>"]
+    return "\n".join(parts) + "\n"
+
+
+def _markdown_table(grid: Grid) -> list[str]:
+    rows = [[cell.replace("|", "\\|").replace("\n", "<br>") for cell in line] for line in [grid.header, *grid.lines]]
     widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(grid.header))]
     padded = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    notes = "\n".join(f"- {note}" for note in grid.notes)
-    return "\n".join([f"# {grid.title}", "", padded[0], rule, *padded[1:], "", notes]) + "\n"
+    return [padded[0], rule, *padded[1:]]
 
 
 def latex(grid: Grid) -> str:
     """A LaTeX float in booktabs style, scaled to the line width, with the notes below."""
-    body = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in grid.lines]
+    body = [" & ".join(_latex(cell.replace("\n", " ")) for cell in line) + r" \\" for line in grid.lines]
     notes = [_latex(note) + r"\par" for note in grid.notes]
     return (
         "\n".join(
@@ -157,22 +197,31 @@ def latex(grid: Grid) -> str:
 
 
 def show(grid: Grid, console: Console) -> None:
-    """Print the table on a terminal; columns that are constant over all lines are moved to a note."""
-    if grid.wide and console.width < _NARROW:
-        grid = _without(grid, grid.wide)
+    """Print the table on a terminal, without breaking a word or a number.
+
+    A table that is too wide even so is printed wider than the terminal. If it has no headings, columns that are
+    constant over all lines are moved to a note.
+    """
     columns = list(zip(*grid.lines, strict=True))
-    constant = [len(grid.lines) > 1 and len(set(column)) == 1 for column in columns]
-    table = RichTable(title=escape(grid.title), title_justify="left", show_lines=False, pad_edge=False)
-    for name, same in zip(grid.header, constant, strict=True):
-        if not same:
-            table.add_column(escape(name), overflow="fold", no_wrap=name in grid.unbroken)
-    for line in grid.lines:
-        cells = [cell for cell, same in zip(line, constant, strict=True) if not same]
-        styles = [next((style for word, style in _VERDICT_STYLES.items() if cell == word), "") for cell in cells]
-        table.add_row(
-            *(f"[{style}]{escape(c)}[/]" if style else escape(c) for c, style in zip(cells, styles, strict=True))
-        )
-    console.print(table)
+    constant = [not grid.grouped and len(grid.lines) > 1 and len(set(column)) == 1 for column in columns]
+    headings = columns[0] if grid.grouped else [""] * len(grid.lines)
+    shown = [place for place, same in enumerate(constant) if not same and not (grid.grouped and place == 0)]
+    widths = _widths([[line[place] for place in shown] for line in [grid.header, *grid.lines]], console.width)
+
+    console.print(escape(grid.title), style="bold", highlight=False)
+    for number, (heading, lines) in enumerate(groupby(zip(headings, grid.lines, strict=True), key=lambda one: one[0])):
+        # With the divider of the box, which is a space, columns are _GAP apart.
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, _GAP - 1, 0, 0), show_header=not number)
+        for place, width in zip(shown, widths, strict=True):
+            table.add_column(escape(grid.header[place]), width=width, overflow="fold")
+        for _, line in lines:
+            table.add_row(*(_styled(line[place]) for place in shown))
+        if heading:
+            console.print(f"\n[bold]{escape(heading)}[/]", highlight=False, soft_wrap=True)
+        width, console.width = console.width, max(console.width, sum(widths) + _GAP * len(widths))
+        console.print(table)
+        console.width = width
+    console.print()
     constants = [
         f"{name}: {column[0]}"
         for name, column, same in zip(grid.header, columns, constant, strict=True)
@@ -183,10 +232,29 @@ def show(grid: Grid, console: Console) -> None:
             console.print(f"• {escape(note)}", style="dim", highlight=False)
 
 
-def _without(grid: Grid, columns: Sequence[str]) -> Grid:
-    kept = [place for place, name in enumerate(grid.header) if name not in columns]
-    header, *lines = ([line[place] for place in kept] for line in (grid.header, *grid.lines))
-    return replace(grid, header=header, lines=lines)
+def _widths(lines: Sequence[Sequence[str]], available: int) -> list[int]:
+    """The width of each column: that of its longest line, or less where cells can be broken between words."""
+    columns = list(zip(*lines, strict=True))
+    longest = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    least = [max(len(part) for cell in column for part in _unbroken(cell)) for column in columns]
+    excess = sum(longest) + _GAP * len(columns) - available
+    widths = list(longest)
+    while excess > 0 and (slack := [place for place in range(len(columns)) if widths[place] > least[place]]):
+        widths[max(slack, key=lambda place: widths[place])] -= 1
+        excess -= 1
+    return widths
+
+
+def _unbroken(cell: str) -> list[str]:
+    """The parts of a cell that stay on one line: words, and lines of numbers."""
+    return [
+        part for line in cell.split("\n") for part in ([line] if _NUMBERS.fullmatch(line) else line.split() or [""])
+    ]
+
+
+def _styled(cell: str) -> str:
+    style = _VERDICT_STYLES.get(cell, "")
+    return f"[{style}]{escape(cell)}[/]" if style else escape(cell)
 
 
 def _latex(text: str) -> str:

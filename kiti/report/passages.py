@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy import special
 
 from kiti.report.courses import Course
-from kiti.report.significance import CONFIDENCE, NO_DIFFERENCE
+from kiti.report.significance import CONFIDENCE, UNDECIDED
 
 TOO_FEW = "too few seeds to tell"
 SEEDS_NEEDED = 6
@@ -78,12 +78,12 @@ class Passages:
         split = self.ahead + self.behind
         return min(1.0, 2 * float(special.bdtr(min(self.ahead, self.behind), split, 0.5))) if split else 1.0
 
-    def verdict(self, fewer: str, more: str) -> str:
-        """`fewer` or `more` if p < 0.05, `TOO_FEW` below six seeds."""
+    def verdict(self, p: float, fewer: str, more: str) -> str:
+        """`fewer` or `more` if `p`, which may be corrected, is below 0.05; `TOO_FEW` below six seeds."""
         if self.n < SEEDS_NEEDED:
             return TOO_FEW
-        if self.p >= 1 - CONFIDENCE:
-            return NO_DIFFERENCE
+        if p >= 1 - CONFIDENCE:
+            return UNDECIDED
         return fewer if self.ahead > self.behind else more
 
 

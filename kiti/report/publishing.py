@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kiti.report import sheets, shown_examples
+from kiti.report import sheets, shown_examples, verdicts
 from kiti.report.drawing import draw
 from kiti.report.sheets import HeatmapSpec, PictureSpec, Sheet, StepsSpec, SweepSpec, TableSpec
 from kiti.report.table_runs import Archive, plan
@@ -62,12 +62,28 @@ def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path) -> l
         for name, scale in sheets.committed(experiments)
         if ((experiments / name).parent, scale) in touched
     }
-    return _write_all(sorted(sharing | mine), experiments, experiments)
+    written = _write_all(sorted(sharing | mine), experiments, experiments)
+    return written + _write_figures({name.split("/")[0] for name, _ in mine}, experiments, experiments)
 
 
 def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Regenerate the committed outputs (of `names`, or all) from committed records alone, below `into`."""
-    return _write_all(sheets.committed(experiments, names), experiments, into)
+    """Regenerate the committed outputs (of `names`, or all) from committed records alone, below `into`.
+
+    The figure of a paper's verdicts needs all its outputs, so it is written if these are there.
+    """
+    written = _write_all(sheets.committed(experiments, names), experiments, into)
+    papers = {name.split("/")[0] for name, _ in sheets.committed(experiments, names)}
+    return written + (_write_figures(papers, experiments, into) if into == experiments or not names else [])
+
+
+def _write_figures(papers: Iterable[str], experiments: Path, into: Path) -> list[Path]:
+    return [
+        path
+        for paper in sorted(papers)
+        for path in write(
+            verdicts.figure(paper, experiments, into), sheets.outputs_stem(f"{paper}/{verdicts.NAME}", into)
+        )
+    ]
 
 
 def _write_all(chosen: Iterable[tuple[str, str]], experiments: Path, into: Path) -> list[Path]:

@@ -23,13 +23,14 @@ Overrides = tuple[str, ...]
 
 @dataclass(frozen=True)
 class TableRun:
-    """A composed configuration and the overrides (without seed) that start its runs.
+    """A composed configuration, the overrides (without seed) that start its runs, and the seeds of these.
 
     A row that `may_not_compose` may also not fit: only the model knows whether its features can collide that way.
     """
 
     overrides: Overrides
     composed: Composed
+    seeds: tuple[int, ...]
     may_not_fit: bool = False
 
     @cached_property
@@ -76,6 +77,10 @@ def plan(spec: TableSpec, scale: str, *, any_commit: bool = False) -> Plan:
     """
     settings = spec.scales[scale]
     runs: dict[Overrides, TableRun | ConfigError] = {}
+    seeds: dict[Overrides, dict[int, None]] = {}  # rows of several problems may share a run
+    for row in spec.rows:
+        overrides = row_overrides(row.run_at(scale), scale, settings)
+        seeds.setdefault(overrides, {}).update(dict.fromkeys(settings.seeds_of(row.group)))
     for row in spec.rows:
         overrides = row_overrides(row.run_at(scale), scale, settings)
         if scale in row.not_run:
@@ -83,7 +88,7 @@ def plan(spec: TableSpec, scale: str, *, any_commit: bool = False) -> Plan:
         elif overrides not in runs:
             try:
                 composed = compose([*overrides, f"seed={settings.seeds[0]}"], any_commit=any_commit)
-                runs[overrides] = TableRun(overrides, composed, row.may_not_compose)
+                runs[overrides] = TableRun(overrides, composed, tuple(seeds[overrides]), row.may_not_compose)
             except ConfigError as error:
                 if not row.may_not_compose or isinstance(error, ScaleError):
                     raise ConfigError(f"row {row.group}/{row.label}: {error}") from error

@@ -13,6 +13,7 @@ TABLE = {
     "kind": "table",
     "title": "A table",
     "scales": {"smoke": {"seeds": [0, 1, 2]}},
+    "primary": ["KITI-FNO"],
     "metrics": [
         {"key": "test/relative_l2", "label": "relative L2", "published": True},
         {"key": "test/mse", "label": "MSE"},

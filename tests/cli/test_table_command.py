@@ -30,8 +30,8 @@ def test_only_some_problems(runs_dir, experiments, command):
     status, text, _ = command("paper/t", "--scale", "smoke", "--only", "Burgers")
     assert status == 0
     assert "KITI-FNO" in text
-    assert "Other" not in text
-    assert "Other" in command("paper/t", "--scale", "smoke", "--only", "Other", "Burgers")[1]
+    assert "| Other" not in text
+    assert "| Other" in command("paper/t", "--scale", "smoke", "--only", "Other", "Burgers")[1]
     status, _, err = command("paper/t", "--scale", "smoke", "--only", "Heat")
     assert (status, err) == (2, "kiti-table: no rows of Heat in 'A table'; it has Burgers, Other\n")
 
@@ -42,8 +42,33 @@ def test_errors_for_unknown_names_list_the_known_ones(command):
         "",
         f"kiti-table: no table or figure 'paper/x'; there are: paper/f, paper/t, {SWEEPS}\n",
     )
-    assert command() == (2, "", f"kiti-table: give a NAME; there are: paper/f, paper/t, {SWEEPS}\n")
+    assert command("model.width=8")[::2] == (
+        2,
+        "kiti-table: overrides without the NAME of a sweep; `kiti-table` alone lists what there is\n",
+    )
     assert "it has: smoke" in command("paper/t", "--scale", "paper")[2]
+
+
+def test_without_a_name_it_shows_what_there_is_and_how_to_fill_it(experiments, runs_dir, command):
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.2 + 0.01 * seed), runs_dir)
+    described = TABLE | {"scales": {"smoke": {"seeds": 3}, "laptop": {"seeds": 3}}}
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(described))
+    outputs = experiments / "paper" / "outputs"
+    outputs.mkdir()
+    columns = "problem,row,metric,n,primary,verdict"
+    lines = ["Burgers,FNO,test/relative_l2,3,,", "Burgers,KITI-FNO,test/relative_l2,0,yes,not run"]
+    (outputs / "t.laptop.csv").write_text("\n".join([columns, *lines]) + "\n")
+    status, text, _ = command()
+    assert status == 0
+    [row] = [line for line in text.splitlines() if "A table" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["paper", "t: A table", "laptop", "1 of 2", "–", "kiti-table paper/t --scale laptop --run"]
+    lines[1] = "Burgers,KITI-FNO,test/relative_l2,3,yes,undecided"
+    (outputs / "t.laptop.csv").write_text("\n".join([columns, *lines]) + "\n")
+    [row] = [line for line in command()[1].splitlines() if "A table" in line]
+    assert [cell.strip() for cell in row.strip("|").split("|")][3:] == ["2 of 2", "1 undecided", "–"]
+    assert command("--run")[::2] == (2, "kiti-table: --run requires a NAME; kiti-table alone lists them\n")
 
 
 def test_a_dry_run_prints_what_run_would_start(runs_dir, experiments, command):
@@ -62,7 +87,7 @@ def test_a_dry_run_prints_what_run_would_start(runs_dir, experiments, command):
 
 def test_options_that_a_sheet_or_a_sweep_does_not_take(command):
     for more in (["--seeds", "3"], ["model.width=8"]):
-        refused = "kiti-table: paper/t: --seeds and overrides are for sweeps; its YAML has its own\n"
+        refused = "kiti-table: paper/t: a number of seeds and overrides are for sweeps; its YAML has its own\n"
         assert command("paper/t", *more)[::2] == (2, refused)
     status, _, err = command("sweep/coll_coef/burgers", "--publish")
     assert (status, err.count("\n")) == (2, 1)
@@ -130,6 +155,6 @@ def test_a_thousand_records(runs_dir, experiments, command, monkeypatch):
             save(replace(first, seed=seed, metrics=metrics), runs_dir)
     status, text, _ = command("paper/t", "--scale", "smoke")
     assert status == 0
-    assert text.count("(n=500)") == 4
+    assert text.count("(n=500)") == 2 + 4, "two lines of the short view, four of the full one"
     assert "Seeds 0–499." in text
     assert "Runs: 1000 (1000 local" in text

@@ -1,6 +1,7 @@
 """kiti-table --run: which runs a table lacks, what it reads, and what it says of them."""
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -36,6 +37,7 @@ TABLE = {
     "kind": "table",
     "title": "A table",
     "scales": {"smoke": {"seeds": [0, 1]}},
+    "primary": ["KITI"],
     "metrics": [{"key": "test/mse", "label": "MSE"}],
     "rows": [
         {"group": "B", "label": "FNO", "run": ["experiment=burgers", "residual=add"]},
@@ -92,7 +94,7 @@ def test_kiti_table_runs_only_what_is_missing(tmp_path, trained, monkeypatch, ca
     output = capsys.readouterr()
     assert len(trained()) == 4
     assert "experiment=burgers residual=add scale=smoke seed=0" in trained()
-    failures = [line for line in output.err.splitlines() if line.startswith("failed: burgers-")]
+    failures = [line for line in output.err.splitlines() if line.startswith("failed: burgers residual=")]
     assert len(failures) == 2
     assert all("RuntimeError: out of luck (log: " in line for line in failures)
     assert "one seed: no verdict" in output.out
@@ -101,7 +103,7 @@ def test_kiti_table_runs_only_what_is_missing(tmp_path, trained, monkeypatch, ca
     assert kiti_table(tmp_path, "--run") == 0
     assert sorted(line.split()[-1] for line in trained()[4:]) == ["seed=1", "seed=1"]
     output = capsys.readouterr()
-    assert "no difference seen" in output.out
+    assert "undecided" in output.out
     assert "[2/2]" in output.err
     outputs = sorted(path.name for path in (tmp_path / "runs" / "tables" / "p").iterdir())
     assert outputs == ["t.smoke.csv", "t.smoke.md", "t.smoke.tex"]
@@ -153,7 +155,7 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("KITI_RUNS_DIR", str(tmp_path / "runs"))
     one = ("experiment=condensation_fc", "scale=paper")
     other = ("experiment=burgers", "scale=smoke")
-    cells = {overrides: TableRun(overrides, compose(overrides)) for overrides in (one, other)}
+    cells = {overrides: TableRun(overrides, compose(overrides), (0, 1, 2, 3)) for overrides in (one, other)}
     finished = cells[one].composed
     of_run = {"config_hash": finished.hash, "config": finished.config, "revisions": revisions(finished.checked)}
     save(make_record(2, experiment="condensation_fc", metrics={"test/mse": 0.1}, **of_run), tmp_path / "runs")
@@ -161,7 +163,7 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
         damaged = cells[one].run_dir(seed) / "record.json"
         damaged.parent.mkdir(parents=True)
         damaged.write_text(content)
-    found = launching.missing_runs((cells, [0, 1, 2, 3]))
+    found = launching.missing_runs(cells)
     output = [(run.command[2], run.command[4:], len(run.run_dirs)) for run in found]
     assert output == [
         ("experiment=condensation_fc", ("seed=0", "replicas=2"), 2),
@@ -171,12 +173,13 @@ def test_seeds_that_one_process_can_train_share_a_run(tmp_path, monkeypatch):
         ("experiment=condensation_fc", ("seed=3",), 1),
         ("experiment=burgers", ("seed=3",), 1),
     ]
-    more = launching.missing_runs(({one: cells[one]}, [3]), (cells, [0, 1, 2, 3, 4]))
+    with_more = {overrides: replace(cell, seeds=(0, 1, 2, 3, 4)) for overrides, cell in cells.items()}
+    more = launching.missing_runs({one: replace(cells[one], seeds=(3,))}, with_more)
     assert [run.command[4:] for run in more if run.command[2] == one[0]] == [
         ("seed=3", "replicas=2"),
         ("seed=0", "replicas=2"),
     ], "runs of one configuration for two tables are trained together"
     assert found[0].run_dirs == (cells[one].run_dir(0), cells[one].run_dir(1))
     in_batches = ("experiment=condensation_fc", "scale=smoke")  # whose order depends on the seed
-    apart = launching.missing_runs(({in_batches: TableRun(in_batches, compose(in_batches))}, [0, 1]))
+    apart = launching.missing_runs({in_batches: TableRun(in_batches, compose(in_batches), (0, 1))})
     assert [run.command[4:] for run in apart] == [("seed=0",), ("seed=1",)]

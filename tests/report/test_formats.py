@@ -45,7 +45,7 @@ def test_latex_is_escaped(runs_dir, experiments):
 def test_a_terminal_prints_constant_columns_once(runs_dir, experiments):
     save(recorded(VANILLA, 0, 0.1), runs_dir)
     console = Console(record=True, width=200, file=io.StringIO())
-    formats.show(tables.grid(build("paper/t", experiments)), console)
+    formats.show(tables.full_grid(build("paper/t", experiments)), console)
     text = console.export_text()
     assert "problem: Burgers; scale: smoke" in text
     assert "0.1 (n=1)" in text
@@ -77,4 +77,51 @@ def test_a_terminal_prints_constant_columns_once(runs_dir, experiments):
     ],
 )
 def test_numbers_are_written_to_their_significant_digits(written, expected):
+    assert written == expected
+
+
+def shown(grid, width):
+    console = Console(record=True, width=width, file=io.StringIO())
+    formats.show(grid, console)
+    return console.export_text().splitlines()
+
+
+WORDS = ["last frame repeated", "16.39461\nΔ -5.5 %", "0.01758 ± 0.00012\n(n=5)", "-3.2 %\n[-14.1, +9.4]", "undecided"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_terminal_breaks_no_word_and_no_number(width):
+    header = ["problem", "row", "published", "ours", "Δ [95 % CI]", "verdict"]
+    grid = formats.Grid("A table", header, [["Airfoil", *WORDS], ["Heat", *WORDS]], ["a note"], grouped=True)
+    text = shown(grid, width)
+    for part in ("0.01758 ± 0.00012", "(n=5)", "[-14.1, +9.4]", "Δ -5.5 %", "undecided", "repeated", "verdict"):
+        assert sum(part in line for line in text) >= 1, part
+    assert sum(line.strip() == "Airfoil" for line in text) == 1
+    assert sum(line.strip() == "Heat" for line in text) == 1
+    if width >= 80:
+        assert max(map(len, text)) <= width
+
+
+def test_a_line_feed_in_a_cell_is_one_in_markdown_and_a_space_in_latex():
+    grid = formats.Grid("A table", ["a", "b"], [["1", "2\n(n=5)"]], [])
+    assert "| 2<br>(n=5) |" in formats.markdown(grid)
+    assert "1 & 2 (n=5)" in formats.latex(grid)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (formats.effect(-0.23502, "relative"), "-23.5 %"),
+        (formats.effect(0.6666, "points"), "+0.667"),
+        (formats.effect(0.0, "points"), "0"),
+        (formats.size(0.2345, "relative"), "23 %"),
+        (formats.size(1.2345, "relative"), "123 %"),
+        (formats.size(0.6666, "points"), "0.67"),
+        (formats.size(math.nan, "points"), "–"),
+        (formats.effect_and_interval(-0.0892, -0.2443, 0.0671, "relative"), "-9 %\n[-24, +7]"),
+        (formats.effect_and_interval(0.123, -0.07, 0.31, "points"), "+0.12\n[-0.07, +0.31]"),
+        (formats.effect_and_interval(0.123, math.nan, math.nan, "points"), "+0.123"),
+    ],
+)
+def test_effects(written, expected):
     assert written == expected

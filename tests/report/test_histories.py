@@ -4,7 +4,9 @@ import pytest
 from table_cases import KITI, VANILLA, build, folder_of, recorded, save
 
 from kiti.report import publishing, sheets
+from kiti.report.drawing.draw_history import interval_within
 from kiti.report.sheets import SheetError
+from kiti.report.significance import Summary
 from kiti.storage.records import RecordError
 
 HISTORY = {
@@ -74,3 +76,12 @@ def test_a_quantity_that_was_not_recorded_is_named(runs_dir, experiments):
     save(recorded(VANILLA, 0, 0.1), runs_dir)
     with pytest.raises(RecordError, match=r"no metric 'rho/layers\.0@1'"):
         outputs(experiments)
+
+
+def test_an_interval_ends_where_the_quantity_does():
+    """The 95 % interval of 0.9 ± 0.2 over three seeds is 0.9 ± 0.5."""
+    half = 4.3027 * 0.2 / 3**0.5
+    found = Summary(mean=0.9, std=0.2, n=3)
+    assert interval_within(found, None) == pytest.approx((half, half), rel=1e-4)
+    assert interval_within(found, (0.0, 1.0)) == pytest.approx((half, 0.1), rel=1e-4)
+    assert interval_within(found, (0.8, 2.0)) == pytest.approx((0.1, half), rel=1e-4)

@@ -19,7 +19,7 @@ def law(speed=1.0, noise=0.0, seed=0, steps=STEPS):
 
 
 def verdict(found):
-    return found.verdict("fewer steps", "more steps")
+    return found.verdict(found.p, "fewer steps", "more steps")
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.8, 0.9])
@@ -78,7 +78,7 @@ def test_noise_alone():
     assert others.n == 56
     assert found.low.value <= itself.median.value <= found.high.value
     assert found.low.value <= others.median.value <= found.high.value
-    assert verdict(found) == "no difference seen"
+    assert verdict(found) == "undecided"
 
 
 def test_the_verdict_is_fair_where_the_ratio_is_not():
@@ -106,7 +106,7 @@ def test_sign_test_matches_scipy(ahead, behind):
     expected = stats.binomtest(ahead, ahead + behind).pvalue if ahead + behind else 1.0
     assert found.p == pytest.approx(expected)
     side = "fewer steps" if ahead > behind else "more steps"
-    assert verdict(found) == (side if expected < 0.05 else "no difference seen")
+    assert verdict(found) == (side if expected < 0.05 else "undecided")
 
 
 def test_too_few_seeds_for_a_verdict():
@@ -120,7 +120,7 @@ def test_too_few_seeds_for_a_verdict():
 def test_equal_runs_are_neither_ahead_nor_behind():
     found = over_seeds([passage(law(noise=0.02, seed=seed), law(noise=0.02, seed=seed)) for seed in range(6)])
     assert (found.ahead, found.behind, found.p) == (0, 0, 1.0)
-    assert verdict(found) == "no difference seen"
+    assert verdict(found) == "undecided"
 
 
 def test_pairs_of_seeds_need_three_for_an_interval():

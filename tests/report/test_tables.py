@@ -12,10 +12,15 @@ from table_cases import KITI, TABLE, VANILLA, build, lines_of, recorded, save
 from kiti.configuration.compose import compose
 from kiti.configuration.explain import ConfigError
 from kiti.data.burgers_keys import BurgersKeys
-from kiti.report import formats, tables
+from kiti.report import tables
 from kiti.report.table_runs import aggregate
 from kiti.storage import records
 from kiti.storage.records import RecordError
+
+
+def markdown(table):
+    """The Markdown file, with the short view and the full one."""
+    return tables.outputs(table)["md"].decode()
 
 
 def test_a_table_compares_by_seed(runs_dir, experiments):
@@ -23,17 +28,25 @@ def test_a_table_compares_by_seed(runs_dir, experiments):
         save(recorded(KITI, seed, ours), runs_dir)
         save(recorded(VANILLA, seed, baseline), runs_dir)
     table = build("paper/t", experiments)
-    text = formats.markdown(tables.grid(table))
+    text = markdown(table)
 
     line = lines_of(table)["KITI-FNO", "test/relative_l2", "FNO"]
-    assert line.comparison.verdict == "better"
+    assert line.verdict == "better"
     assert line.comparison.difference == pytest.approx(-0.32 / 3)
-    assert line.published_relative == pytest.approx(0.00166 / 0.00217 - 1)
-    [row] = [row for row in text.splitlines() if "KITI-FNO" in row and "relative L2" in row]
+    assert line.printed == pytest.approx(0.00166 / 0.00217 - 1)
+    assert line.margin == pytest.approx(-line.printed / 2)
+    [row] = [row for row in text.splitlines() if "KITI-FNO" in row and "<br>" in row]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [
+        *("Burgers: relative L2", "KITI-FNO", "0.00166<br>Δ -23.5 %", "0.100 ± 0.010<br>(n=3)"),
+        *("-51.6 %<br>[-58.6, -44.7]", "9.1 %", "better"),
+    ]
+    [row] = [row for row in text.splitlines() if "KITI-FNO" in row and "-0.107" in row]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == [
         *("Burgers", "KITI-FNO", "relative L2", "0.00166", "0.100 ± 0.010 (n=3)", "FNO"),
-        *("-0.107 [-0.121, -0.092]", "-51.6 % (-23.5 %)", "<0.001", "better", "smoke", "–"),
+        *("-0.107 [-0.121, -0.092]", "-51.6 %", "-23.5 %", "9.1 %", "12 %", "<0.001", "<0.001"),
+        *("better", "smoke", "–"),
     ]
     assert "data.n_train 40 (1000)" in text
     assert "not comparable with numbers at scale smoke" in text
@@ -45,11 +58,13 @@ def test_missing_runs_are_reported(runs_dir, experiments):
     save(recorded(VANILLA, 1, 0.1), runs_dir)
     lines = lines_of(build("paper/t", experiments))
     assert lines["FNO", "test/mse", ""].summary.n == 1
-    text = formats.markdown(tables.grid(build("paper/t", experiments)))
-    [row] = [row for row in text.splitlines() if "KITI-FNO" in row and "MSE" in row]
-    assert row.count("not run") == 2
+    text = markdown(build("paper/t", experiments))
+    [short] = [row for row in text.splitlines() if "KITI-FNO" in row and "<br>" in row]
+    assert short.count("not run") == 1
+    [full] = [row for row in text.splitlines() if "KITI-FNO" in row and "MSE" in row]
+    assert full.count("not run") == 2
     save(recorded(KITI, 1, 0.2), runs_dir)
-    assert "one seed: no verdict" in formats.markdown(tables.grid(build("paper/t", experiments)))
+    assert "one seed: no verdict" in markdown(build("paper/t", experiments))
 
 
 def test_a_seed_outside_the_list_does_not_count(runs_dir, experiments):
@@ -62,7 +77,7 @@ def test_a_diverged_seed_is_shown(runs_dir, experiments):
     for seed in range(3):
         save(recorded(VANILLA, seed, 0.2), runs_dir)
         save(recorded(KITI, seed, math.nan if seed == 1 else 0.1), runs_dir)
-    text = formats.markdown(tables.grid(build("paper/t", experiments)))
+    text = markdown(build("paper/t", experiments))
     assert "(n=2, 1 diverged)" in text
     assert "diverged (seed 1): no verdict" in text
 
@@ -77,7 +92,7 @@ def test_a_local_record_takes_precedence_over_the_committed_one(runs_dir, experi
         0: (True, 0.5),
         1: (False, 0.1),
     }
-    assert "Runs: 2 (1 local, 1 committed)" in formats.markdown(tables.grid(table))
+    assert "Runs: 2 (1 local, 1 committed)" in markdown(table)
     alone = lines_of(build("paper/t", experiments, local=False))["FNO", "test/relative_l2", ""]
     assert alone.summary.mean == 0.5
 
@@ -133,10 +148,13 @@ def test_several_printed_metrics_and_one_that_is_neither_good_nor_bad(runs_dir, 
         save(recorded(VANILLA, seed, 0.20 + 0.02 * seed), runs_dir)
     table = build("paper/t", experiments)
     line = lines_of(table)["KITI-FNO", "test/relative_l2", "FNO"]
-    assert line.comparison.verdict == "lower"
-    assert line.published_relative == pytest.approx(2.0)
-    assert math.isnan(lines_of(table)["KITI-FNO", "test/mse", "FNO"].published_relative)
-    cells = [[cell.strip() for cell in row.split("|")] for row in formats.markdown(tables.grid(table)).splitlines()]
+    assert line.verdict == "equivalent"  # the printed difference is +200 %, the margin half of that
+    assert line.printed == pytest.approx(2.0)
+    other = lines_of(table)["KITI-FNO", "test/mse", "FNO"]
+    assert math.isnan(other.printed)
+    assert other.verdict == "lower"
+    cells = [[cell.strip() for cell in row.split("|")] for row in markdown(table).splitlines()]
+    # Of the full view, whose first column is the problem alone.
     printed = {(row[2], row[3]): row[4] for row in cells if len(row) > 5 and row[1] == "Burgers"}
     assert printed == {
         ("FNO", "relative L2"): "0.1",
@@ -156,17 +174,17 @@ def test_a_change_is_printed_without_values(runs_dir, experiments):
         save(recorded(KITI, seed, 0.2 + 0.03 * seed), runs_dir)
     table = build("paper/t", experiments)
     lines = {(line.filled.row.label, line.metric.key, line.against): line for line in table.lines}
-    assert lines["KITI-FNO", "test/relative_l2", "FNO"].published_relative == -0.068
-    assert math.isnan(lines["KITI-FNO", "test/relative_l2", "other"].published_relative)
-    assert math.isnan(lines["KITI-FNO", "test/mse", "FNO"].published_relative)
-    assert "(-6.8 %)" in formats.markdown(tables.grid(table))
+    assert lines["KITI-FNO", "test/relative_l2", "FNO"].printed == -0.068
+    assert math.isnan(lines["KITI-FNO", "test/relative_l2", "other"].printed)
+    assert math.isnan(lines["KITI-FNO", "test/mse", "FNO"].printed)
+    assert "Δ -6.8 %" in markdown(table)
     assert any("not comparable" in note for note in table.notes)
 
 
 def test_a_row_may_show_another_metric_of_a_run(runs_dir, experiments):
     trivial = {"group": "Burgers", "label": "trivial", "run": VANILLA, "keys": {"test/mse": "train/relative_l2"}}
     rows = [trivial, TABLE["rows"][0] | {"against": "trivial"}]
-    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows, "primary": []}))
     for seed in range(3):
         save(recorded(VANILLA, seed, 0.2 + 0.02 * seed), runs_dir)
     table = build("paper/t", experiments)
@@ -211,7 +229,9 @@ def test_problems_with_different_metrics_and_runs_that_differ_by_scale(runs_dir,
     ]
     rmse = {"key": "train/relative_l2", "label": "RMSE", "published": True, "of": ["Other"]}
     metrics = [metric | {"of": ["Burgers"]} for metric in TABLE["metrics"]] + [rmse]
-    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows, "metrics": metrics}))
+    (experiments / "paper" / "t.yaml").write_text(
+        yaml.safe_dump(TABLE | {"rows": rows, "metrics": metrics, "primary": []})
+    )
     save(recorded(VANILLA, 0, 0.2), runs_dir)
     save(recorded(KITI, 0, 0.1), runs_dir)
     found = [
@@ -224,7 +244,7 @@ def test_problems_with_different_metrics_and_runs_that_differ_by_scale(runs_dir,
 
 def test_a_row_that_does_not_compose_is_named(experiments):
     rows = [TABLE["rows"][0] | {"run": ["experiment=burgers", "residual=kitti"]}]
-    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows, "primary": []}))
     with pytest.raises(ConfigError, match=r"row Burgers/FNO: .*kitti"):
         build("paper/t", experiments)
 
@@ -259,3 +279,71 @@ def test_records_of_another_revision_are_not_averaged(runs_dir, experiments, mon
     assert lines_of(table)["FNO", "test/relative_l2", ""].summary.n == 0
     [note] = [note for note in table.notes if note.startswith("Not used:")]
     assert note.startswith("Not used: 3 records of other revisions (data 1, ")
+
+
+def test_a_family_is_corrected_together_and_others_get_no_verdict(runs_dir, experiments):
+    """Two comparisons with p about .03 each are better alone, and undecided together."""
+    vanilla, kiti = (row | {"published": digits} for row, digits in zip(TABLE["rows"], ("0.1", "0.2"), strict=True))
+    vanilla, kiti = ({key: row[key] for key in row if key != "published"} for row in (vanilla, kiti))
+    other = kiti | {"label": "other", "run": [*KITI[:2], "residual.collision_heads=4"]}
+    metrics = [{"key": "test/relative_l2", "label": "relative L2"}]
+    described = TABLE | {"metrics": metrics, "rows": [vanilla, kiti, other]}
+    for seed, (a, b) in enumerate([(0.011, 0.010), (0.02, 0.019), (0.012, 0.013)]):
+        save(recorded(VANILLA, seed, 0.2), runs_dir)
+        save(recorded(KITI, seed, 0.2 - a), runs_dir)
+        save(recorded(other["run"], seed, 0.2 - b), runs_dir)
+
+    def verdicts(primary):
+        (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(described | {"primary": primary}))
+        return {line.filled.row.label: (line.verdict, line.p_corrected) for line in build("paper/t", experiments).lines}
+
+    alone = verdicts(["KITI-FNO"])
+    assert alone["KITI-FNO"][0] == "better"
+    assert alone["other"][0] == ""
+    together = verdicts(["KITI-FNO", "other"])
+    least = min(line.comparison.p for line in build("paper/t", experiments).lines if line.comparison)
+    assert min(together[row][1] for row in ("KITI-FNO", "other")) == pytest.approx(2 * least)
+    assert together["KITI-FNO"][0] == "undecided"
+    assert together["other"][0] == "undecided"
+
+
+def test_a_row_declares_the_difference_that_does_not_matter(runs_dir, experiments):
+    vanilla, kiti = TABLE["rows"]
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.2), runs_dir)
+        save(recorded(KITI, seed, 0.19 + 0.001 * seed), runs_dir)
+
+    def verdict(**changes):
+        (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": [vanilla, kiti | changes]}))
+        return lines_of(build("paper/t", experiments))["KITI-FNO", "test/relative_l2", "FNO"].verdict
+
+    assert verdict() == "equivalent"  # within half of the printed 23.5 %
+    assert verdict(margin=0.01) == "better"
+
+
+def test_the_best_of_several_trivial_predictors_is_shown(runs_dir, experiments):
+    keys = {"test/relative_l2": ["test/relative_l2", "train/relative_l2"]}
+    trivial = {"group": "Burgers", "label": "best trivial", "run": VANILLA, "keys": keys, "only_keys": True}
+    metrics = [metric | {"must_beat_by": 0.5} for metric in TABLE["metrics"]]
+    rows = [trivial, TABLE["rows"][0] | {"must_beat": "best trivial"}, TABLE["rows"][1]]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows, "metrics": metrics}))
+    for seed in range(3):
+        save(recorded(VANILLA, seed, 0.2 + 0.01 * seed), runs_dir)
+        save(recorded(KITI, seed, 0.01 + 0.001 * seed), runs_dir)
+    found = lines_of(build("paper/t", experiments))
+    assert found["best trivial", "test/relative_l2", ""].summary.mean == pytest.approx(0.105)
+    assert not found["FNO", "test/relative_l2", ""].learnt
+    assert found["KITI-FNO", "test/relative_l2", "FNO"].verdict == "not learnt"
+
+
+def test_the_result_rests_on_the_planned_seeds_and_leaves_the_pilot_out(runs_dir, experiments):
+    scales = {"smoke": {"seeds": [0, 1], "planned": {"Burgers": 3}}}
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"scales": scales}))
+    for seed in range(5):
+        save(recorded(VANILLA, seed, 0.2 if seed > 1 else 9.0), runs_dir)
+        save(recorded(KITI, seed, 0.1 + 0.001 * seed), runs_dir)
+    table = build("paper/t", experiments)
+    line = lines_of(table)["FNO", "test/relative_l2", ""]
+    assert sorted(line.filled.records) == [2, 3, 4]
+    assert line.summary.mean == pytest.approx(0.2)
+    assert any(note.startswith("Seeds: Burgers 2–4, as calculated from a pilot of seeds 0, 1") for note in table.notes)

@@ -15,8 +15,9 @@ def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
 
     def draw_curves(figure: Any) -> None:
         axes = figure.add_subplot()
-        for curve in spec.curves:
-            _draw_curve(axes, spec, curve.key, curve.label, curve.color, lines)
+        for number, curve in enumerate(spec.curves):
+            # Later curves are thinner, so that those below them are seen where both are equal.
+            _draw_curve(axes, spec, curve.key, curve.label, curve.color, lines, len(spec.curves) - number)
         _mark_points_not_run(axes, spec, lines)
         if spec.x.log_base:
             axes.set_xscale("log", base=spec.x.log_base)
@@ -33,7 +34,7 @@ def draw(spec: FigureSpec, table: Table) -> dict[str, bytes]:
 
 
 def _draw_curve(
-    axes: Any, spec: FigureSpec, key: str, label: str, color: str, lines: dict[tuple[str, str], Line]
+    axes: Any, spec: FigureSpec, key: str, label: str, color: str, lines: dict[tuple[str, str], Line], layer: int
 ) -> None:
     summaries = {value: lines[spec.point(value), key].summary for value in spec.x.values}
     drawn = {value: summary for value, summary in summaries.items() if summary.n}
@@ -44,9 +45,10 @@ def _draw_curve(
             yerr=[_spread(summary) for summary in drawn.values()],
             color=color,
             marker="o",
-            markersize=3.5,
-            linewidth=1.2,
-            capsize=2.5,
+            markersize=2.5 * layer + 0.5,
+            linewidth=2.2 * layer - 1.0,
+            elinewidth=1.5 * layer - 0.5,
+            capsize=2.5 * layer,
             label=f"{label}, mean ± sample std ({_seeds(list(drawn.values()))})",
         )
     baseline = lines[spec.baseline_label, key].summary

@@ -23,7 +23,7 @@ def draw(spec: HeatmapSpec, table: Table) -> dict[str, bytes]:
     beside = spec.groups == "beside"
     down = labels if beside else groups
     columns = [(across, one) for across in (groups if beside else labels) for one in spec.heatmaps]
-    seed = table.spec.scales[table.scale].seeds[0]
+    seed = next(iter(found.values())).record.seed
     width = max(_PANEL_INCHES * len(columns) + 1.8, 4.5)
     shown_here = f"(scale {table.scale}, seed {seed})".replace(" ", "\N{NO-BREAK SPACE}")
     title = textwrap.fill(f"{spec.title} {shown_here}", round(width * _LETTERS_AN_INCH))

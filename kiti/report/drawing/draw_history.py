@@ -25,7 +25,7 @@ def draw(spec: HistorySpec, table: Table) -> dict[str, bytes]:
             axes.errorbar(
                 list(drawn),
                 [summary.mean for summary in drawn.values()],
-                yerr=[_half_width(summary) for summary in drawn.values()],
+                yerr=list(zip(*(interval_within(summary, panel.bounds) for summary in drawn.values()), strict=True)),
                 marker="o",
                 markersize=3.5,
                 linewidth=1.2,
@@ -59,5 +59,8 @@ def draw(spec: HistorySpec, table: Table) -> dict[str, bytes]:
     return rendered((max(5.2, 3.6 * columns), height), draw_panels)
 
 
-def _half_width(summary: Summary) -> float:
-    return 0.0 if math.isnan(summary.std) else half_width(summary.std, summary.n)
+def interval_within(summary: Summary, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    """The lengths of the interval below and above the mean, within the bounds."""
+    half = 0.0 if math.isnan(summary.std) else half_width(summary.std, summary.n)
+    least, greatest = bounds or (-math.inf, math.inf)
+    return min(half, max(0.0, summary.mean - least)), min(half, max(0.0, greatest - summary.mean))

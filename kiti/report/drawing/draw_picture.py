@@ -30,7 +30,7 @@ def draw(spec: PictureSpec, table: Table) -> dict[str, bytes]:
     errors = [np.abs(one["prediction"] - truth) for one in examples]
     largest = max(float(np.abs(field).max()) for field in fields)
     worst = max(float(error.max()) for error in errors)
-    seed = table.spec.scales[table.scale].seeds[0]
+    seed = next(iter(found.values())).record.seed
 
     def draw_panels(figure: Any) -> None:
         axes = figure.subplots(1, len(fields) + len(errors))

@@ -29,10 +29,17 @@ class HeatmapSpec(StrictModel):
     metrics: list[Metric] = pydantic.Field(min_length=1)
     groups: Literal["beside", "below"] = "beside"
     heatmaps: list[Heatmap] = pydantic.Field(min_length=1)
+    primary: list[str] = pydantic.Field(default_factory=list)
     rows: list[Row] = pydantic.Field(min_length=1)
 
     def table(self, scale: str) -> TableSpec:
         """The metrics over all seeds."""
         return TableSpec(
-            kind="table", title=self.title, note=self.note, scales=self.scales, metrics=self.metrics, rows=self.rows
+            kind="table",
+            title=self.title,
+            note=self.note,
+            scales=self.scales,
+            metrics=self.metrics,
+            rows=self.rows,
+            primary=self.primary,
         )

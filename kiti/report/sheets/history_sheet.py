@@ -19,7 +19,8 @@ class Trace(Row):
 class Panel(StrictModel):
     """One quantity, stored as `<what>/<of>@<epoch>`; `level` is drawn as a horizontal line labelled `level_label`.
 
-    `of` overrides that of the rows.
+    `of` overrides that of the rows. `bounds` are the least and the greatest value that the quantity can have: intervals
+    end there.
     """
 
     what: str
@@ -28,6 +29,7 @@ class Panel(StrictModel):
     log_y: bool = False
     level: float | None = None
     level_label: str = ""
+    bounds: tuple[float, float] | None = None
 
 
 class HistorySpec(StrictModel):

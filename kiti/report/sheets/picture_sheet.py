@@ -17,10 +17,17 @@ class PictureSpec(StrictModel):
     scales: dict[str, Scale]
     metric: Metric
     shown: str
+    primary: list[str] = pydantic.Field(default_factory=list)
     rows: list[Row] = pydantic.Field(min_length=1)
 
     def table(self, scale: str) -> TableSpec:
         """The metric of these networks on the whole test set, over all seeds."""
         return TableSpec(
-            kind="table", title=self.title, note=self.note, scales=self.scales, metrics=[self.metric], rows=self.rows
+            kind="table",
+            title=self.title,
+            note=self.note,
+            scales=self.scales,
+            metrics=[self.metric],
+            rows=self.rows,
+            primary=self.primary,
         )

@@ -39,6 +39,7 @@ class StepsSpec(StrictModel):
     scales: dict[str, Scale]
     metric: Metric
     ratios: list[Ratio] = pydantic.Field(default=["steps"], min_length=1)
+    primary: list[str] = pydantic.Field(default_factory=list)
     rows: list[Runner] = pydantic.Field(min_length=1)
 
     @pydantic.model_validator(mode="after")
@@ -79,4 +80,5 @@ class StepsSpec(StrictModel):
             metrics=[self.metric.model_copy(update={"last": max(1, self.metric.last)})],
             rows=rows,
             ratios=self.ratios,
+            primary=self.primary,
         )

@@ -11,8 +11,10 @@ from kiti.report.sheets.rows import Metric, Ratio, Row, Scale, SheetError, Stric
 class TableSpec(StrictModel):
     """A table of a paper, or the numbers behind a figure.
 
-    With `effects`, columns say how much collided. With `ratios` it shows instead at what part of its baseline's
-    training a row reaches the baseline's final value of the one metric.
+    `primary` names the rows whose comparison with the first row in `against` decides, by the published metrics, or by
+    the first metric if none is published. They are one family: their p are corrected together, and only they get a
+    verdict. With `effects`, columns say how much collided. With `ratios` it shows instead at what part of its
+    baseline's training a row reaches the baseline's final value of the one metric.
     """
 
     kind: Literal["table"]
@@ -21,6 +23,7 @@ class TableSpec(StrictModel):
     scales: dict[str, Scale]
     metrics: list[Metric] = pydantic.Field(min_length=1)
     rows: list[Row] = pydantic.Field(min_length=1)
+    primary: list[str] = pydantic.Field(default_factory=list)
     row_header: str = "row"
     effects: bool = False
     ratios: list[Ratio] = pydantic.Field(default_factory=list)
@@ -46,6 +49,16 @@ class TableSpec(StrictModel):
             raise ValueError("ratios require exactly one metric, with its `last`")
         if any(m.published for m in self.metrics) != any(row.is_printed for row in self.rows):
             raise ValueError("printed numbers require a metric with `published: true`, and vice versa")
+        for label in self.primary:
+            if not (rows := [row for row in self.rows if row.label == label]):
+                raise ValueError(
+                    f"primary: {label!r} is no row; the rows are {', '.join(sorted({x for _, x in names}))}"
+                )
+            if not any(row.against for row in rows):
+                raise ValueError(f"primary: {label!r} is compared with no row; give its `against`")
+        for scale, settings in self.scales.items():
+            if unknown := ", ".join(sorted(set(settings.planned) - {group for group, _ in names})):
+                raise ValueError(f"scale {scale}: planned: {unknown}, which no row belongs to")
         for row in self.rows:
             self._check(row)
         for scale in self.scales:
@@ -65,6 +78,10 @@ class TableSpec(StrictModel):
             raise ValueError(
                 f"{name}: published_relative requires a row in `against` and exactly one metric with `published: true`"
             )
+        if row.published_relative is not None and any(m.effect == "points" for m in self.metrics if m.label in labels):
+            raise ValueError(f"{name}: published_relative is a fraction; the metric's effect is points")
+        if row.published_spread is not None and not row.published:
+            raise ValueError(f"{name}: published_spread requires published")
         if isinstance(row.published, str) and len(labels) != 1:
             raise ValueError(
                 f"{name}: published digits require exactly one metric with `published: true`, or to be given by metric"
@@ -79,6 +96,17 @@ class TableSpec(StrictModel):
             raise ValueError(f"{name}: not_run: {', '.join(sorted(unknown))}; the scales are {', '.join(self.scales)}")
         if isinstance(row.run, dict) and set(row.run) != set(self.scales):
             raise ValueError(f"{name}: run is given for {', '.join(row.run)}; the scales are {', '.join(self.scales)}")
+
+    def deciding(self, row: Row, scale: str) -> list[Metric]:
+        """The metrics by which the row's comparison with its first baseline is a primary one; empty if it is none."""
+        if row.label not in self.primary or not row.against:
+            return []
+        found = [metric for metric in self.metrics if row.has(metric) and scale in (metric.scales or [scale])]
+        return [metric for metric in found if metric.published] or found[:1]
+
+    def pilot(self) -> "TableSpec":
+        """The same with the pilot's seeds, where others are planned."""
+        return self.model_copy(update={"scales": {name: scale.pilot() for name, scale in self.scales.items()}})
 
     def only(self, groups: Sequence[str]) -> "TableSpec":
         """The rows of these problems only. SheetError for a problem without rows."""

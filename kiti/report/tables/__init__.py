@@ -2,6 +2,18 @@
 
 from kiti.report.tables.lines import FilledRow, Line, Table, build, shown
 from kiti.report.tables.steps_table import RatioLine, ratio_lines
-from kiti.report.tables.writing import grid, outputs, to_csv
+from kiti.report.tables.writing import full_grid, grid, outputs, to_csv
 
-__all__ = ["FilledRow", "Line", "RatioLine", "Table", "build", "grid", "outputs", "ratio_lines", "shown", "to_csv"]
+__all__ = [
+    "FilledRow",
+    "Line",
+    "RatioLine",
+    "Table",
+    "build",
+    "full_grid",
+    "grid",
+    "outputs",
+    "ratio_lines",
+    "shown",
+    "to_csv",
+]

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from kiti.report import collision_effects
 from kiti.report.courses import Course, course
+from kiti.report.power import smallest_effect
 from kiti.report.sheets import Metric, Row, TableSpec
-from kiti.report.significance import Comparison, Summary, paired, summarize
+from kiti.report.significance import NOT_LEARNT, NOT_RUN, Comparison, Summary, holm, paired, summarize
 from kiti.report.table_runs import Archive, Plan, StoredRecord, TableRun, aggregate, require_same_data, row_overrides
 from kiti.report.tables.notes import notes
 
@@ -30,12 +31,21 @@ class FilledRow:
         """The metric by seed."""
         if metric.last:
             return {seed: found.final for seed, found in self.courses(metric).items()}
-        found = aggregate([found.record for found in self.records.values()], self.row.key(metric))
+        found = aggregate([found.record for found in self.records.values()], self.key(metric))
         return {seed: metric.factor * value for seed, value in found.items()}
+
+    def key(self, metric: Metric) -> str:
+        """The key of the metric in the records; of several the one with the best mean."""
+        first, *others = self.row.keys_of(metric)
+        if not others or not self.records:
+            return first
+        records = [found.record for found in self.records.values()]
+        means = {key: _mean(aggregate(records, key).values()) for key in (first, *others)}
+        return (max if metric.higher_is_better else min)(means, key=lambda key: means[key])
 
     def courses(self, metric: Metric) -> dict[int, Course]:
         """The course of a metric over the steps, by seed; RecordError if a record lacks it."""
-        higher, key = bool(metric.higher_is_better), self.row.key(metric)
+        higher, key = bool(metric.higher_is_better), self.key(metric)
         courses = {seed: course(found.record, key, higher, metric.last) for seed, found in self.records.items()}
         return {seed: replace(found, values=metric.factor * found.values) for seed, found in courses.items()}
 
@@ -52,16 +62,62 @@ class FilledRow:
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one row, compared with one baseline or none; `learnt` says whether both are better than trivial."""
+    """One metric of one row, compared with one baseline or none; `learnt` says whether both are better than trivial.
+
+    `primary` comparisons are the family of the sheet: `p_corrected` is Holm's within it, and nan for others. `printed`
+    is the paper's difference and `margin` the one that does not matter, in the unit of the metric's `effect`; nan if
+    there is none.
+    """
 
     filled: FilledRow
     metric: Metric
     summary: Summary
     against: str = ""
     comparison: Comparison | None = None
-    published_relative: float = math.nan
+    printed: float = math.nan
+    margin: float = math.nan
     learnt: bool = True
+    primary: bool = False
+    p_corrected: float = math.nan
     repeats: bool = False  # same row and metric as the line above, but another baseline
+
+    @property
+    def verdict(self) -> str:
+        """In words; empty without a comparison, or for one that is not primary."""
+        if self.filled.reason:
+            return f"{NOT_RUN}: {self.filled.reason}"
+        if not self.filled.records:
+            return NOT_RUN
+        if not self.learnt:
+            return NOT_LEARNT
+        if not (self.comparison and self.primary):
+            return ""
+        return self.comparison.verdict(self.p_corrected, self.in_units(self.margin), self.metric.higher_is_better)
+
+    @property
+    def effect(self) -> float:
+        """The difference in the unit of the metric's `effect`: a fraction of the baseline, or points."""
+        if self.comparison is None:
+            return math.nan
+        return self.comparison.relative if self.metric.effect == "relative" else self.comparison.difference
+
+    def as_effect(self, difference: float) -> float:
+        """A `difference` of the metric in the unit of its `effect`."""
+        if self.metric.effect == "points":
+            return difference
+        return difference / self.comparison.level if self.comparison and self.comparison.level else math.nan
+
+    def in_units(self, effect: float) -> float:
+        """An `effect` as a difference of the metric."""
+        if self.metric.effect == "points":
+            return effect
+        return effect * self.comparison.level if self.comparison else math.nan
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect that this number of seeds sees with 80 % power, in the unit of `effect`."""
+        found = self.comparison
+        return self.as_effect(smallest_effect(found.spread, found.n)) if found else math.nan
 
 
 @dataclass(frozen=True)
@@ -82,13 +138,13 @@ def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) 
     """
     rows = [_fill(row, spec, scale, plan, archive) for row in spec.rows]
     _require_same_data(rows, name, scale)
-    lines = [
+    lines = _corrected(
         line
         for filled in rows
         for metric in spec.metrics
         if filled.row.has(metric) and scale in (metric.scales or [scale])
-        for line in _lines(filled, rows, metric)
-    ]
+        for line in _lines(filled, rows, metric, metric in spec.deciding(filled.row, scale))
+    )
     found = [one for row in rows for one in row.records.values()]
     outdated = {
         record.key: record
@@ -101,9 +157,10 @@ def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) 
 
 def shown(table: Table) -> dict[tuple[str, str], StoredRecord]:
     """The record of the table's first seed by (group, label) of its row, for pictures of single runs."""
-    first = table.spec.scales[table.scale].seeds[0]
+    settings = table.spec.scales[table.scale]
     rows = {(line.filled.row.group, line.filled.row.label): line.filled for line in table.lines}
-    return {row: filled.records[first] for row, filled in rows.items() if first in filled.records}
+    first = {row: settings.seeds_of(row[0])[0] for row in rows}
+    return {row: filled.records[first[row]] for row, filled in rows.items() if first[row] in filled.records}
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -115,7 +172,7 @@ def _fill(row: Row, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -
     run = plan[row_overrides(row.run_at(scale), scale, settings)]
     if not isinstance(run, TableRun):
         return FilledRow(row, reason=str(run))
-    records = archive.records(run, settings.seeds)
+    records = archive.records(run, settings.seeds_of(row.group))
     if not records and run.misfit:
         return FilledRow(row, reason=run.misfit)
     return FilledRow(row, records, run.composed.hash)
@@ -131,36 +188,60 @@ def _require_same_data(rows: Sequence[FilledRow], name: str, scale: str) -> None
         require_same_data([one.record for one in found], remedy)
 
 
-def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric) -> list[Line]:
+def _lines(filled: FilledRow, rows: Sequence[FilledRow], metric: Metric, decides: bool) -> list[Line]:
     def row(label: str) -> FilledRow:
         return next(one for one in rows if (one.row.group, one.row.label) == (filled.row.group, label))
 
     def learnt(one: FilledRow) -> bool:
         trivial = (row(label) for label in one.row.must_beat)
-        return all(_is_better(one.values(metric), t.values(metric), metric) for t in trivial if t.row.has(metric))
+        return all(_beats(one.values(metric), t.values(metric), metric) for t in trivial if t.row.has(metric))
 
     ours = filled.values(metric)
     summary = summarize(ours.values())
     lines: list[Line] = []
     for against in filled.row.against:
-        baseline = row(against)
-        comparison = paired(ours, baseline.values(metric), metric.higher_is_better)
-        printed = math.nan
-        printed_digits, baseline_digits = filled.row.printed(metric), baseline.row.printed(metric)
-        if printed_digits and baseline_digits:
-            printed = float(printed_digits) / float(baseline_digits) - 1
-        elif filled.row.published_relative is not None and metric.published and not lines:
-            printed = filled.row.published_relative
-        both = learnt(filled) and learnt(baseline)
-        lines.append(Line(filled, metric, summary, against, comparison, printed, both, repeats=bool(lines)))
+        baseline, first = row(against), not lines
+        printed = _printed(filled.row, baseline.row, metric, first)
+        half = abs(printed) / 2 if printed else math.nan  # a printed difference of 0 leaves no margin
+        chosen = filled.row.margin if first and filled.row.margin else metric.margin if math.isnan(half) else half
+        lines.append(
+            Line(
+                filled,
+                metric,
+                summary,
+                against,
+                paired(ours, baseline.values(metric)),
+                printed,
+                math.nan if chosen is None else chosen,
+                learnt(filled) and learnt(baseline),
+                primary=first and decides,
+                repeats=not first,
+            )
+        )
     return lines or [Line(filled, metric, summary, learnt=learnt(filled))]
 
 
-def _is_better(ours: Mapping[int, float], trivial: Mapping[int, float], metric: Metric) -> bool:
-    """Whether the mean is better than that of a trivial predictor; true while either is unknown."""
-    difference = _mean(ours.values()) - _mean(trivial.values())
-    return (
-        math.isnan(difference)
-        or metric.higher_is_better is None
-        or difference * (1 if metric.higher_is_better else -1) > 0
-    )
+def _printed(row: Row, baseline: Row, metric: Metric, first: bool) -> float:
+    """The difference that the paper prints, in the unit of the metric's `effect`; nan if it prints none."""
+    ours, theirs = row.printed(metric), baseline.printed(metric)
+    if ours and theirs:
+        return float(ours) - float(theirs) if metric.effect == "points" else float(ours) / float(theirs) - 1
+    if row.published_relative is not None and metric.published and first:
+        return row.published_relative
+    return math.nan
+
+
+def _corrected(lines: Iterable[Line]) -> list[Line]:
+    """The lines with Holm's p of the primary comparisons that were made, of networks that have learnt."""
+    made = list(lines)
+    ps = [line.comparison.p if line.comparison and line.primary and line.learnt else math.nan for line in made]
+    return [replace(line, p_corrected=p) for line, p in zip(made, holm(ps), strict=True)]
+
+
+def _beats(ours: Mapping[int, float], trivial: Mapping[int, float], metric: Metric) -> bool:
+    """Whether the mean is better than that of a trivial predictor by the margin; true while either is unknown."""
+    mine, theirs = _mean(ours.values()), _mean(trivial.values())
+    if math.isnan(mine - theirs) or metric.higher_is_better is None:
+        return True
+    gain = (mine - theirs) * (1 if metric.higher_is_better else -1)
+    return gain > metric.must_beat_by * (abs(theirs) if metric.effect == "relative" else 1)

@@ -26,7 +26,8 @@ def notes(
         *([spec.note.strip()] if spec.note else []),
         _scale_note(spec, scale, plan),
         *([f"Published numbers come from the paper's own protocol{warning}."] if printed else []),
-        f"Seeds {ranges(spec.scales[scale].seeds)}. {_statistics(spec)}",
+        f"{_seeds(spec, scale)} {_statistics(spec)}",
+        *([_family(spec, scale)] if any(row.against for row in spec.rows) else []),
         _records_note(found),
         *_code_notes([one.record for one in found]),
         *_outdated_notes(outdated),
@@ -39,8 +40,9 @@ def _statistics(spec: TableSpec) -> str:
     if not spec.ratios:
         return (
             "Ours is the mean ± sample standard deviation over seeds. "
-            "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval. p is from the "
-            "two-sided paired t-test, not corrected for the number of rows."
+            "Δ is the mean of ours minus the baseline, seed by seed, with its 95 % t interval, relative to the "
+            "baseline if it has %. Sees: the smallest true difference that this number of seeds would have shown with "
+            "80 % power, two-sided at 5 %, by the observed spread of the differences."
         )
     [metric] = spec.metrics
     final = "last value" if metric.last == 1 else f"mean of the last {metric.last} values"
@@ -54,8 +56,38 @@ def _statistics(spec: TableSpec) -> str:
         "own final value before its end, so a ratio below 1 need not be a gain. Two lines show ratios where nothing "
         "differs: the baseline to its own final value (itself), and each of its seeds to that of every other (other "
         "seeds). ahead: how often a run is before its baseline at the worse of their two final values, which both "
-        "reach; in half of the seeds, if nothing differs. Verdict: the two-sided sign test on that, p < 0.05, not "
-        "corrected, for which six seeds are needed."
+        "reach; in half of the seeds, if nothing differs. p is from the two-sided sign test on that, for which six "
+        "seeds are needed."
+    )
+
+
+def _seeds(spec: TableSpec, scale: str) -> str:
+    """Which seeds, and by problem those that were planned from a pilot."""
+    settings = spec.scales[scale]
+    groups = dict.fromkeys(row.group for row in spec.rows)
+    planned = [f"{group} {ranges(settings.seeds_of(group))}" for group in groups if group in settings.planned]
+    if not planned:
+        return f"Seeds {ranges(settings.seeds)}."
+    pilot = f"as calculated from a pilot of seeds {ranges(settings.seeds)}, which is left out"
+    others = "" if len(planned) == len(groups) else f"; the others {ranges(settings.seeds)}"
+    return f"Seeds: {', '.join(planned)}, {pilot}{others}."
+
+
+def _family(spec: TableSpec, scale: str) -> str:
+    """Which comparisons decide, and what the verdicts mean."""
+    if not spec.primary:
+        return "No comparison here is a primary one: there are differences, but no verdicts."
+    if spec.ratios:
+        return (
+            f"Primary: the ratios of {', '.join(spec.primary)}. Their p are corrected together by Holm's method, and a "
+            "verdict requires a corrected p < 0.05; else undecided. Other rows get no verdict."
+        )
+    deciding = dict.fromkeys(metric.label for row in spec.rows for metric in spec.deciding(row, scale))
+    return (
+        f"Primary: each of {', '.join(spec.primary)} with the first of its baselines, by {', '.join(deciding)}. "
+        "Their p are from the two-sided paired t-test, corrected together by Holm's method. Equivalent: the 90 % "
+        "interval lies within the margin, which is half the printed difference unless the sheet gives another. Better "
+        "or worse: else, with a corrected p < 0.05. Undecided: else. Other comparisons get no verdict."
     )
 
 

@@ -4,13 +4,13 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kiti.report.courses import Course
 from kiti.report.formats import NOTHING, Grid
-from kiti.report.passages import Passages, among_seeds, over_seeds, passage
+from kiti.report.passages import SEEDS_NEEDED, Passages, among_seeds, over_seeds, passage
 from kiti.report.sheets import Ratio
-from kiti.report.significance import NOT_RUN, no_verdict, summarize
+from kiti.report.significance import NOT_RUN, holm, no_verdict, summarize
 from kiti.report.tables.lines import FilledRow, Table
 from kiti.storage.records import Record, RecordError
 
@@ -24,7 +24,7 @@ _WORDS = {
 _RATIO, _AHEAD, _CLAIMED = "ratio [95 % CI]", "ahead", "claimed"
 _CSV_HEADER = (
     *("problem", "row", "baseline", "ratio_of", "n", "reached", "median", "ci_low", "ci_high", "ahead", "behind", "p"),
-    *("claimed", "verdict", "final_mean", "final_std", "seeds", "scale", "stand_in", "config_hash"),
+    *("p_corrected", "claimed", "verdict", "final_mean", "final_std", "seeds", "scale", "stand_in", "config_hash"),
 )
 
 
@@ -38,6 +38,7 @@ class RatioLine:
     passages: Passages | None = None
     against: str = ""
     verdict: str = ""
+    p_corrected: float = math.nan
 
     @property
     def claimed(self) -> str:
@@ -54,7 +55,17 @@ def ratio_lines(table: Table) -> list[RatioLine]:
             lines += _compared(filled, rows[group, filled.row.against[0]], table)
         else:
             lines += _baseline(filled, table)
-    return lines
+    return _corrected(lines, table)
+
+
+def _corrected(lines: Sequence[RatioLine], table: Table) -> list[RatioLine]:
+    """The lines with Holm's p, and the verdicts by it, of the primary rows; each ratio of a row is a test."""
+    tests = [line.passages if line.against and line.filled.row.label in table.spec.primary else None for line in lines]
+    ps = holm([test.p if test and test.n >= SEEDS_NEEDED else math.nan for test in tests])
+    return [
+        replace(line, p_corrected=p, verdict=test.verdict(p, *_WORDS[line.of[0]])) if test else line
+        for line, test, p in zip(lines, tests, ps, strict=True)
+    ]
 
 
 def steps_grid(table: Table) -> Grid:
@@ -68,8 +79,7 @@ def steps_grid(table: Table) -> Grid:
         [_cells(line, claimed) for line in lines],
         table.notes,
         f"{table.name}-{table.scale}".replace("/", "-"),
-        wide=(_AHEAD, _CLAIMED),
-        unbroken=(_RATIO, "reached"),
+        grouped=True,
     )
 
 
@@ -86,12 +96,13 @@ def steps_csv(table: Table) -> str:
             interval = (found.median, found.low, found.high)
             numbers = [found.n, found.reached, *(bound.text(".8g") for bound in interval)]
         tested = [found.ahead, found.behind, f"{found.p:.8g}"] if found and line.against else [""] * 3
+        corrected = "" if math.isnan(line.p_corrected) else f"{line.p_corrected:.8g}"
         writer.writerow(
             [
                 *(filled.row.group, line.name, line.against, " ".join(line.of)),
                 *numbers,
                 *tested,
-                *(line.claimed, line.verdict),
+                *(corrected, line.claimed, line.verdict),
                 *("" if math.isnan(number) else f"{number:.8g}" for number in (finals.mean, finals.std)),
                 " ".join(map(str, sorted(filled.records))),
                 *(table.scale, filled.stand_in, filled.config_hash),
@@ -136,7 +147,7 @@ def _compared(filled: FilledRow, baseline: FilledRow, table: Table) -> Iterator[
                 for seed, (mine, other) in zip(seeds, records, strict=True)
             ]
         )
-        yield RatioLine(filled, row.label, ratios, found, row.against[0], found.verdict(*_WORDS[ratios[0]]))
+        yield RatioLine(filled, row.label, ratios, found, row.against[0])
 
 
 def _distinct(ratios: Sequence[Ratio], pairs: Sequence[tuple[Record, Record]]) -> list[list[Ratio]]:

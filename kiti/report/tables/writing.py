@@ -1,55 +1,99 @@
-"""Writes a table as text, published | ours | difference | verdict, and as CSV."""
+"""Writes a table as text, published | ours | difference | verdict, and as CSV.
+
+There are two views. The short one has the primary comparisons, their baselines and what the paper prints; the full one
+has every row, metric and baseline.
+"""
 
 import csv
 import io
 import math
+from collections.abc import Sequence
 
 from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
-from kiti.report.significance import NOT_LEARNT, NOT_RUN, Summary
+from kiti.report.significance import NOT_RUN
 from kiti.report.tables.lines import Line, Table
 from kiti.report.tables.steps_table import steps_csv, steps_grid
 
 _CSV_HEADER = (
     *("problem", "row", "metric", "published", "mean", "std", "n", "diverged", "seeds", "baseline"),
-    *("difference", "ci_low", "ci_high", "relative", "published_relative", "p", "paired_n", "verdict"),
-    *("scale", "stand_in", "config_hash"),
+    *(
+        "difference",
+        "ci_low",
+        "ci_high",
+        "relative",
+        "baseline_level",
+        "effect",
+        "printed_effect",
+        "margin",
+        "smallest_effect",
+    ),
+    *("p", "p_corrected", "paired_n", "primary", "verdict", "scale", "stand_in", "config_hash"),
 )
 _CSV_EFFECTS = ("pairs_per_system", "gradient_change")
 _EFFECTS = ("pairs", "change")
-# What a narrow terminal leaves out of a table with effects; files have everything.
-_WIDE = ("baseline", "relative Δ", "p", "verdict")
 
 
 def grid(table: Table) -> Grid:
-    """The table as text, for all formats except CSV."""
+    """The short view, for all formats except CSV."""
+    if table.spec.ratios:
+        return steps_grid(table)
+    lines = short_lines(table)
+    printed = any(row.is_printed for row in table.spec.rows)
+    compared = any(line.comparison for line in lines)
+    header = ["problem", table.spec.row_header]
+    header += [*(["published"] if printed else []), "ours ± std (n)"]
+    header += [*(["Δ [95 % CI]", "sees"] if compared else [])]
+    header += [*(["verdict"] if any(_short_verdict(line) != NOTHING for line in lines) else [])]
+    notes = [*_stand_ins(lines), *_reasons(lines), *table.notes]
+    if folded := len(table.lines) - len(lines):
+        notes = [f"{folded} more lines, of controls and secondary metrics: --wide.", *notes]
+    return Grid(_title(table), header, [_short(line, header) for line in lines], notes, _label(table), grouped=True)
+
+
+def full_grid(table: Table) -> Grid:
+    """The full view."""
     if table.spec.ratios:
         return steps_grid(table)
     printed = any(row.is_printed for row in table.spec.rows)
-    header = ["problem", table.spec.row_header, "metric"]
-    header += [
-        *(["published"] if printed else []),
-        "ours (mean ± std, n)",
-        "baseline",
-        "Δ to baseline [95 % CI]",
-    ]
-    header += ["relative Δ (published)" if printed else "relative Δ", "p", "verdict"]
-    effects = table.spec.effects
-    header += [*(_EFFECTS if effects else ()), "scale", "stand-in"]
-    lines = [_cells(line, table, printed) for line in table.lines]
-    scale = f"scale {table.scale}"
+    header = ["problem", table.spec.row_header, "metric", *(["published"] if printed else []), "ours (mean ± std, n)"]
+    header += ["baseline", "Δ to baseline [95 % CI]", "relative Δ", *(["printed Δ"] if printed else [])]
+    header += ["smallest Δ seen", "margin", "p", "Holm's p", "verdict"]
+    header += [*(_EFFECTS if table.spec.effects else ()), "scale", "stand-in"]
     return Grid(
-        f"{table.spec.title} ({scale})",
-        header,
-        lines,
-        table.notes,
-        f"{table.name}-{table.scale}".replace("/", "-"),
-        _WIDE if effects else (),
+        _title(table), header, [_full(line, table, printed) for line in table.lines], table.notes, _label(table)
     )
 
 
+def short_lines(table: Table) -> list[Line]:
+    """The primary comparisons, the lines of their baselines and trivial predictors, and those that the paper prints.
+
+    Of a table without primary comparisons: every row's comparison with its first baseline, by the first metric that it
+    has. Lines of one problem and metric are together.
+    """
+    lines = [line for line in table.lines if not line.repeats]
+    if deciding := [line for line in lines if line.primary]:
+        beside = {
+            (line.filled.row.group, label, line.metric.key)
+            for line in deciding
+            for label in (line.against, *_trivial(line, table))
+        }
+        lines = [
+            line
+            for line in lines
+            if line.primary
+            or line.filled.row.printed(line.metric)
+            or (line.filled.row.group, line.filled.row.label, line.metric.key) in beside
+        ]
+    else:
+        first = {(line.filled.row.group, line.filled.row.label): line for line in reversed(lines)}
+        lines = [line for line in lines if first[line.filled.row.group, line.filled.row.label] is line]
+    groups = list(dict.fromkeys(line.filled.row.group for line in lines))
+    return sorted(lines, key=lambda line: (groups.index(line.filled.row.group), table.spec.metrics.index(line.metric)))
+
+
 def to_csv(table: Table) -> str:
-    """The table as CSV: numbers with eight significant digits, empty if unknown."""
+    """The full view as CSV: numbers with eight significant digits, empty if unknown."""
     if table.spec.ratios:
         return steps_csv(table)
     text = io.StringIO()
@@ -62,18 +106,23 @@ def to_csv(table: Table) -> str:
             [
                 filled.row.group,
                 filled.row.label,
-                filled.row.key(line.metric),
+                filled.key(line.metric),
                 filled.row.printed(line.metric) or "",
                 *(_raw(number) for number in (summary.mean, summary.std)),
                 summary.n,
                 summary.diverged,
                 " ".join(map(str, sorted(filled.records))),
                 line.against,
-                *(_raw(getattr(comparison, key, math.nan)) for key in ("difference", "low", "high", "relative")),
-                _raw(line.published_relative),
-                _raw(getattr(comparison, "p", math.nan)),
+                *(
+                    _raw(getattr(comparison, key, math.nan))
+                    for key in ("difference", "low", "high", "relative", "level")
+                ),
+                line.metric.effect if comparison else "",
+                *(_raw(number) for number in (line.printed, line.margin, line.smallest)),
+                *(_raw(number) for number in (getattr(comparison, "p", math.nan), line.p_corrected)),
                 getattr(comparison, "n", ""),
-                _verdict(line),
+                "yes" if line.primary else "no" if comparison else "",
+                line.verdict,
                 table.scale,
                 filled.stand_in,
                 filled.config_hash,
@@ -85,55 +134,111 @@ def to_csv(table: Table) -> str:
 
 def outputs(table: Table) -> dict[str, bytes]:
     """The table in all its file formats, by file extension."""
-    text = grid(table)
-    formatted = {"md": formats.markdown(text), "csv": to_csv(table), "tex": formats.latex(text)}
+    short = grid(table)
+    more = None if table.spec.ratios else full_grid(table)
+    formatted = {"md": formats.markdown(short, more), "csv": to_csv(table), "tex": formats.latex(short)}
     return {ending: content.encode() for ending, content in formatted.items()}
 
 
-def _cells(line: Line, table: Table, printed: bool) -> list[str]:
-    filled, summary, comparison = line.filled, line.summary, line.comparison
-    row = filled.row
-    published = NOTHING if line.repeats else row.printed(line.metric) or NOTHING
-    relative = formats.percent(comparison.relative) if comparison else NOTHING
-    if printed and not math.isnan(line.published_relative):
-        relative += f" ({formats.percent(line.published_relative)})"
-    interval = NOTHING
+def _title(table: Table) -> str:
+    return f"{table.spec.title} (scale {table.scale})"
+
+
+def _label(table: Table) -> str:
+    return f"{table.name}-{table.scale}".replace("/", "-")
+
+
+def _trivial(line: Line, table: Table) -> list[str]:
+    """The trivial predictors that the rows of a comparison must beat."""
+    both = (line.filled.row.label, line.against)
+    rows = [row for row in table.spec.rows if row.group == line.filled.row.group and row.label in both]
+    return [label for row in rows for label in row.must_beat]
+
+
+def _stand_ins(lines: Sequence[Line]) -> list[str]:
+    """What replaces the paper's data, by problem."""
+    groups: dict[str, dict[str, None]] = {}
+    for line in lines:
+        if line.filled.stand_in:
+            groups.setdefault(line.filled.stand_in, {})[line.filled.row.group] = None
+    return [f"Stand-in ({'; '.join(names)}): {stand_in}." for stand_in, names in groups.items()]
+
+
+def _reasons(lines: Sequence[Line]) -> list[str]:
+    """Why rows do not exist at this scale."""
+    rows: dict[str, dict[str, None]] = {}
+    for line in lines:
+        if line.filled.reason:
+            rows.setdefault(line.filled.reason, {})[f"{line.filled.row.group}: {line.filled.row.label}"] = None
+    return [f"Not run: {reason} ({'; '.join(names)})." for reason, names in rows.items()]
+
+
+def _short(line: Line, header: Sequence[str]) -> list[str]:
+    row, comparison = line.filled.row, line.comparison
+    effect = NOTHING
+    if comparison and comparison.n:
+        low, high = line.as_effect(comparison.low), line.as_effect(comparison.high)
+        effect = formats.effect_and_interval(line.effect, low, high, line.metric.effect)
+    published = _published(line)
+    if not math.isnan(line.printed):
+        published += f"\nΔ {formats.effect(line.printed, line.metric.effect)}"
+    cells = {
+        "problem": f"{row.group}{' (stand-in)' if line.filled.stand_in else ''}: {line.metric.label}",
+        header[1]: row.label,
+        "published": published,
+        "ours ± std (n)": _ours(line, "\n"),
+        "Δ [95 % CI]": effect,
+        "sees": formats.size(line.smallest, line.metric.effect),
+        "verdict": _short_verdict(line),
+    }
+    return [cells[name] for name in header]
+
+
+def _short_verdict(line: Line) -> str:
+    """The verdict; what was not run says so in the column of our numbers, and a note says why."""
+    return NOTHING if line.verdict.startswith(NOT_RUN) else line.verdict or NOTHING
+
+
+def _full(line: Line, table: Table, printed: bool) -> list[str]:
+    filled, comparison, unit = line.filled, line.comparison, line.metric.effect
+    interval, relative, p = NOTHING, NOTHING, math.nan
     if comparison:
         interval = formats.difference_and_interval(comparison.difference, comparison.low, comparison.high)
+        relative, p = formats.percent(comparison.relative), comparison.p
     return [
-        row.group,
-        row.label,
+        filled.row.group,
+        filled.row.label,
         line.metric.label,
-        *([published] if printed else []),
-        _ours(summary),
+        *([NOTHING if line.repeats else _published(line)] if printed else []),
+        _ours(line),
         line.against or NOTHING,
         interval,
         relative,
-        formats.p_value(comparison.p) if comparison else NOTHING,
-        _verdict(line) or NOTHING,
+        *([formats.effect(line.printed, unit)] if printed else []),
+        formats.size(line.smallest, unit),
+        formats.size(line.margin, unit),
+        formats.p_value(p),
+        formats.p_value(line.p_corrected),
+        line.verdict or NOTHING,
         *(formats.plain(number, 3) for number in (filled.pairs, filled.gradient_change) if table.spec.effects),
         table.scale,
         filled.stand_in or NOTHING,
     ]
 
 
-def _ours(summary: Summary) -> str:
+def _published(line: Line) -> str:
+    digits, spread = line.filled.row.printed(line.metric), line.filled.row.printed_spread(line.metric)
+    return f"{digits} ± {spread}" if digits and spread else digits or NOTHING
+
+
+def _ours(line: Line, between: str = " ") -> str:
+    summary = line.summary
     if not summary.n and not summary.diverged:
         return NOT_RUN
     if not summary.n:
         return f"nan ({summary.diverged} diverged)"
     diverged = f", {summary.diverged} diverged" if summary.diverged else ""
-    return f"{formats.mean_and_std(summary.mean, summary.std)} (n={summary.n}{diverged})"
-
-
-def _verdict(line: Line) -> str:
-    if line.filled.reason:
-        return f"{NOT_RUN}: {line.filled.reason}"
-    if not line.filled.records:
-        return NOT_RUN
-    if not line.learnt:
-        return NOT_LEARNT
-    return line.comparison.verdict if line.comparison else ""
+    return f"{formats.mean_and_std(summary.mean, summary.std)}{between}(n={summary.n}{diverged})"
 
 
 def _raw(number: float) -> str:
