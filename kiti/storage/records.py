@@ -104,6 +104,9 @@ class Record:
         weights: sha256 of the weights file.
         state: `diverged` if a metric is not finite, or training was stopped because something was not.
         divergence: what and where that was; metrics of the trained network are then nan.
+        collisions: by module, means over training: `partners` of a particle, `pairs` of a system of `particles`, and
+            `energy_ratio`, |v'|² / |v|², also over the first and the last epoch. Older records have only the first and
+            the `energy_ratio`.
         implementations: which form of the collision ran, by module.
         counts: of dropped data rows, truncated items, and the like.
         ko: |Δg| / |g| by parameter; ko_pairs: pairs of its neurons that collide in a step, for hard collisions.
