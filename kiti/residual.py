@@ -103,8 +103,8 @@ class Colliding(Residual):
         system_axis: the axis of x and v that holds D; each index of the other axes is a separate system. None leaves it
             to the model, and is the last axis without one.
 
-    `picked` is the implementation that the last call used. `running` has the statistics of training; set
-    `running.kept` to False to leave them out.
+    `picked` is the implementation that the last call used, and `particles` is its N. `running` has the statistics of
+    training; set `running.kept` to False to leave them out.
     """
 
     def __init__(self, rules: Rules, system_axis: int | None = None) -> None:
@@ -113,6 +113,7 @@ class Colliding(Residual):
         self.system_axis = system_axis
         self.calibrated = True
         self.picked: str | None = None
+        self.particles: int | None = None
         self.running = Running()
 
     @property
@@ -141,7 +142,8 @@ class Colliding(Residual):
         if self.running.kept and not torch._C._are_functorch_transforms_active():  # whose tensors must not be kept
             self.picked = pick(rules.implementation, x)
             self.collisions = statistics
-            self.running.add(statistics, x.shape[self.axis] // rules.collision_heads, self.label)
+            self.particles = x.shape[self.axis] // rules.collision_heads
+            self.running.add(statistics, self.particles, self.label)
         moved = moved.movedim(-1, self.axis)
         if moved.stride() == x.stride():
             return moved

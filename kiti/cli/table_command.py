@@ -234,8 +234,8 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
             return status
     archives = {paper: Archive.of_paper(paper) for paper in {one.paper for one in plans}}
     if options.run:  # of this call or an earlier one
-        for run_dir in sorted({run_dir for one in plans for run_dir in one.diverged(archives[one.paper])}):
-            print(f"diverged: {run_dir}", file=sys.stderr)
+        for run_dir, where in sorted({found for one in plans for found in one.diverged(archives[one.paper])}):
+            print(f"diverged: {run_dir}{where}", file=sys.stderr)
             status = gravest([status, ExitStatus.DIVERGED])
     tables = [build(one.name, one.spec, one.scale, one.plan, archives[one.paper]) for one in plans]
     if options.publish:
@@ -274,13 +274,14 @@ class _Planned:
         """The folder of the sheet, its records and outputs."""
         return (self.root / self.name).parent
 
-    def diverged(self, archive: "Archive") -> list[Path]:
-        """The directories of local runs in which a metric is not finite."""
+    def diverged(self, archive: "Archive") -> list[tuple[Path, str]]:
+        """The directories of local runs that have diverged, and where in the training, if that is known."""
         from kiti.report.table_runs import TableRun
 
         runs = [run for run in self.plan.values() if isinstance(run, TableRun)]
         stored = [found for run in runs for found in archive.records(run, run.seeds).values()]
-        return [one.folder for one in stored if one.record.state == "diverged" and not one.committed]
+        lost = [one for one in stored if one.record.state == "diverged" and not one.committed]
+        return [(one.folder, f": {one.record.divergence}" if one.record.divergence else "") for one in lost]
 
     @classmethod
     def of(cls, name: str, options: argparse.Namespace) -> "_Planned":

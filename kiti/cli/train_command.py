@@ -88,12 +88,15 @@ def has_finished(composed: Composed, seed: int) -> bool:
 
 
 def finished_already(path: Path, composed: Composed) -> str:
-    """One line, which names the modules whose source has changed since."""
+    """One line, which says where the run diverged and names the modules whose source has changed since."""
     line = f"finished already: {path}"
     try:
-        earlier = read(path).sources
+        record = read(path)
     except RecordError as error:
         return f"{line}; {error}"
+    if record.divergence:
+        line += f"; diverged: {record.divergence}"
+    earlier = record.sources
     if earlier is None:
         return line
     current = identity.sources(composed.checked)

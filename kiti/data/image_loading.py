@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from kiti.data import DataError
 from kiti.data.image_source import ImageSource
-from kiti.data.loading import Batch, EpochLoader, OrderedLoader, epoch_order
+from kiti.data.loading import Batch, EpochLoader, OrderedLoader
 from kiti.data.planned_reading import Reader
 
 Item = tuple[int, int, int]
@@ -83,12 +84,15 @@ class ImageLoader(EpochLoader):
     def __len__(self) -> int:
         return self.size // self.batch_size
 
+    def order(self, epoch: int) -> Int64[Tensor, "n"]:
+        return super().order(epoch).repeat_interleave(self.repeats)[: self.size]
+
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         return self._reader.read(self.plan(epoch, first))
 
     def plan(self, epoch: int, first: int) -> Iterator[list[Item]]:
         """The items of this rank's batches, starting at batch `first`; positions count samples over all ranks."""
-        order = epoch_order(self.size, self.seed, epoch).repeat_interleave(self.repeats)[: self.size].tolist()
+        order = self.order(epoch).tolist()
         for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             positions = range(start + self.rank, start + self.batch_size, self.world_size)
             yield [(order[position], epoch, position) for position in positions]

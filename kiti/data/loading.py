@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def clock_of(trainer: Trainer | None) -> Callable[[], tuple[int, int]] | None:
 class EpochLoader:
     """Shuffled batches whose order is a function of (seed, epoch), and which can start anywhere in an epoch.
 
-    A subclass implements `batches`.
+    A subclass implements `batches`, and `order` if it has another one.
 
     The order of epoch e is a `torch.randperm` with a separate generator keyed by (seed, e). It is cut into global
     batches of `batch_size` samples; rank r of W takes the r-th of W parts of each. So the samples of step i do not
@@ -118,6 +119,14 @@ class EpochLoader:
     @abstractmethod
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """This rank's batches of an epoch, starting at batch `first`, counted from 0; lazy."""
+
+    def order(self, epoch: int) -> Int64[Tensor, "n"]:
+        """The samples of an epoch over all ranks, batch after batch."""
+        return epoch_order(self.size, self.seed, epoch)
+
+    def samples_of_batch(self, epoch: int, batch: int) -> list[int]:
+        """The samples of a batch over all ranks."""
+        return self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iterator; a new epoch starts at its first batch."""
@@ -180,7 +189,7 @@ class ResumableLoader(EpochLoader):
         super().__init__(_size(self.tensors), batch_size, **order)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        order = epoch_order(self.size, self.seed, epoch)
+        order = self.order(epoch)
         draws = self._draws(epoch)
         for i in range(first, len(self)):
             of_all_ranks = order[i * self.batch_size : (i + 1) * self.batch_size]

@@ -87,10 +87,14 @@ def most_alike(cosines: Float[Tensor, "*batch N N"]) -> Float[Tensor, "*batch"]:
 
 
 def effective_rank(rows: Float[Tensor, "*batch N D"]) -> Float[Tensor, "*batch"]:
-    """exp of the entropy of the squared singular values, as shares of their sum: how many directions the rows span."""
-    squares = torch.linalg.svdvals(rows).square()
+    """exp of the entropy of the squared singular values, as shares of their sum: how many directions the rows span.
+
+    nan if a number is not finite.
+    """
+    finite = rows.isfinite().all(-1).all(-1)
+    squares = torch.linalg.svdvals(torch.where(finite[..., None, None], rows, 0)).square()
     shares = squares / squares.sum(-1, keepdim=True)
-    return torch.special.entr(shares).sum(-1).exp()
+    return torch.where(finite, torch.special.entr(shares).sum(-1).exp(), torch.nan)
 
 
 def summary(rows: Float[Tensor, "R N D"]) -> list[dict[str, float]]:

@@ -62,9 +62,15 @@ def course(record: Record, key: str, higher_is_better: bool, last: int) -> Cours
     """The course of the metric `key` over the steps of the optimizer.
 
     It is that of the metrics `<key>@<step>` if the record has them, otherwise its curve `key`, which has at most fifty
-    points. RecordError if there are fewer than two values, or fewer than `last`.
+    points. That of a run whose training diverged ends with nan where it did. RecordError if there are fewer than two
+    values, or fewer than `last`, of another run.
     """
     found = sorted(_values(record, key).items())
+    if record.divergence:
+        at = float(record.divergence.step)
+        before = [(step, value) for step, value in found if step <= at]
+        places, values = zip(*before, (at, math.nan), strict=True)
+        return Course(np.array(places, dtype=float), np.array(values, dtype=float), higher_is_better, last)
     where = f"record {record.config_hash} seed {record.seed}"
     if not found:
         known = {name.rpartition("@")[0] for name in record.metrics} - {""} | set(record.curves or {})

@@ -4,6 +4,7 @@ Each row has one configuration. Its records are those with the same configuratio
 takes precedence over a committed one of the same run.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,11 +142,17 @@ class Archive:
 
 
 def aggregate(records: Sequence[Record], key: str) -> dict[int, float]:
-    """The metric `key` by seed. RecordError when the records have different configurations or lack the metric."""
+    """The metric `key` by seed; nan if the run diverged before it was measured.
+
+    RecordError when the records have different configurations or lack the metric.
+    """
     if records:
         require_same_configuration(records, records[0].config_hash, records[0].config)
     values = {}
     for record in records:
+        if key not in record.metrics and record.divergence:
+            values[record.seed] = math.nan
+            continue
         if key not in record.metrics:
             raise RecordError(
                 f"record {record.config_hash} seed {record.seed}: no metric {key!r};"

@@ -65,12 +65,17 @@ def ko_of(optimizer: Optimizer) -> KO | None:
     return getattr(unwrapped(optimizer), ATTRIBUTE, None)
 
 
+def scaler_of(trainer: Trainer | None) -> Any:
+    """The scaler of Lightning's 16-mixed; None with other precisions."""
+    return getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+
+
 def is_skipped(trainer: Trainer | None, optimizer: Optimizer) -> bool:
     """Whether Lightning's 16-mixed found a gradient that is not finite, so that it will skip the step.
 
     The gradients are unscaled afterwards, also those of a fused optimizer.
     """
-    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    scaler = scaler_of(trainer)
     if scaler is None:
         return False
     if not scaler._found_inf_per_device(optimizer) and with_gradients(optimizer):

@@ -16,7 +16,7 @@ class ExitStatus(IntEnum):
     FINISHED = 0
     FAILED = 1
     BAD_INPUT = 2
-    DIVERGED = 3  # recorded, but a metric is not finite
+    DIVERGED = 3  # recorded, but a loss or a metric is not finite
     LOCKED = 4  # another process has this run
     STOPPED = 75  # saved its state; the same command resumes (EX_TEMPFAIL)
 

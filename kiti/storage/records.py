@@ -20,6 +20,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from kiti.storage.divergence import Divergence
+
 SCHEMA: Literal[2] = 2
 FILE_NAME = "record.json"
 RUN_AGAIN = "kiti-train and kiti-table --run set it aside and run it again"
@@ -100,7 +102,11 @@ class Record:
         sources: digest of each of these files, kept only on that machine.
         lock: which lock file `make setup` installed from (see `lock_digest`).
         weights: sha256 of the weights file.
-        state: `diverged` if a metric is not finite.
+        state: `diverged` if a metric is not finite, or training was stopped because something was not.
+        divergence: what and where that was; metrics of the trained network are then nan.
+        collisions: by module, means over training: `partners` of a particle, `pairs` of a system of `particles`, and
+            `energy_ratio`, |v'|² / |v|², also over the first and the last epoch. Older records have only the first and
+            the `energy_ratio`.
         implementations: which form of the collision ran, by module.
         counts: of dropped data rows, truncated items, and the like.
         ko: |Δg| / |g| by parameter; ko_pairs: pairs of its neurons that collide in a step, for hard collisions.
@@ -138,6 +144,7 @@ class Record:
     parameters: int
     flops_per_sample: Number | None
     state: Literal["finished", "diverged"] = "finished"
+    divergence: Divergence | None = None
     metrics: dict[str, Number]
     curves: dict[str, Curve] | None = None
     collisions: dict[str, dict[str, Number]] | None = None

@@ -1,4 +1,4 @@
 """One LightningModule for each kind of learning.
 
-May import `models`, `data`, `ko`, `neurons` and `residual`.
+May import `models`, `data`, `ko`, `neurons`, `residual` and `storage`.
 """

@@ -2,23 +2,33 @@
 
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric
 
 from kiti.tasks.global_batch import mean_loss
+from kiti.tasks.mean import Mean
 from kiti.tasks.task import Task
 
 Labelled = tuple[Float[Tensor, "B C Y X"], Int64[Tensor, "B"]]
 
 
+def known(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, or nan for all if the cross-entropy is: nan logits have a largest one, and so an accuracy."""
+    if not found:
+        return found
+    lost = found["cross_entropy"].isnan()
+    return {name: torch.where(lost, found["cross_entropy"], value) for name, value in found.items()}
+
+
 class Accuracy(nn.Module):
-    """Top-1 and top-5 accuracy in percent, and the mean cross-entropy."""
+    """Top-1 and top-5 accuracy in percent, and the mean cross-entropy; all are nan if some logits are."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.means = {name: MeanMetric() for name in ("accuracy", "top5", "cross_entropy")}
+        self.means = {name: Mean() for name in ("accuracy", "top5", "cross_entropy")}
         self.on_device = nn.ModuleList(self.means.values())  # so that they are moved with the module
 
     def update(self, logits: Float[Tensor, "B classes"], labels: Int64[Tensor, "B"]) -> None:
@@ -32,7 +42,7 @@ class Accuracy(nn.Module):
         found = {name: mean.compute() for name, mean in self.means.items() if mean.update_called}
         for mean in self.means.values():
             mean.reset()
-        return found
+        return known(found)
 
 
 class Classification(Task):
@@ -78,10 +88,10 @@ class Classification(Task):
         for name in self.SETS:
             self._log_metrics(name)
         if self.accuracy_by_epoch:
-            best = max(self.accuracy_by_epoch)
+            best = float(np.max(self.accuracy_by_epoch))  # nan if one is
             self.of_replica[0] |= {
                 "test/best_accuracy": best,
-                "test/best_epoch": self.accuracy_by_epoch.index(best) + 1.0,
+                "test/best_epoch": float(np.argmax(self.accuracy_by_epoch)) + 1,
                 **{f"accuracy/test@{epoch}": value for epoch, value in enumerate(self.accuracy_by_epoch, start=1)},
             }
 

@@ -10,6 +10,7 @@ from torchmetrics import MeanSquaredError
 
 from kiti.data.mesh_frames import MeshFrames
 from kiti.models.oformer import OFormer, indices
+from kiti.storage.divergence import Divergence
 from kiti.tasks.global_batch import mean_loss, ranks, total
 from kiti.tasks.task import Task
 
@@ -115,6 +116,9 @@ class FlowRollout(Task):
             for where, points in (("_box", mask & in_box(positions)), ("", mask)):
                 chosen = error[points.unsqueeze(1).expand(error.shape[:-1])].flatten()
                 self.errors[f"{self.SETS[dataloader_idx]}/{who}_rmse{where}"].update(chosen, torch.zeros_like(chosen))
+
+    def outlives(self, metric: str, divergence: Divergence) -> bool:
+        return "/persistence_" in metric or super().outlives(metric, divergence)
 
     def on_test_epoch_end(self) -> None:
         for name, metric in self.errors.items():

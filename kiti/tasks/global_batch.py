@@ -18,7 +18,7 @@ def ranks() -> int:
 
 
 def total(count: int | Tensor, device: torch.device) -> Tensor:
-    """The sum of `count` over all ranks, a float64 scalar on `device`."""
+    """The sum of `count` over all ranks, element by element, in float64 on `device`."""
     summed = torch.as_tensor(count, dtype=torch.float64, device=device).detach().clone()
     if ranks() > 1:
         distributed.all_reduce(summed)

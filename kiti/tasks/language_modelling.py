@@ -15,6 +15,7 @@ from kiti.data.language.blocks import UNLABELLED
 from kiti.ko.sharding import clip, total_norm, with_gradients
 from kiti.models.sharded_blocks import shard
 from kiti.seams.lightning_callback import is_skipped
+from kiti.storage.divergence import Divergence
 from kiti.tasks.global_batch import ranks, total
 from kiti.tasks.rank_sums import gathered, part_of
 from kiti.tasks.task import Task
@@ -34,7 +35,8 @@ class Sums(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.nats, self.tokens = (SumMetric().set_dtype(torch.float64) for _ in range(2))
+        # By default a SumMetric leaves out nan.
+        self.nats, self.tokens = (SumMetric(nan_strategy="disable").set_dtype(torch.float64) for _ in range(2))
 
     def update(self, losses: Float[Tensor, ""], tokens: Int64[Tensor, ""]) -> None:
         self.nats.update(losses)
@@ -67,8 +69,8 @@ class LanguageModelling(Task):
     record also has `trivial/<predictor>_loss` and `_bits_per_byte` of the data's `trivial_losses`, `val/loss@<step>` of
     each validation and `train/tokens_per_step`.
 
-    If the loss or the norm is not finite, training stops with one line, and all metrics of the test are nan: the run
-    has diverged. With precision=16-mixed such a step is skipped, which is how its scaler finds the scale.
+    If the norm is not finite the run has diverged, as for any task if the loss is not, and the step changes nothing.
+    With precision=16-mixed such a step is skipped, which is how its scaler finds the scale.
 
     Args:
         documents: "isolated": a token sees only its own document; "joined": all earlier tokens of the block.
@@ -82,7 +84,6 @@ class LanguageModelling(Task):
         self.documents = documents
         self.measured = {name: Sums() for name in ("val", *self.SETS)}
         self.on_device = nn.ModuleList(self.measured.values())  # so that Lightning moves them with the model
-        self.diverged = ""
         self.unlabelled_batches = 0
         self.by_step: dict[int, float] = {}
         """The loss of each validation, by the optimizer's steps before it."""
@@ -115,11 +116,6 @@ class LanguageModelling(Task):
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=UNLABELLED, reduction="sum"
         )
         return losses, (labels != UNLABELLED).sum()
-
-    def on_train_start(self) -> None:
-        super().on_train_start()
-        if self.diverged:  # and was stopped again before its test
-            self.trainer.should_stop = True
 
     def training_step(self, batch: Blocks, batch_idx: int) -> Tensor:
         summed, labelled = self._summed(batch)
@@ -163,15 +159,17 @@ class LanguageModelling(Task):
         norm = total_norm(p.grad for p in parameters)
         self.log("train/grad_norm", norm)
         if not norm.isfinite():
-            self._stop(f"the gradient's norm is {float(norm)}", optimizer)
+            self._read_losses()  # of earlier batches of the step
+            self.diverge("the gradient's norm", self._place, [0])
+            optimizer.zero_grad(set_to_none=True)
         elif gradient_clip_val is not None:
             clip(optimizer, gradient_clip_val, norm)
 
-    def _stop(self, why: str, optimizer: Optimizer) -> None:
-        self.diverged = f"{why} at step {self.global_step}: the run has diverged; a smaller optimizer.lr may help"
-        optimizer.zero_grad(set_to_none=True)  # so that the step changes nothing
-        self.trainer.should_stop = True
-        self.print(f"kiti-train: {self.diverged}")
+    def outlives(self, metric: str, divergence: Divergence) -> bool:
+        """Also what was counted. Metrics `…@<n>` are those after n steps."""
+        _, _, step = metric.rpartition("@")
+        counted = metric in ("train/tokens_per_step", "train/unlabelled_batches")
+        return counted or metric.startswith("trivial/") or (step.isdigit() and int(step) <= divergence.step)
 
     def validation_step(self, batch: Blocks, batch_idx: int) -> None:
         self.measured["val"].update(*self._summed(batch))
@@ -226,13 +224,11 @@ class LanguageModelling(Task):
         checkpoint["by_step"] = dict(self.by_step)
         own = torch.tensor(self.unlabelled_batches)
         checkpoint["unlabelled_batches"] = gathered(self._trainer, own)
-        checkpoint["diverged"] = self.diverged
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.by_step = dict(checkpoint["by_step"])
         self.unlabelled_batches = int(part_of(self._trainer, checkpoint["unlabelled_batches"]))
-        self.diverged = checkpoint["diverged"]
 
 
 def _bytes(data: Any, name: str) -> int:

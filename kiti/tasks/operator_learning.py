@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MeanSquaredError
+from torchmetrics import MeanSquaredError
 
 from kiti.tasks.global_batch import sum_loss
+from kiti.tasks.mean import Mean
 from kiti.tasks.task import Task
 
 Pair = tuple[Tensor, Tensor]
@@ -30,7 +31,7 @@ class OperatorLearning(Task):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        relative_l2 = [MeanMetric() for _ in self.SETS]
+        relative_l2 = [Mean() for _ in self.SETS]
         mse = [MeanSquaredError() for _ in self.SETS]
         self.on_device = nn.ModuleList([*relative_l2, *mse])  # so that Lightning moves them with the model
         self.errors = list(zip(self.SETS, relative_l2, mse, strict=True))

@@ -25,13 +25,18 @@ class Regression(Task):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._of_batch = torch.zeros(len(self.of_replica))  # the loss of each replica
         self._errors: dict[str, list[Float[Tensor, "n R"]]] = {}
 
     def training_step(self, batch: Points, batch_idx: int) -> Tensor:
         x, y = batch
         errors = mean_loss((self.model(x) - y).square().mean(0), len(x))
         self.train_loss.update(errors.detach())
+        self._of_batch = errors.detach()
         return errors.sum()
+
+    def losses_to_watch(self, loss: Float[Tensor, ""]) -> Float[Tensor, "*R"]:
+        return loss if self.replicas is None else self._of_batch
 
     def on_test_epoch_start(self) -> None:
         self._errors = {}

@@ -1,22 +1,28 @@
 """The base class of all tasks: optimizer, schedule, collision of gradients, reproducible steps."""
 
 import hashlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torchmetrics import MeanMetric
 
+from kiti.data.loading import EpochLoader
 from kiti.ko import KO, select
 from kiti.residual import Residual
 from kiti.seams.fitting import SeamError
-from kiti.seams.lightning_callback import is_skipped
+from kiti.seams.lightning_callback import is_skipped, scaler_of
+from kiti.storage.divergence import Divergence
+from kiti.tasks.loss_watch import LossWatch, Place
+from kiti.tasks.mean import Mean
 from kiti.tasks.rank_sums import gathered, part_of
 from kiti.tasks.schedules import WarmupCosine, warmup_cosine_to, warmup_linear
 
@@ -26,6 +32,12 @@ BY_STEPS = (OneCycleLR, WarmupCosine, warmup_linear, warmup_cosine_to)
 
 class Task(LightningModule):
     """A LightningModule around `model`; subclasses write `training_step` and `test_step`.
+
+    If the training loss is not finite, the run has diverged: training stops with one line that names the step and the
+    batch, and the record has no metric of the trained network. Of several replicas the others go on. The loss is read
+    after each batch by one process on a CPU, and elsewhere, where this waits for the device or for other ranks, every
+    `log_every_n_steps` batches, at the end of an epoch and before a checkpoint; the batch named is the first in any
+    case. With precision=16-mixed nothing is read: its scaler skips such steps.
 
     Args:
         model: the network to train.
@@ -64,7 +76,7 @@ class Task(LightningModule):
         self.seed = seed
         self.decay_vectors = decay_vectors
         self.ko: KO | None = None
-        self.train_loss = MeanMetric()
+        self.train_loss = Mean()
         self.example: dict[str, Tensor] = {}
         """`prediction` and `target` of the first test sample, for a picture; empty if none is kept."""
         self.replicas: int | None = getattr(model, "replicas", None)
@@ -72,6 +84,10 @@ class Task(LightningModule):
         network."""
         self.of_replica: list[dict[str, float]] = [{} for _ in range(self.replicas or 1)]
         """Metrics of each network, in addition to the logged ones."""
+        self.divergences: dict[int, Divergence] = {}
+        """By replica, of those that have diverged; without replicas the network is replica 0."""
+        self._watch = LossWatch()
+        self._place = Place(0, 0, 0)  # of the present batch
 
     def configure_optimizers(self) -> Any:
         factors, groups = self._parameter_groups()
@@ -133,6 +149,8 @@ class Task(LightningModule):
 
     def on_train_start(self) -> None:
         self.model.train()  # Lightning keeps each module's mode, and a pretrained model comes in eval mode
+        if self.diverged:  # and was stopped again before its test
+            self.trainer.should_stop = True
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         residuals = [(name, m) for name, m in self.model.named_modules() if isinstance(m, Residual)]
@@ -144,6 +162,63 @@ class Task(LightningModule):
         digest = hashlib.sha256(key.encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:8], "big"))
         np.random.seed(int.from_bytes(digest[8:12], "big"))  # noqa: NPY002  # timm's Mixup uses it
+        self._place = Place(self.global_step, self.current_epoch, batch_idx)
+
+    def losses_to_watch(self, loss: Float[Tensor, ""]) -> Float[Tensor, "*R"]:
+        """What has to stay finite, from the loss of the present batch: one number, or one for each replica."""
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if scaler_of(self._trainer) is not None:
+            return
+        self._watch.add(self._place, self.losses_to_watch(outputs["loss"]).reshape(-1).expand(len(self.of_replica)))
+        trainer: Any = self.trainer
+        every = 1 if self.reads_at_once else max(1, trainer.log_every_n_steps)
+        if len(self._watch) >= every or trainer.is_last_batch:
+            self._read_losses()
+
+    @property
+    def reads_at_once(self) -> bool:
+        """Whether reading a loss waits neither for a device nor for other ranks."""
+        return self.device.type == "cpu" and self.trainer.world_size == 1
+
+    def _read_losses(self) -> None:
+        for place, replicas in self._watch.not_finite(self.device).items():
+            self.diverge("the training loss", place, replicas)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether no network is left that has not diverged."""
+        return len(self.divergences) == len(self.of_replica)
+
+    def diverge(self, what: str, place: Place, replicas: Iterable[int]) -> None:
+        """Note that these have diverged, as `what` was not finite; stop if no other is left. Every rank calls it."""
+        new = [replica for replica in replicas if replica not in self.divergences]
+        if not new:
+            return
+        found = Divergence(what, *place, samples=self._samples(place))
+        self.divergences |= dict.fromkeys(new, found)
+        who = "the run has diverged; a smaller optimizer.lr may help"
+        if len(self.of_replica) > 1:
+            seeds = ", ".join(str(self.seed + replica) for replica in new)
+            who = f"diverged: seed{'s' if len(new) > 1 else ''} {seeds}"
+            who += "; none is left" if self.diverged else "; the others go on"
+        if self.trainer.is_global_zero:
+            print(f"kiti-train: {found}: {who}", file=sys.stderr, flush=True)
+        if self.diverged:
+            self.trainer.should_stop = True
+
+    def _samples(self, place: Place) -> list[int] | None:
+        loader: Any = self.trainer.train_dataloader
+        return loader.samples_of_batch(place.epoch, place.batch) if isinstance(loader, EpochLoader) else None
+
+    def outlives(self, metric: str, divergence: Divergence) -> bool:
+        """Whether a metric says nothing of the network that has diverged: it was measured before, or without one.
+
+        Metrics `…@<n>` are those after the n-th epoch; subclasses may know others.
+        """
+        _, _, epoch = metric.rpartition("@")
+        return metric.startswith("trivial/") or (epoch.isdigit() and int(epoch) <= divergence.epoch)
 
     def on_train_epoch_end(self) -> None:
         self.log("train/loss", self.train_loss.compute())
@@ -151,6 +226,8 @@ class Task(LightningModule):
 
     # The running mean is saved separately, because `state_dict` is the model's.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._read_losses()  # which are not saved
+        checkpoint["divergences"] = {replica: asdict(one) for replica, one in self.divergences.items()}
         state: dict[str, Any] = self.train_loss.metric_state
         checkpoint["train_loss"] = {name: gathered(self._trainer, value) for name, value in state.items()}
 
@@ -158,6 +235,8 @@ class Task(LightningModule):
         for name, value in checkpoint["train_loss"].items():
             # Checkpoints from before the sums of all ranks were kept have a single number.
             setattr(self.train_loss, name, part_of(self._trainer, value.reshape(-1)))
+        found = checkpoint.get("divergences", {})  # checkpoints from before divergences were noticed have none
+        self.divergences = {replica: Divergence(**one) for replica, one in found.items()}
         self.train_loss._update_count = 1  # otherwise torchmetrics warns that compute() was called before update()
 
 

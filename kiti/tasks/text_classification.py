@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from kiti.data.data_module import Data
+from kiti.tasks.classification import known
 from kiti.tasks.global_batch import mean_loss
+from kiti.tasks.mean import Mean
 from kiti.tasks.task import Task
 from kiti.tasks.text_classification_keys import model_inputs
 
@@ -18,14 +21,17 @@ Texts = tuple[Int64[Tensor, "B T"], Int64[Tensor, "B T"], Int64[Tensor, "B T"], 
 
 
 class TextMetrics(nn.Module):
-    """Accuracy and macro-F1 in percent, and the mean cross-entropy. F1 is the mean over the classes that occur."""
+    """Accuracy and macro-F1 in percent, and the mean cross-entropy; all are nan if some logits are.
+
+    F1 is the mean over the classes that occur.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.kept: dict[str, Metric] = {
             "accuracy": MulticlassAccuracy(classes, average="micro"),
             "macro_f1": MulticlassF1Score(classes, average="macro"),
-            "cross_entropy": MeanMetric(),
+            "cross_entropy": Mean(),
         }
         self.on_device = nn.ModuleList(self.kept.values())  # so that they are moved with the module
 
@@ -39,7 +45,7 @@ class TextMetrics(nn.Module):
         found = {name: metric.compute() for name, metric in self.kept.items() if metric.update_called}
         for metric in self.kept.values():
             metric.reset()
-        return {name: value if name == "cross_entropy" else 100 * value for name, value in found.items()}
+        return known({name: value if name == "cross_entropy" else 100 * value for name, value in found.items()})
 
 
 class TextClassification(Task):
@@ -147,5 +153,4 @@ class TextClassification(Task):
 
 
 def _first_best(epochs: list[dict[str, float]]) -> int:
-    accuracies = [values["accuracy"] for values in epochs]
-    return accuracies.index(max(accuracies))
+    return int(np.argmax([values["accuracy"] for values in epochs]))  # that of a nan if there is one

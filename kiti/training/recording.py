@@ -79,7 +79,11 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
         save_file({name: tensor.contiguous() for name, tensor in own.items()}, run_dir / WEIGHTS)
         if example := {**task.example, **similarity.heatmaps(replica)}:
             examples.write({name: tensor.numpy() for name, tensor in example.items()}, run_dir / examples.FILE_NAME)
+        divergence = task.divergences.get(replica)
         metrics = logged | task.of_replica[replica]
+        if divergence:
+            metrics = {name: value if task.outlives(name, divergence) else math.nan for name, value in metrics.items()}
+        finite = all(map(math.isfinite, metrics.values()))
         overrides, places = identity.split_overrides(composed.checked, _overrides(seed, len(composed.seeds)))
         written.append(
             records.Record(
@@ -88,7 +92,8 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
                 places=places,
                 data=_data_state(data, replica),
                 metrics=metrics,
-                state="finished" if all(map(math.isfinite, metrics.values())) else "diverged",
+                state="finished" if finite and not divergence else "diverged",
+                divergence=divergence,
                 weights=sha256(run_dir / WEIGHTS),
                 **common,
             )

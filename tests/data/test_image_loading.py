@@ -93,7 +93,7 @@ def test_ranks_split_each_single_process_batch(samples: Samples, repeats: int) -
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_repeats_are_distributed_as_in_timm(samples: Samples, world_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     n, batch = 1100, 256
-    monkeypatch.setattr("kiti.data.image_loading.epoch_order", lambda size, seed, epoch: torch.arange(size))
+    monkeypatch.setattr("kiti.data.loading.epoch_order", lambda size, seed, epoch: torch.arange(size))
     monkeypatch.setattr(Samples, "__len__", lambda _: n)
     for rank in range(world_size):
         loader = ImageLoader(samples, batch, seed=0, repeats=3, rank=rank, world_size=world_size)
@@ -153,3 +153,10 @@ def test_generators_are_restored_after_an_error() -> None:
         failing()
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_batch_tells_its_images(samples: Samples, repeats: int) -> None:
+    loader = ImageLoader(samples, BATCH, seed=1, repeats=repeats)
+    for number, batch in enumerate(loader.plan(1, 0)):
+        assert loader.samples_of_batch(1, number) == [image for image, _epoch, _position in batch]

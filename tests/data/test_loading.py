@@ -278,3 +278,10 @@ def test_validation_inside_an_epoch_does_not_shift_the_resume(tmp_path: Path) ->
         trainer(tmp_path, save, val_check_interval=2).fit(stopped)
     trainer(tmp_path, val_check_interval=2).fit(resumed, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert resumed.seen == whole.seen[STEPS + 4 :]
+
+
+def test_a_batch_tells_its_samples() -> None:
+    loaders = [ResumableLoader([SAMPLES], BATCH, seed=1, rank=rank, world_size=2) for rank in range(2)]
+    shares = [epoch_of(loader, 2) for loader in loaders]
+    for batch in range(len(loaders[0])):
+        assert loaders[0].samples_of_batch(2, batch) == shares[0][batch] + shares[1][batch]

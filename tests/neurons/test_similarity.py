@@ -112,3 +112,12 @@ def test_a_picture_of_many_neurons_shows_block_means() -> None:
     assert float(thumbnail(many)[3, 7]) == pytest.approx(float(many[9:12, 21:24].mean()))
     odd = thumbnail(torch.rand(257, 257))  # the last block holds a single row
     assert odd.shape == (129, 129)
+
+
+def test_the_rank_of_neurons_that_are_not_finite_is_nan() -> None:
+    rows = torch.randn(3, 4, 2)
+    rows[1, 0, 0] = torch.nan
+    found = effective_rank(rows)
+    assert found.isnan().tolist() == [False, True, False]
+    assert torch.equal(found[::2], effective_rank(rows[::2]))
+    assert math.isnan(summary(rows)[1]["effective_rank"])

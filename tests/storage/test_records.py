@@ -11,6 +11,7 @@ import pytest
 from record_cases import make_record
 
 from kiti.storage import records
+from kiti.storage.divergence import Divergence
 from kiti.storage.records import Curve, DamagedRecord, GitState, RecordError
 
 
@@ -20,6 +21,19 @@ def test_round_trip(tmp_path):
     assert path.name == "record.json"
     assert records.read(path) == record
     assert [entry.name for entry in path.parent.iterdir()] == ["record.json"]
+
+
+def test_a_record_says_where_its_training_diverged(tmp_path):
+    where = Divergence("the training loss", step=8, epoch=1, batch=3, samples=[5, 2, 9])
+    record = make_record(state="diverged", divergence=where)
+    assert records.read(records.write(record, tmp_path)) == record
+    records.publish([record], tmp_path / "some.jsonl")
+    [committed] = records.read_lines(tmp_path / "some.jsonl")
+    assert committed.divergence == where
+    assert str(where) == "the training loss was not finite at step 8, epoch 1, batch 3 (samples 5, 2, 9)"
+    assert str(replace(where, samples=list(range(20)))).endswith("(samples 0, 1, 2, 3, 4 and 15 more)")
+    assert str(replace(where, samples=None)).endswith("batch 3")
+    assert "divergence" not in records.compact(make_record())
 
 
 @pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])

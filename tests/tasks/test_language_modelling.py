@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kiti.ko import KO
+from kiti.storage.divergence import Divergence
 from kiti.tasks.language_modelling import LanguageModelling, own_document
 
 
@@ -145,7 +146,9 @@ def test_a_norm_that_is_not_finite_stops_the_run_which_has_diverged(capsys: pyte
     assert loop.global_step <= 1
     loop.test(learner, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
     assert math.isnan(float(loop.logged_metrics["test/loss"]))
-    assert "at step 0: the run has diverged" in capsys.readouterr().out
+    first = [int(sample) for sample in data.train_dataloader().order(0)[:2]]
+    assert learner.divergences == {0: Divergence("the gradient's norm", 0, 0, 0, first)}
+    assert "the gradient's norm was not finite at step 0, epoch 0, batch 0 (samples " in capsys.readouterr().err
     for one, other in zip(learner.model.parameters(), before, strict=True):
         assert torch.equal(one, other)
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import kiti
+from kiti.storage.divergence import Divergence
 from kiti.tasks.language_modelling import LanguageModelling
 from kiti.tasks.regression import Regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:KO changes the gradient")
 
 
-def fit(module: LightningModule, folder: Path, **options: Any) -> Trainer:
+def fit(module: LightningModule, folder: Path, scaled: bool = True, **options: Any) -> Trainer:
     """Six steps, of which the third meets an infinite target."""
     x, y = torch.randn(6, 4), torch.randn(6, 3)
     y[2] = torch.inf
@@ -27,7 +28,7 @@ def fit(module: LightningModule, folder: Path, **options: Any) -> Trainer:
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
-        plugins=[mixed],
+        plugins=[mixed] if scaled else None,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -49,6 +50,18 @@ def test_in_our_own_runs(tmp_path: Path) -> None:
     fit(task, tmp_path)
     assert task.ko.step_count == 5
     assert task.model.weight.isfinite().all()
+    assert not task.diverged
+
+
+def test_without_a_scaler_it_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = Regression(model=nn.Linear(4, 3), optimizer=partial(torch.optim.SGD, lr=0.1))
+    trainer = fit(task, tmp_path, scaled=False)
+    assert trainer.global_step == 3
+    assert task.divergences == {0: Divergence("the training loss", 2, 0, 2)}
+    assert capsys.readouterr().err == (
+        "kiti-train: the training loss was not finite at step 2, epoch 0, batch 2: the run has diverged; a smaller "
+        "optimizer.lr may help\n"
+    )
 
 
 class Overflow(Callback):
@@ -92,13 +105,13 @@ def test_a_language_model_skips_it_and_trains_on(fused: bool, capsys: pytest.Cap
         weights[scale] = task.model.transformer.h[0].mlp.c_fc.weight.detach()
         assert task.ko.step_count == 5
         assert task.ko.relative_change
-        assert (task.diverged, loop.global_step) == ("", 6)
+        assert (task.diverged, loop.global_step) == (False, 6)
         assert norms.scales == [scale] * 2 + [scale / 2] * 4
         assert norms.found[2] == norms.found[1]  # nothing logged
         assert max(norms.found) < 10
         assert all(parameter.isfinite().all() for parameter in task.model.parameters())
     torch.testing.assert_close(weights[1.0], weights[1024.0], rtol=0, atol=1e-3)  # clipped after they are unscaled
-    assert "diverged" not in capsys.readouterr().out
+    assert "diverged" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fused", [False, True])

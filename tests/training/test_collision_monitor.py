@@ -28,9 +28,11 @@ class Logged(LightningModule):
         self.logged[name] = value
 
 
-def step(monitor: CollisionMonitor, module: Logged, partners: float, ratio: float) -> None:
+def step(monitor: CollisionMonitor, module: Logged, partners: float, ratio: float, particles: int = 8) -> None:
+    """As after a call whose systems have so many particles."""
     [first, _] = module.model.values()
     first.collisions = Collisions(torch.tensor(partners), torch.tensor(ratio))
+    first.picked, first.particles = "literal", particles
     monitor.on_train_batch_end(TRAINER, module, None, None, 0)
 
 
@@ -42,7 +44,35 @@ def test_logs_epoch_means_and_training_totals() -> None:
     assert module.logged == {"collision/first/partners": 1.5, "collision/first/energy_ratio": 3.0}
     step(monitor, module, 6.0, 0.0)
     monitor.on_train_epoch_end(TRAINER, module)
-    assert monitor.collisions() == {"first": {"partners": 3.0, "energy_ratio": 2.0}}
+    ends = {"energy_ratio_first": 3.0, "energy_ratio_last": 0.0}
+    dose = {"partners": 3.0, "energy_ratio": 2.0, "particles": 8, "pairs": 12.0}
+    assert monitor.collisions() == {"first": dose | ends}
+
+
+def test_an_epoch_that_has_not_ended_counts_too() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    step(monitor, module, 1.0, 2.0)
+    assert monitor.collisions() == {"first": {"partners": 1.0, "energy_ratio": 2.0, "particles": 8, "pairs": 4.0}}
+
+
+def test_without_one_number_of_particles_there_are_no_pairs() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    for particles in (8, 4, 8):
+        step(monitor, module, 1.0, 2.0, particles)
+    assert monitor.collisions() == {"first": {"partners": 1.0, "energy_ratio": 2.0}}
+
+
+def test_pairs_are_those_that_collide() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    [residual, _] = module.model.values()
+    x, v = torch.randn(2, 5, 12)
+    residual(x, v)
+    pairs = residual.running.means().pairs
+    monitor.on_train_batch_end(TRAINER, module, None, None, 0)
+    found = monitor.collisions()
+    assert found is not None
+    assert (found["first"]["particles"], found["first"]["pairs"]) == (6, pytest.approx(pairs))
+    assert pairs > 0
 
 
 def test_totals_survive_a_checkpoint() -> None:
@@ -53,6 +83,23 @@ def test_totals_survive_a_checkpoint() -> None:
     step(resumed, module, 3.0, 4.0)
     resumed.on_train_epoch_end(TRAINER, module)
     assert module.logged["collision/first/partners"] == 2.0
+    again = CollisionMonitor(10)
+    again.load_state_dict(resumed.state_dict())
+    assert again.collisions() == resumed.collisions()
+    assert again.collisions()["first"]["energy_ratio_first"] == 3.0
+
+
+def test_an_earlier_checkpoint_is_read() -> None:
+    monitor, module = CollisionMonitor(10), Logged()
+    step(monitor, module, 1.0, 2.0)
+    monitor.on_train_epoch_end(TRAINER, module)
+    state = {key: value for key, value in monitor.state_dict().items() if key not in ("particles", "ends")}
+    resumed = CollisionMonitor(10)
+    resumed.load_state_dict(state)
+    step(resumed, module, 3.0, 4.0)
+    resumed.on_train_epoch_end(TRAINER, module)
+    dose = {"partners": 2.0, "energy_ratio": 3.0, "particles": 8, "pairs": 8.0}
+    assert resumed.collisions() == {"first": dose | {"energy_ratio_last": 4.0}}  # of the first epoch nothing is known
 
 
 @pytest.mark.parametrize("ratio", [11.0, float("nan")])

@@ -159,6 +159,10 @@ def test_the_record_describes_the_run(uninterrupted: dict) -> None:
     assert set(record.metrics) == {"test/relative_l2", "test/mse", "train/relative_l2", "train/mse"}
     assert record.collisions is not None
     assert set(record.collisions) == {f"layers.{i}.residual" for i in range(4)}
+    for found in record.collisions.values():
+        assert found["particles"] == 8
+        assert found["pairs"] == found["partners"] * 8 / 2
+        assert {"energy_ratio", "energy_ratio_first", "energy_ratio_last"} <= found.keys()
     assert record.implementations == {f"layers.{i}.residual": "numba" for i in range(4)}
     assert record.ko is not None
     assert record.ko["fc1.weight"] > 0

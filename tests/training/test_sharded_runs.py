@@ -109,6 +109,8 @@ def test_whole_runs(tmp_path: Path) -> None:
     diverged = records.read(composed(tmp_path / "diverged", "optimizer.lr=1e30").run_dir / "record.json")
     assert diverged.state == "diverged"
     assert math.isnan(diverged.metrics["test/loss"])
+    assert diverged.divergence is not None
+    assert (diverged.divergence.what, len(diverged.divergence.samples or [])) == ("the training loss", 2)
     assert diverged.curves is not None
     assert max(diverged.curves["train/loss"].steps) < 6  # it stopped before its 6 steps were done
 
@@ -121,8 +123,8 @@ def test_a_diverged_run_ends_with_its_own_status(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PLUGIN.parents[3]), cases])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == ExitStatus.DIVERGED, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if "the run has diverged" in line]
-    assert line.startswith("kiti-train: the gradient's norm is ")
+    [line] = [line for line in done.stderr.splitlines() if "the run has diverged" in line]
+    assert line.startswith("kiti-train: the training loss was not finite at step ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kiti.data.language.blocks import Block, BlockSource
-from kiti.data.loading import Batch, EpochLoader, OrderedLoader, epoch_order
+from kiti.data.loading import Batch, EpochLoader, OrderedLoader
 from kiti.data.planned_reading import Reader
 
 
@@ -39,7 +39,7 @@ class BlockLoader(EpochLoader):
 
     def plan(self, epoch: int, first: int) -> Iterator[list[Block]]:
         """This rank's blocks of each batch, starting at batch `first`."""
-        order = epoch_order(self.size, self.seed, epoch)
+        order = self.order(epoch)
         for i in range(first, len(self)):
             of_all_ranks = order[i * self.batch_size : (i + 1) * self.batch_size]
             yield [(epoch, block) for block in of_all_ranks.tensor_split(self.world_size)[self.rank].tolist()]

@@ -60,11 +60,14 @@ class TextLoader(EpochLoader):
         self.multiple = multiple
         self.content = content
 
+    def order(self, epoch: int) -> Int64[Tensor, "n"]:
+        return self.items[length_grouped_order(self.split.lengths[self.items], self.batch_size, self.seed, epoch)]
+
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        order = length_grouped_order(self.split.lengths[self.items], self.batch_size, self.seed, epoch)
+        order = self.order(epoch)
         for i in range(first, len(self)):
             of_all_ranks = order[i * self.batch_size : (i + 1) * self.batch_size]
-            yield self.split.batch(self.items[of_all_ranks[self.rank :: self.world_size]], self.multiple)
+            yield self.split.batch(of_all_ranks[self.rank :: self.world_size], self.multiple)
 
     def _order_key(self) -> dict[str, int]:
         return super()._order_key() | {"content": int(self.content[:8] or "0", 16)}
