@@ -10,6 +10,7 @@ from torch import Tensor
 from kiti.data.generated import STREAM, GeneratedData
 from kiti.data.generation_progress import progress_report
 from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution, subsample
+from kiti.data.trivial.trivial_functions import predicted_functions
 from kiti.pde.burgers_solver import DEFAULT_STEPS, INITIAL_CONDITIONS, SOLVER_VERSION, solve_burgers
 
 
@@ -92,3 +93,7 @@ class BurgersData(OperatorPairs, GeneratedData):
 
     def batch(self, tensors: dict[str, Tensor]) -> Pair:
         return tensors["u0"], tensors["u"]
+
+    def trivial_predictions(self) -> dict[str, Pair]:
+        train, (given, target), _ = self._data
+        return {name: (found, target) for name, found in predicted_functions(train, given, self.time).items()}

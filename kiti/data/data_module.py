@@ -42,7 +42,10 @@ class Data(LightningDataModule):
         return {}
 
     def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """What predictors without a network say of the test samples, and the truth, by name of the predictor."""
+        """What predictors without a network say of the test samples, and the truth, by name of the predictor.
+
+        They are fitted on the training samples alone, and draw no random numbers.
+        """
         return {}
 
     def prepare_alone(self) -> None:

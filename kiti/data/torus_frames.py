@@ -13,6 +13,7 @@ from torch import Tensor
 from kiti.data.generated import STREAM, GeneratedData
 from kiti.data.generation_progress import progress_report
 from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution
+from kiti.data.trivial.trivial_frames import Frames, predicted_frames
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
 Report = Callable[[int, int], None]
@@ -108,3 +109,11 @@ class TorusFrames(OperatorPairs, GeneratedData):
     def batch(self, tensors: dict[str, Tensor]) -> Pair:
         frames = tensors["frames"]
         return frames[:, : self.frames_in].contiguous(), frames[:, self.frames_in :].contiguous()
+
+    def predicted(self, train: Pair, given: Frames) -> dict[str, Frames]:
+        """The frames after `given`, by predictor without a network."""
+        return predicted_frames(train, given)
+
+    def trivial_predictions(self) -> dict[str, Pair]:
+        train, (given, target), _ = self._data
+        return {name: (found, target) for name, found in self.predicted(train, given).items()}
