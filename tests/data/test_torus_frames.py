@@ -51,6 +51,7 @@ def test_fewer_samples_are_a_prefix_of_more(kind, tmp_path):
         (NavierStokesData, {"grid": 64}),
         (HeatData, {"diffusivity": 2e-4}),
         (HeatData, {"source": "uniform"}),
+        (HeatData, {"source_width": 0.02}),
         (HeatData, {"data_seed": 1}),
         (HeatData, {"frames_out": 4}),
     ],
@@ -59,6 +60,13 @@ def test_what_changes_the_frames_changes_the_recipe(kind, change, tmp_path):
     one, other = (kind(data_dir=tmp_path, **{**SMALL, **changed}) for changed in ({}, change))
     assert one.recipe_fingerprint != other.recipe_fingerprint
     assert one.recipe_fingerprint == kind(data_dir="elsewhere", **{**SMALL, "batch_size": 1}).recipe_fingerprint
+
+
+def test_the_width_of_the_source_reaches_the_solver(tmp_path):
+    target = HeatData(data_dir=tmp_path, source_width=0.1, **SMALL).load()[0][1]
+    w0 = INITIAL_VORTICITY.sample(32, (0, 0), range(3))
+    expected = solve_heat(w0, 1e-4, [5.0], heat_source("boundary", 32, 0.1))
+    torch.testing.assert_close(target[:, -1], expected[:, 0, ::4, ::4].float())
 
 
 def test_a_resolution_that_does_not_divide_is_named(kind, tmp_path):

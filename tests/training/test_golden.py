@@ -7,8 +7,8 @@ After an intended change of numbers, increment the `revision` of the unit that t
 
     KITI_WRITE_GOLDEN=1 python -m pytest tests/training/test_golden.py
 
-Values that changed under unchanged revisions are not written. A metric that is new needs no revision, as records without
-it still hold what they say; it is written in the same way.
+Values that changed under unchanged revisions are not written. A metric that is new needs no revision, as records
+without it still hold what they say; it is written in the same way.
 """
 
 import json
@@ -115,11 +115,16 @@ def problems(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
         names = found["revisions"].keys() | golden["revisions"].keys()
         counted = sorted(n for n in names if found["revisions"].get(n) != golden["revisions"].get(n))
         return [f"the revision of {', '.join(counted)} changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
-    added = new_metrics(found, golden)
-    changed = differing({name: value for name, value in found["values"].items() if name not in added}, golden["values"])
-    if changed:
+    if changed := changes(found, golden):
         return [*changed, "increment that unit's revision, then KITI_WRITE_GOLDEN=1"]
+    added = new_metrics(found, golden)
     return [f"{', '.join(added)}: not yet written; KITI_WRITE_GOLDEN=1"] if added else []
+
+
+def changes(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
+    """One line for each committed value that changed."""
+    added = new_metrics(found, golden)
+    return differing({name: value for name, value in found["values"].items() if name not in added}, golden["values"])
 
 
 def new_metrics(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
@@ -131,8 +136,7 @@ def may_write(found: dict[str, Any], golden: dict[str, Any] | None) -> bool:
     """Whether revisions count every change of a value that is committed."""
     if golden is None or found["revisions"] != golden["revisions"]:
         return True
-    known = {name: value for name, value in found["values"].items() if name in golden["values"]}
-    return found["values"].keys() != golden["values"].keys() and not differing(known, golden["values"])
+    return bool(new_metrics(found, golden)) and not changes(found, golden)
 
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
