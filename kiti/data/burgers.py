@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.generated import GeneratedData, stream
 from kiti.data.generation_progress import progress_report
 from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution, subsample
+from kiti.data.trivial.trivial_functions import predicted_functions
 from kiti.pde.burgers_solver import DEFAULT_STEPS, INITIAL_CONDITIONS, SOLVER_VERSION, solve_burgers
 
 
@@ -27,6 +28,7 @@ class BurgersData(OperatorPairs, GeneratedData):
         viscosity, time: ν and the time of the output.
         steps: time steps of the solver.
         data_seed: key of the samples.
+        draw: "fixed": all seeds see the same samples; "per_seed": each has its own, for training and for testing.
         test_resolution: points the network is tested on; None: `resolution`.
         progress: called as progress(done, total) while generating, instead of a progress bar.
         batch_size, eval_batch_size, seed: as for OperatorPairs.
@@ -50,6 +52,7 @@ class BurgersData(OperatorPairs, GeneratedData):
         seed: int = 0,
         test_resolution: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        draw: str = "fixed",
     ) -> None:
         super().__init__(n_train, n_test, resolution, test_resolution, batch_size, eval_batch_size, seed)
         check_resolution(grid, self.resolution)
@@ -60,6 +63,7 @@ class BurgersData(OperatorPairs, GeneratedData):
         self.time = time
         self.steps = steps
         self.data_seed = data_seed
+        self.draw = draw
         self.progress = progress
 
     def recipe(self, split: str) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class BurgersData(OperatorPairs, GeneratedData):
             "grid": self.grid,
             "resolution": self.resolution if split == "train" else self.test_resolution,
             "samples": self.n_train if split == "train" else self.n_test,
-            "stream": [self.data_seed, STREAM[split]],
+            "stream": stream(self.draw, self.data_seed, self.seed, split),
         }
 
     def generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
@@ -92,3 +96,7 @@ class BurgersData(OperatorPairs, GeneratedData):
 
     def batch(self, tensors: dict[str, Tensor]) -> Pair:
         return tensors["u0"], tensors["u"]
+
+    def trivial_predictions(self) -> dict[str, Pair]:
+        train, (given, target), _ = self._data
+        return {name: (found, target) for name, found in predicted_functions(train, given, self.time).items()}

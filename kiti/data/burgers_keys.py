@@ -2,7 +2,7 @@
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from kiti.data.operator_pairs_keys import OperatorPairsKeys, check_resolutions
+from kiti.data.operator_pairs_keys import Draw, OperatorPairsKeys, check_resolutions
 from kiti.units.keys import Place
 
 
@@ -15,6 +15,7 @@ class BurgersKeys(OperatorPairsKeys):
     time: PositiveFloat
     steps: PositiveInt
     data_seed: NonNegativeInt
+    draw: Draw = "fixed"
 
     @model_validator(mode="after")
     def _resolutions_divide_the_grid(self) -> "BurgersKeys":

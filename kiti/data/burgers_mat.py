@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kiti.data import DataError
 from kiti.data.operator_pairs import OperatorPairs, Pair, subsample
+from kiti.data.trivial.trivial_functions import predicted_functions
 
 FIELDS = ("a", "u")
 
@@ -54,6 +55,10 @@ class BurgersMat(OperatorPairs):
         with self.path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         return (a_train, u_train), (a_test, u_test), content
+
+    def trivial_predictions(self) -> dict[str, Pair]:
+        train, (given, target), _ = self._data
+        return {name: (found, target) for name, found in predicted_functions(train, given, time=1.0).items()}
 
 
 def _read_fields(path: Path) -> list[Tensor]:

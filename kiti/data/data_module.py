@@ -18,7 +18,7 @@ class Data(LightningDataModule):
     Args:
         batch_size: training samples per step over all ranks.
         eval_batch_size: the same for evaluation; does not affect results.
-        seed: key of the training order; the data does not depend on it.
+        seed: key of the training order; the data does not depend on it, unless a subclass says so.
     """
 
     stand_in: str | None = None
@@ -38,11 +38,14 @@ class Data(LightningDataModule):
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was counted while the data were read, for a record: dropped rows, truncated items, and the like."""
+        """Numbers for a record: dropped rows, truncated items, how many rows a trivial predictor was given."""
         return {}
 
     def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """What predictors without a network say of the test samples, and the truth, by name of the predictor."""
+        """What predictors without a network say of the test samples, and the truth, by name of the predictor.
+
+        They are fitted on the training samples alone, and draw no random numbers.
+        """
         return {}
 
     def prepare_alone(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
@@ -14,6 +15,7 @@ from kiti.data import DataError
 from kiti.data.fashion_mnist import FashionMNISTData
 from kiti.data.image_source import ImageSource
 from kiti.data.transformed_images import TransformedImages
+from kiti.data.trivial.trivial_pictures import ROWS, class_scores
 
 
 class PicturesInMemory(ImageSource):
@@ -75,6 +77,15 @@ class FashionPictures(TransformedImages):
         )
 
     @property
+    def counts(self) -> dict[str, int]:
+        return {"logistic_regression_rows": min(self.n_train, ROWS)}
+
+    def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of the pictures as they are stored, without transforms."""
+        (known, labels), (pictures, truth) = map(_tensors, self.sources)
+        return {name: (scores, truth) for name, scores in class_scores((known, labels), pictures, self.classes).items()}
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """The content is that of the chosen pictures and labels."""
         content = hashlib.sha256()
@@ -83,3 +94,8 @@ class FashionPictures(TransformedImages):
             content.update(source.pictures.data)
             content.update(source.labels.data)
         return {"content": content.hexdigest(), "recipe": None, "split": self.split}
+
+
+def _tensors(source: ImageSource) -> tuple[UInt8[Tensor, "n 3 Y X"], Int64[Tensor, "n"]]:
+    assert isinstance(source, PicturesInMemory)
+    return torch.from_numpy(source.pictures).permute(0, 3, 1, 2), torch.from_numpy(source.labels)

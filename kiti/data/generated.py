@@ -14,6 +14,19 @@ from kiti.data.loading import Batch
 # The two sets are separate streams of samples. So the test set does not change with `n_train`, and a smaller set
 # consists of the first samples of a larger one.
 STREAM = {"train": 0, "test": 1}
+# Of samples that are drawn for each seed: no seed's stream is the one that all seeds see.
+STREAM_OF_SEED = {"train": 2, "test": 3}
+DRAWS = ("fixed", "per_seed")
+
+
+def stream(draw: str, data_seed: int, seed: int, split: str) -> list[int]:
+    """The key of a set's samples: the same for all seeds of a run, or with draw="per_seed" one for each.
+
+    ValueError for any other `draw`.
+    """
+    if draw not in DRAWS:
+        raise ValueError(f"draw={draw!r}: must be one of {', '.join(map(repr, DRAWS))}")
+    return [data_seed, STREAM[split]] if draw == "fixed" else [data_seed, STREAM_OF_SEED[split], seed]
 
 
 class GeneratedData(InMemoryData):

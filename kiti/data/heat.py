@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from kiti.data.torus_frames import TorusFrames
-from kiti.pde.heat_solver import SOLVER_VERSION, heat_source, solve_heat
+from kiti.pde.heat_solver import RING, SOLVER_VERSION, heat_source, solve_heat
 from kiti.pde.navier_stokes_solver import INITIAL_VORTICITY
 
 
@@ -15,16 +15,20 @@ class HeatData(TorusFrames):
     Args:
         diffusivity: α, length²/time.
         source: where q is 0.1, "boundary" or "uniform" (A18).
+        source_width: for "boundary", the distance from the boundary of the unit square up to which it is (A46).
         frames: arguments of TorusFrames.
     """
 
     name = "heat"
     initial = INITIAL_VORTICITY
 
-    def __init__(self, *, diffusivity: float = 1e-4, source: str = "boundary", **frames: Any) -> None:
+    def __init__(
+        self, *, diffusivity: float = 1e-4, source: str = "boundary", source_width: float = RING, **frames: Any
+    ) -> None:
         super().__init__(**frames)
         self.diffusivity = diffusivity
         self.source = source
+        self.source_width = source_width
 
     def equation(self) -> dict[str, Any]:
         return {
@@ -32,8 +36,8 @@ class HeatData(TorusFrames):
             "solver": "each Fourier mode in closed form",
             "solver_version": SOLVER_VERSION,
             "diffusivity": float(self.diffusivity),
-            "source": f"0.1, {self.source}",
+            "source": f"0.1, {self.source}" + (f", {self.source_width} wide" if self.source == "boundary" else ""),
         }
 
     def solve(self, u0: Tensor, times: list[float], every: int) -> Tensor:
-        return solve_heat(u0, self.diffusivity, times, heat_source(self.source, self.grid), every)
+        return solve_heat(u0, self.diffusivity, times, heat_source(self.source, self.grid, self.source_width), every)

@@ -4,7 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
+from kiti.data.operator_pairs import Pair
 from kiti.data.torus_frames import TorusFrames
+from kiti.data.trivial.trivial_frames import Frames, laminar_response
 from kiti.pde.navier_stokes_solver import (
     COURANT,
     INITIAL_VORTICITY,
@@ -52,3 +54,6 @@ class NavierStokesData(TorusFrames):
                 f"t = {times[-1]:g} by {changed:.1e}, more than tolerance={self.tolerance:g}: use a finer grid"
             )
         return solve_navier_stokes(u0, self.viscosity, times, forcing, every=every)
+
+    def predicted(self, train: Pair, given: Frames) -> dict[str, Frames]:
+        return super().predicted(train, given) | {"laminar": laminar_response(given, self.frames_out, self.viscosity)}

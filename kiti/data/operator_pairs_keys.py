@@ -1,9 +1,14 @@
 """The keys common to pairs of functions on a grid."""
 
+from typing import Literal
+
 from pydantic import PositiveInt
 
 from kiti.data.in_memory_keys import InMemoryKeys
 from kiti.units.sample_shapes import Entry, Sample
+
+Draw = Literal["fixed", "per_seed"]
+"""Whether all seeds of a run see the same computed samples, or each its own."""
 
 
 class OperatorPairsKeys(InMemoryKeys):

@@ -10,6 +10,7 @@ from torch import Tensor
 from kiti.data.augmentation import CropAndFlip
 from kiti.data.in_memory import InMemoryData
 from kiti.data.loading import Batch, EvaluationLoader, Prepare, ResumableLoader, evaluation_loader, training_loader
+from kiti.data.trivial.trivial_pictures import ROWS, class_scores
 
 Images = UInt8[Tensor, "_ 3 32 32"]
 Labels = Int64[Tensor, "_"]
@@ -75,6 +76,14 @@ class SmallImages(InMemoryData):
         return evaluation_loader(
             self._there(self._data[1]), self.eval_batch_size, trainer=self.trainer, prepare=self._prepare
         )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"logistic_regression_rows": min(self.n_train, ROWS)}
+
+    def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
+        train, (images, labels), _ = self._data
+        return {name: (scores, labels) for name, scores in class_scores(train, images, self.classes).items()}
 
     def val_dataloader(self) -> EvaluationLoader:
         """The test images, after each epoch: both papers choose the "best" epoch on them."""

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from kiti.data.generated import STREAM, GeneratedData
+from kiti.data.generated import GeneratedData, stream
 from kiti.data.generation_progress import progress_report
 from kiti.data.operator_pairs import OperatorPairs, Pair, check_resolution
+from kiti.data.trivial.trivial_frames import Frames, predicted_frames
 from kiti.pde.gaussian_field import PeriodicGaussianField
 
 Report = Callable[[int, int], None]
@@ -33,6 +34,7 @@ class TorusFrames(OperatorPairs, GeneratedData):
         resolution, test_resolution: of the training and the test frames; ValueError unless they divide `grid`.
         frames_in, frames_out: number of given frames, and of frames to predict.
         data_seed: key of the samples.
+        draw: "fixed": all seeds see the same samples; "per_seed": each has its own, for training and for testing.
         progress: called as progress(done, total) while generating, instead of a progress bar.
         batch_size, eval_batch_size, seed: as for OperatorPairs.
     """
@@ -54,6 +56,7 @@ class TorusFrames(OperatorPairs, GeneratedData):
         eval_batch_size: int = 20,
         seed: int = 0,
         progress: Report | None = None,
+        draw: str = "fixed",
     ) -> None:
         super().__init__(n_train, n_test, resolution, test_resolution, batch_size, eval_batch_size, seed)
         for points in (self.resolution, self.test_resolution):
@@ -63,6 +66,7 @@ class TorusFrames(OperatorPairs, GeneratedData):
         self.frames_in = frames_in
         self.frames_out = frames_out
         self.data_seed = data_seed
+        self.draw = draw
         self.progress = progress
 
     @abstractmethod
@@ -84,7 +88,7 @@ class TorusFrames(OperatorPairs, GeneratedData):
             "resolution": self.resolution if split == "train" else self.test_resolution,
             "frames": self.frames_in + self.frames_out,
             "samples": self.n_train if split == "train" else self.n_test,
-            "stream": [self.data_seed, STREAM[split]],
+            "stream": stream(self.draw, self.data_seed, self.seed, split),
         }
 
     def generate(self, recipe: dict[str, Any], split: str) -> dict[str, Tensor]:
@@ -108,3 +112,11 @@ class TorusFrames(OperatorPairs, GeneratedData):
     def batch(self, tensors: dict[str, Tensor]) -> Pair:
         frames = tensors["frames"]
         return frames[:, : self.frames_in].contiguous(), frames[:, self.frames_in :].contiguous()
+
+    def predicted(self, train: Pair, given: Frames) -> dict[str, Frames]:
+        """The frames after `given`, by predictor without a network."""
+        return predicted_frames(train, given)
+
+    def trivial_predictions(self) -> dict[str, Pair]:
+        train, (given, target), _ = self._data
+        return {name: (found, target) for name, found in self.predicted(train, given).items()}

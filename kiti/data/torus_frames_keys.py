@@ -2,7 +2,7 @@
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from kiti.data.operator_pairs_keys import OperatorPairsKeys, check_resolutions
+from kiti.data.operator_pairs_keys import Draw, OperatorPairsKeys, check_resolutions
 from kiti.units.keys import Place
 from kiti.units.sample_shapes import Entry, Sample
 
@@ -13,6 +13,7 @@ class TorusFramesKeys(OperatorPairsKeys):
     frames_in: PositiveInt
     frames_out: PositiveInt
     data_seed: NonNegativeInt
+    draw: Draw = "fixed"
     kind = "frames on a grid"
 
     @model_validator(mode="after")

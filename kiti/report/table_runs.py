@@ -18,6 +18,7 @@ from kiti.configuration.own_record import own_record
 from kiti.configuration.scales import ScaleError
 from kiti.report.sheets import Scale, TableSpec
 from kiti.storage.records import Record, RecordError, read_lines
+from kiti.units.registry import UndeclaredError
 
 Overrides = tuple[str, ...]
 
@@ -137,8 +138,19 @@ class Archive:
             for record in self._committed.values()
             if (record.experiment, record.scale) == (composed.experiment, composed.scale)
             and record.revisions != today
-            and all(record.config[group] == composed.config[group] for group in identity.HASHED)
+            and _hash_today(record, today) == composed.hash
         ]
+
+
+def _hash_today(record: Record, today: identity.Revisions) -> str:
+    """The hash of a record's configuration at these revisions; empty if it names a unit or group that is gone.
+
+    Keys that are newer than the record have their neutral default there.
+    """
+    try:
+        return identity.hash_of(record.config, today)
+    except (KeyError, UndeclaredError):
+        return ""
 
 
 def aggregate(records: Sequence[Record], key: str) -> dict[int, float]:
@@ -175,10 +187,20 @@ def require_same_configuration(records: Sequence[Record], config_hash: str, conf
 
 
 def require_same_data(records: Sequence[Record], remedy: str) -> None:
-    """RecordError unless all records used the same data, and those of one seed the same split."""
-    splits: dict[int, Record] = {}
+    """RecordError unless all records used the same data, and those of one seed the same split.
+
+    With `data.draw=per_seed` those of one seed must have used the same data, and all must be drawn so.
+    """
+    of_seeds: dict[int, Record] = {}
     for record in records:
-        for other, what in ((records[0], "content"), (splits.setdefault(record.seed, record), "split")):
+        of_seed = of_seeds.setdefault(record.seed, record)
+        if draw_of(record) != draw_of(records[0]):
+            raise RecordError(
+                f"records {records[0].config_hash} and {record.config_hash} cannot be compared:"
+                f" data.draw is {draw_of(records[0])} and {draw_of(record)}; {remedy}"
+            )
+        same = of_seed if draw_of(record) == "per_seed" else records[0]
+        for other, what in ((same, "content"), (of_seed, "split")):
             # For computed data the recipe must agree: the last bit depends on the processor.
             key = "identity" if what == "content" else what
             ours, theirs = getattr(record.data, key), getattr(other.data, key)
@@ -188,6 +210,12 @@ def require_same_data(records: Sequence[Record], remedy: str) -> None:
                     f" seed {record.seed} cannot be compared: they were made with different data"
                     f" ({what} {theirs} and {ours}); {remedy}"
                 )
+
+
+def draw_of(record: Record) -> str:
+    """Whether the run's data are `fixed`, the same for all seeds, or drawn `per_seed`."""
+    draw: str = record.config["data"].get("draw", "fixed")
+    return draw
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -32,10 +32,8 @@ class Accuracy(nn.Module):
         self.on_device = nn.ModuleList(self.means.values())  # so that they are moved with the module
 
     def update(self, logits: Float[Tensor, "B classes"], labels: Int64[Tensor, "B"]) -> None:
-        likely = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-        self.means["accuracy"].update(100.0 * likely[:, 0])
-        self.means["top5"].update(100.0 * likely.any(1))
-        self.means["cross_entropy"].update(functional.cross_entropy(logits.float(), labels, reduction="none"))
+        for name, values in _of_images(logits, labels).items():
+            self.means[name].update(values)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means over all ranks and reset them; empty without data."""
@@ -45,13 +43,23 @@ class Accuracy(nn.Module):
         return known(found)
 
 
+def _of_images(logits: Float[Tensor, "B classes"], labels: Int64[Tensor, "B"]) -> dict[str, Float[Tensor, "B"]]:
+    likely = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    return {
+        "accuracy": 100.0 * likely[:, 0],
+        "top5": 100.0 * likely.any(1),
+        "cross_entropy": functional.cross_entropy(logits.float(), labels, reduction="none"),
+    }
+
+
 class Classification(Task):
     """Minimises the cross-entropy of the logits (B, classes) that the model gives for images.
 
     Logs `accuracy` (%), `top5` (%) and `cross_entropy`: under `val/` after each epoch if the data have a validation
     set, under `test/` for the final network, and under `train/` for a second dataloader. Both papers validate on the
     test set and do not say whether they print the last epoch or the best. So the record also has `test/best_accuracy`,
-    `test/best_epoch` (from 1), and `accuracy/test@<epoch>` for each epoch.
+    `test/best_epoch` (from 1), and `accuracy/test@<epoch>` for each epoch. Beside them stand
+    `trivial/<predictor>_accuracy`, `_top5` and `_cross_entropy` of the data's `trivial_predictions`, which are logits.
 
     Args:
         label_smoothing: share of the target that is spread evenly over all classes in training.
@@ -94,6 +102,10 @@ class Classification(Task):
                 "test/best_epoch": float(np.argmax(self.accuracy_by_epoch)) + 1,
                 **{f"accuracy/test@{epoch}": value for epoch, value in enumerate(self.accuracy_by_epoch, start=1)},
             }
+        self.record_trivial()
+
+    def scores(self, prediction: Tensor, truth: Tensor) -> list[dict[str, float]]:
+        return [{name: float(values.mean()) for name, values in _of_images(prediction, truth).items()}]
 
     def _measure(self, name: str, batch: Labelled) -> None:
         images, labels = batch

@@ -190,9 +190,8 @@ class LanguageModelling(Task):
         if trainer.datamodule is not None:
             tokens = trainer.datamodule.batch_size * trainer.datamodule.context * trainer.accumulate_grad_batches
             self.of_replica[0]["train/tokens_per_step"] = float(tokens)
-        self.of_replica[0] |= self._trivial() | {
-            "train/unlabelled_batches": float(total(self.unlabelled_batches, self.device))
-        }
+        self.of_replica[0]["train/unlabelled_batches"] = float(total(self.unlabelled_batches, self.device))
+        self.record_trivial()
 
     def _log_metrics(self, name: str) -> float | None:
         if (found := self.measured[name].compute()) is None:
@@ -205,15 +204,12 @@ class LanguageModelling(Task):
             self.log(f"{name}/bits_per_byte", loss * tokens / math.log(2) / _bytes(data, name))
         return loss
 
-    def _trivial(self) -> dict[str, float]:
-        data = self._data()
+    def trivial(self, data: Data) -> list[dict[str, float]]:
         found: dict[str, float] = {}
-        if data is None:
-            return found
         for name, nats in data.trivial_losses().items():  # type: ignore[attr-defined]
             found[f"trivial/{name}_loss"] = float(nats.mean())
             found[f"trivial/{name}_bits_per_byte"] = float(nats.sum()) / math.log(2) / _bytes(data, "test")
-        return found
+        return [found]
 
     def _data(self) -> Data | None:
         trainer: Any = self.trainer

@@ -17,7 +17,7 @@ class Regression(Task):
     """Minimises the sum of the replicas' mean squared errors, so that their gradients are independent.
 
     Logs `test/mse` and, for a second dataloader, `train/mse`, averaged over replicas; `of_replica` has the value of
-    each replica.
+    each replica, and `trivial/<predictor>_mse` of the data's `trivial_predictions`.
     """
 
     SETS = ("test", "train")  # the dataloaders of trainer.test, in this order
@@ -51,3 +51,7 @@ class Regression(Task):
             for metrics, error in zip(self.of_replica, each, strict=True):
                 metrics[f"{name}/mse"] = error
             self.log(f"{name}/mse", sum(each) / len(each))
+        self.record_trivial()
+
+    def scores(self, prediction: Float[Tensor, "n R"], truth: Float[Tensor, "n R"]) -> list[dict[str, float]]:
+        return [{"mse": error} for error in (prediction - truth).square().mean(0).tolist()]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from kiti.data.data_module import Data
 from kiti.data.loading import EpochLoader
 from kiti.ko import KO, select
 from kiti.residual import Residual
@@ -31,7 +32,7 @@ BY_STEPS = (OneCycleLR, WarmupCosine, warmup_linear, warmup_cosine_to)
 
 
 class Task(LightningModule):
-    """A LightningModule around `model`; subclasses write `training_step` and `test_step`.
+    """A LightningModule around `model`; subclasses write `training_step`, `test_step` and `scores`.
 
     If the training loss is not finite, the run has diverged: training stops with one line that names the step and the
     batch, and the record has no metric of the trained network. Of several replicas the others go on. The loss is read
@@ -137,6 +138,28 @@ class Task(LightningModule):
     def call(self, batch: Any) -> Any:
         """What the model gives for a batch."""
         return self.model(*self.inputs(batch))
+
+    def scores(self, prediction: Tensor, truth: Tensor) -> list[dict[str, float]]:
+        """The task's metrics of predictions that no network made, for each of `of_replica`."""
+        raise NotImplementedError(f"{type(self).__name__} does not measure the data's trivial predictions")
+
+    def trivial(self, data: Data) -> list[dict[str, float]]:
+        """`trivial/<predictor>_<metric>` of the data's `trivial_predictions`, for each of `of_replica`.
+
+        They are the same for every network on these data, and draw no random numbers.
+        """
+        found: list[dict[str, float]] = [{} for _ in self.of_replica]
+        for name, both in data.trivial_predictions().items():
+            for metrics, measured in zip(found, self.scores(*both), strict=True):
+                metrics |= {f"trivial/{name}_{metric}": value for metric, value in measured.items()}
+        return found
+
+    def record_trivial(self) -> None:
+        """Add `trivial` of the run's data to `of_replica`; nothing if the trainer was given dataloaders alone."""
+        trainer: Any = self.trainer
+        if trainer.datamodule is not None:
+            for metrics, found in zip(self.of_replica, self.trivial(trainer.datamodule), strict=True):
+                metrics |= found
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Here gradients are unscaled and averaged over the ranks, but not yet clipped."""

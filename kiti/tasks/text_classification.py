@@ -10,7 +10,6 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
-from kiti.data.data_module import Data
 from kiti.tasks.classification import known
 from kiti.tasks.global_batch import mean_loss
 from kiti.tasks.mean import Mean
@@ -104,7 +103,8 @@ class TextClassification(Task):
     def on_test_epoch_end(self) -> None:
         for name in self.SETS:
             self._log_metrics(name)
-        self.of_replica[0] |= self._of_epochs() | self._trivial()
+        self.of_replica[0] |= self._of_epochs()
+        self.record_trivial()
 
     def _of_epochs(self) -> dict[str, float]:
         tested, validated = (self.by_epoch[name] for name in self.VALIDATED)
@@ -123,14 +123,11 @@ class TextClassification(Task):
             found["validation/chosen_accuracy"] = validated[_first_best(validated)]["accuracy"]
         return found
 
-    def _trivial(self) -> dict[str, float]:
-        trainer: Any = self.trainer
-        data: Data | None = trainer.datamodule  # None if it was given dataloaders
-        found: dict[str, float] = {}
-        for name, both in data.trivial_predictions().items() if data else ():
-            found[f"trivial/{name}_accuracy"] = 100 * float(multiclass_accuracy(*both, self.classes, "micro"))
-            found[f"trivial/{name}_macro_f1"] = 100 * float(multiclass_f1_score(*both, self.classes, average="macro"))
-        return found
+    def scores(self, prediction: Tensor, truth: Tensor) -> list[dict[str, float]]:
+        """Of predicted classes."""
+        accuracy = multiclass_accuracy(prediction, truth, self.classes, "micro")
+        macro_f1 = multiclass_f1_score(prediction, truth, self.classes, average="macro")
+        return [{"accuracy": 100 * float(accuracy), "macro_f1": 100 * float(macro_f1)}]
 
     def _logits(self, batch: Texts) -> Float[Tensor, "B classes"]:
         return self.model(*self.inputs(batch)).logits  # type: ignore[no-any-return]

@@ -90,7 +90,7 @@ def record(composed: Composed, data: Data, task: Task, trainer: Trainer, code: C
                 seed=seed,
                 overrides=overrides,
                 places=places,
-                data=_data_state(data, replica),
+                data=data_state(data, replica),
                 metrics=metrics,
                 state="finished" if finite and not divergence else "diverged",
                 divergence=divergence,
@@ -151,7 +151,8 @@ def _measured(composed: Composed, data: Data, task: Task, trainer: Trainer) -> d
     }
 
 
-def _data_state(data: Data, replica: int) -> records.DataState:
+def data_state(data: Data, replica: int) -> records.DataState:
+    """What a record says of the data of one of the seeds that are trained together."""
     fingerprint = data.fingerprint_of(replica)
     return records.DataState(
         content=fingerprint["content"],

@@ -53,3 +53,14 @@ def test_overrides_of_paths_are_kept_apart() -> None:
     places = ["data_dir=/home/me", "+runs_dir=/home/me", "data.data_dir=/home/me"]
     kept = identity.split_overrides(checked, [*RUN, *places, "seed=2", "data.seed=1"])
     assert kept == ([*RUN, "seed=2", "data.seed=1"], places)
+
+
+@pytest.mark.parametrize("experiment", ["burgers", "navier_stokes", "heat"])
+def test_the_hash_has_how_data_are_drawn_but_for_runs_that_are_older_than_the_key(experiment: str) -> None:
+    run = [f"experiment={experiment}", "scale=smoke"]
+    fixed, drawn = compose(run), compose([*run, "data.draw=per_seed"])
+    assert fixed.hash != drawn.hash
+    today = identity.revisions(fixed.checked)
+    older = {**fixed.config, "data": {key: value for key, value in fixed.config["data"].items() if key != "draw"}}
+    assert identity.hash_of(older, today) == fixed.hash
+    assert identity.hash_of(drawn.config, today) == drawn.hash

@@ -46,10 +46,55 @@ def test_small_rates_lose_no_precision():
     torch.testing.assert_close(found, (1 - rate / 2) * mode, rtol=1e-15, atol=1e-15)
 
 
-def test_the_ring_is_one_point_wide():
-    source = heat_source("boundary", 8)
-    assert (source == 0.1).sum() == 28
-    assert (source[1:-1, 1:-1] == 0).all()
+@pytest.mark.parametrize("width", [1 / 256, 0.02, 0.3, 0.5])
+def test_the_ring_has_the_same_integral_on_every_grid(width):
+    """That of 0.1 over the square without the part inside; 64 points have none inside a ring 1/256 wide."""
+    for grid in (64, 128, 256, 63):
+        found = heat_source("boundary", grid, width).mean().item()
+        assert found == pytest.approx(0.1 * (1 - (1 - 2 * width) ** 2), rel=1e-12)
+
+
+def test_grids_have_the_same_source_up_to_their_highest_mode():
+    coarse, fine = (torch.fft.fft2(heat_source("boundary", grid), norm="forward") for grid in (64, 128))
+    shown = torch.arange(-31, 32)
+    torch.testing.assert_close(coarse[shown][:, shown], fine[shown][:, shown], rtol=1e-12, atol=1e-16)
+    assert coarse[32].abs().max() < 1e-16, "no Nyquist mode"
+
+
+def test_the_ring_is_centred_on_the_boundary():
+    q = heat_source("boundary", 64, 0.05)
+    mirrored = q.flip(0).roll(1, 0)  # x1 -> -x1
+    torch.testing.assert_close(mirrored, q, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(q.T, q, rtol=1e-12, atol=1e-15)
+
+
+def test_the_ring_is_where_it_is_told_to_be():
+    """A fine grid resolves it: about 0.1 inside and 0 outside, except for the ripples of a truncated series."""
+    q = heat_source("boundary", 1024, 0.1)
+    x = torch.arange(1024, dtype=torch.float64) / 1024
+    distance = torch.minimum(x, 1 - x)
+    distance = torch.minimum(distance[:, None], distance)
+    assert (q[distance < 0.09] - 0.1).abs().max() < 0.005
+    assert q[distance > 0.11].abs().max() < 0.005
+
+
+def test_a_ring_of_half_the_side_is_everywhere():
+    torch.testing.assert_close(heat_source("boundary", 32, 0.5), heat_source("uniform", 32), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("width", [0.0, -0.1, 0.6])
+def test_a_width_outside_the_square_is_refused(width):
+    with pytest.raises(ValueError, match="must be above 0, and at most"):
+        heat_source("boundary", 32, width)
+
+
+def test_a_solution_is_the_same_function_on_two_grids():
+    u0 = torch.zeros(1, 32, 32, dtype=torch.float64), torch.zeros(1, 64, 64, dtype=torch.float64)
+    coarse, fine = (solve_heat(u, 1e-2, [3.0], heat_source("boundary", len(u[0]), 0.05))[0, 0] for u in u0)
+    assert fine.std() > 1e-3
+    shown = torch.arange(-15, 16)
+    modes = [torch.fft.fft2(frame, norm="forward")[shown][:, shown] for frame in (coarse, fine)]
+    torch.testing.assert_close(*modes, rtol=1e-12, atol=1e-16)
 
 
 def test_another_source_is_refused():

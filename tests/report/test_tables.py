@@ -13,7 +13,7 @@ from kiti.configuration.compose import compose
 from kiti.configuration.explain import ConfigError
 from kiti.data.burgers_keys import BurgersKeys
 from kiti.report import tables
-from kiti.report.table_runs import aggregate
+from kiti.report.table_runs import aggregate, require_same_data
 from kiti.storage import records
 from kiti.storage.records import RecordError
 
@@ -131,6 +131,35 @@ def test_data_of_one_recipe_compare_across_processors(runs_dir, experiments):
     save(replace(base, data=replace(base.data, recipe="a")), runs_dir)
     save(replace(ours, data=replace(ours.data, recipe="a", content="another")), runs_dir)
     build("paper/t", experiments)
+
+
+PER_SEED = "data.draw=per_seed"
+
+
+def drawn(overrides, seed, content):
+    record = recorded([*overrides, PER_SEED], seed, 0.1)
+    return replace(record, data=replace(record.data, recipe=content))
+
+
+def test_data_drawn_per_seed_must_agree_within_a_seed():
+    same = [drawn(run, seed, f"recipe of {seed}") for seed in (0, 1) for run in (VANILLA, KITI)]
+    require_same_data(same, "run it again")
+    with pytest.raises(RecordError, match="content recipe of 1 and another"):
+        require_same_data([*same[:3], drawn(KITI, 1, "another")], "run it again")
+
+
+def test_fixed_data_must_agree_over_all_seeds():
+    one, other = recorded(VANILLA, 0, 0.1), recorded(VANILLA, 1, 0.1)
+    other = replace(other, data=replace(other.data, content="another"))
+    with pytest.raises(RecordError, match="content d1 and another"):
+        require_same_data([one, other], "run it again")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_fixed_data_are_not_compared_with_data_drawn_per_seed(turn):
+    both = [recorded(VANILLA, 0, 0.1), drawn(KITI, 1, "recipe of 1")][::turn]
+    with pytest.raises(RecordError, match=r"data.draw is (fixed and per_seed|per_seed and fixed); run it again"):
+        require_same_data(both, "run it again")
 
 
 def test_a_missing_metric_is_named(runs_dir):

@@ -77,3 +77,20 @@ def test_label_smoothing_matches_torch() -> None:
         expected = nn.functional.cross_entropy(task.model(images), labels, label_smoothing=smoothing)
         assert torch.allclose(task.training_step((images, labels), 0), expected)
     assert not math.isclose(float(learner().training_step((images, labels), 0)), float(expected))
+
+
+def test_predictors_without_a_network_are_measured_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_fashion_mnist(tmp_path, monkeypatch)
+    data = FashionMNISTData(10, N_TRAIN, N_TEST, 8, augment=True, data_dir=str(tmp_path), seed=0)
+    task, fitting = learner(), trainer(1)
+    fitting.fit(task, data)
+    fitting.test(task, [data.test_dataloader(), data.train_eval_dataloader()], verbose=False)
+    for name, (logits, labels) in data.trivial_predictions().items():
+        measured = Accuracy()
+        measured.update(logits, labels)
+        for metric, value in measured.compute().items():
+            assert task.of_replica[0][f"trivial/{name}_{metric}"] == pytest.approx(float(value))
+    (_, known), (_, labels), _ = data.load()
+    majority = 100 * float((labels == known.bincount().argmax()).float().mean())
+    assert task.of_replica[0]["trivial/majority_accuracy"] == pytest.approx(majority)
+    assert data.counts == {"logistic_regression_rows": N_TRAIN}

@@ -7,7 +7,8 @@ After an intended change of numbers, increment the `revision` of the unit that t
 
     KITI_WRITE_GOLDEN=1 python -m pytest tests/training/test_golden.py
 
-Values that changed under unchanged revisions are not written.
+Values that changed under unchanged revisions are not written. A metric that is new needs no revision, as records
+without it still hold what they say; it is written in the same way.
 """
 
 import json
@@ -99,9 +100,8 @@ def norm(tensors: Any) -> float:
 
 def differing(found: dict[str, float], golden: dict[str, float]) -> list[str]:
     """One line for each value that changed, in the order of UNITS."""
-    names = [*golden, *(name for name in found if name not in golden)]
     changed = []
-    for name in names:
+    for name in [*golden, *(name for name in found if name not in golden)]:
         ours, theirs = found.get(name), golden.get(name)
         if ours is None or theirs is None or ours != pytest.approx(theirs, rel=TOLERANCE, abs=1e-9, nan_ok=True):
             unit = "metric" if name.startswith("metric ") else name
@@ -115,8 +115,28 @@ def problems(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
         names = found["revisions"].keys() | golden["revisions"].keys()
         counted = sorted(n for n in names if found["revisions"].get(n) != golden["revisions"].get(n))
         return [f"the revision of {', '.join(counted)} changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
-    changed = differing(found["values"], golden["values"])
-    return [*changed, "increment that unit's revision, then KITI_WRITE_GOLDEN=1"] if changed else []
+    if changed := changes(found, golden):
+        return [*changed, "increment that unit's revision, then KITI_WRITE_GOLDEN=1"]
+    added = new_metrics(found, golden)
+    return [f"{', '.join(added)}: not yet written; KITI_WRITE_GOLDEN=1"] if added else []
+
+
+def changes(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
+    """One line for each committed value that changed."""
+    added = new_metrics(found, golden)
+    return differing({name: value for name, value in found["values"].items() if name not in added}, golden["values"])
+
+
+def new_metrics(found: dict[str, Any], golden: dict[str, Any]) -> list[str]:
+    """The metrics that the committed values do not have."""
+    return [name for name in found["values"] if name.startswith("metric ") and name not in golden["values"]]
+
+
+def may_write(found: dict[str, Any], golden: dict[str, Any] | None) -> bool:
+    """Whether revisions count every change of a value that is committed."""
+    if golden is None or found["revisions"] != golden["revisions"]:
+        return True
+    return bool(new_metrics(found, golden)) and not changes(found, golden)
 
 
 def prepared(experiment: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -165,7 +185,7 @@ def test_no_number_of_an_experiment_changes(
     found = {"revisions": record.revisions, "values": values}
     path = GOLDEN / f"{experiment}.{switches}.json"
     golden = json.loads(path.read_text()) if path.exists() else None
-    if os.environ.get("KITI_WRITE_GOLDEN") and (golden is None or found["revisions"] != golden["revisions"]):
+    if os.environ.get("KITI_WRITE_GOLDEN") and may_write(found, golden):
         records.write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
         golden = found
     assert golden is not None, "no committed values: KITI_WRITE_GOLDEN=1 writes them"
@@ -181,6 +201,22 @@ def test_a_changed_number_needs_a_new_revision() -> None:
     assert changed[1] == "increment that unit's revision, then KITI_WRITE_GOLDEN=1"
     counted = problems({"revisions": {"data": 2, "task": 1}, "values": {"batch": 1.1}}, golden)
     assert counted == ["the revision of data changed: rewrite the values with KITI_WRITE_GOLDEN=1"]
+
+
+def test_a_new_metric_needs_no_new_revision_but_a_changed_one_does() -> None:
+    golden = {"revisions": {"data": 1}, "values": {"batch": 1.0, "metric test/mse": 2.0}}
+    more = golden["values"] | {"metric trivial/ridge_mse": 3.0}
+    found = {"revisions": {"data": 1}, "values": more}
+    assert problems(found, golden) == ["metric trivial/ridge_mse: not yet written; KITI_WRITE_GOLDEN=1"]
+    assert may_write(found, golden)
+    assert not may_write(golden, golden)
+    changed = found | {"values": more | {"metric test/mse": 2.1}}
+    assert problems(changed, golden)[0].startswith("metric test/mse: 2.1, was 2.0")
+    assert not may_write(changed, golden)
+    lost = found | {"values": {"batch": 1.0, "metric trivial/ridge_mse": 3.0}}
+    assert problems(lost, golden)[0].startswith("metric test/mse: None, was 2.0")
+    assert not may_write(lost, golden)
+    assert not may_write(golden | {"values": {**golden["values"], "gradient": 1.0}}, golden | {"values": more})
 
 
 def test_the_first_changed_value_is_named_with_its_unit() -> None:
