@@ -376,3 +376,23 @@ def test_the_result_rests_on_the_planned_seeds_and_leaves_the_pilot_out(runs_dir
     assert sorted(line.filled.records) == [2, 3, 4]
     assert line.summary.mean == pytest.approx(0.2)
     assert any(note.startswith("Seeds: Burgers 2–4, as calculated from a pilot of seeds 0, 1") for note in table.notes)
+
+
+def test_how_much_collided_stands_under_the_result_and_what_is_odd_is_marked(runs_dir, experiments):
+    modules = {
+        "layers.0": {"partners": 0.01, "pairs": 0.04, "particles": 8.0, "energy_ratio": 1.01},
+        "layers.1": {"partners": 0.02, "pairs": 0.08, "particles": 8.0, "energy_ratio": 2.49},
+    }
+    for seed in range(2):
+        save(recorded(VANILLA, seed, 0.2), runs_dir)
+        save(recorded(KITI, seed, 0.1 + 0.01 * seed, collisions=modules), runs_dir)
+    table = build("paper/t", experiments)
+    [short] = [row for row in markdown(table).splitlines() if "KITI-FNO" in row and "<br>" in row]
+    label = short.strip("|").split("|")[1].strip()
+    almost = "! almost no collisions (0.06 pairs a system)"
+    assert label == f"KITI-FNO<br>0.06 pairs, energy ×1.75<br>{almost}<br>! energy ×2.5"
+    assert "layers.0 0.04 ×1.01, layers.1 0.08 ×2.49." in markdown(table)
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    assert (lines["KITI-FNO"]["pairs_per_system"], lines["KITI-FNO"]["energy_ratio"]) == ("0.06", "1.75")
+    assert lines["KITI-FNO"]["marks"] == "almost no collisions (0.06 pairs a system); energy ×2.5"
+    assert lines["FNO"]["energy_ratio"] == lines["FNO"]["marks"] == ""

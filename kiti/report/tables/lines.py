@@ -12,6 +12,8 @@ from kiti.report.significance import NOT_LEARNT, NOT_RUN, Comparison, Summary, h
 from kiti.report.table_runs import Archive, Plan, StoredRecord, TableRun, aggregate, require_same_data, row_overrides
 from kiti.report.tables.notes import notes
 
+_DOSE = ("pairs", "energy_ratio", "particles")
+
 
 @dataclass(frozen=True)
 class FilledRow:
@@ -53,6 +55,25 @@ class FilledRow:
     def pairs(self) -> float:
         """Colliding pairs a system, mean over seeds; nan if nothing collides."""
         return _mean(collision_effects.pairs(found.record, self.row.features) for found in self.records.values())
+
+    @property
+    def energy_ratio(self) -> float:
+        """Kinetic energy after collisions by that before, mean over modules and seeds; nan without KITINet."""
+        return _mean(collision_effects.energy_ratio(found.record) for found in self.records.values())
+
+    @property
+    def dose_by_module(self) -> dict[str, collision_effects.Dose]:
+        """Pairs a system and energy ratio of each module whose features collide, mean over seeds."""
+        of_seeds = [collision_effects.doses(found.record, self.row.features) for found in self.records.values()]
+        return {
+            module: collision_effects.Dose(*(_mean(getattr(one[module], of) for one in of_seeds) for of in _DOSE))
+            for module in (of_seeds[0] if of_seeds else {})
+        }
+
+    @property
+    def marks(self) -> list[str]:
+        """What is odd about how much collided, in words."""
+        return collision_effects.dose_marks([found.record for found in self.records.values()], self.row.features)
 
     @property
     def gradient_change(self) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
 from kiti.report.significance import NOT_RUN
-from kiti.report.tables.lines import Line, Table
+from kiti.report.tables.lines import FilledRow, Line, Table
 from kiti.report.tables.steps_table import steps_csv, steps_grid
 
 _CSV_HEADER = (
@@ -30,8 +30,13 @@ _CSV_HEADER = (
     ),
     *("p", "p_corrected", "paired_n", "primary", "verdict", "scale", "stand_in", "config_hash"),
 )
-_CSV_EFFECTS = ("pairs_per_system", "gradient_change")
-_EFFECTS = ("pairs", "change")
+_CSV_DOSE = ("pairs_per_system", "energy_ratio", "gradient_change", "marks")
+_DOSE = ("pairs", "energy", "|Δg|/|g|")
+_DOSE_NOTE = (
+    "pairs: how many pairs of a system collide. energy: kinetic energy after collisions by that before. |Δg|/|g|: how "
+    "far KO changes a gradient. They are means over training, modules and seeds; ! marks what is odd: fewer than 0.1 "
+    "pairs, or an energy ratio above 2."
+)
 
 
 def grid(table: Table) -> Grid:
@@ -45,7 +50,7 @@ def grid(table: Table) -> Grid:
     header += [*(["published"] if printed else []), "ours ± std (n)"]
     header += [*(["Δ [95 % CI]", "sees"] if compared else [])]
     header += [*(["verdict"] if any(_short_verdict(line) != NOTHING for line in lines) else [])]
-    notes = [*_stand_ins(lines), *_reasons(lines), *table.notes]
+    notes = [*_stand_ins(lines), *_reasons(lines), *_doses_by_module(lines), *_notes(table)]
     if folded := len(table.lines) - len(lines):
         notes = [f"{folded} more lines, of controls and secondary metrics: --wide.", *notes]
     return Grid(_title(table), header, [_short(line, header) for line in lines], notes, _label(table), grouped=True)
@@ -59,9 +64,9 @@ def full_grid(table: Table) -> Grid:
     header = ["problem", table.spec.row_header, "metric", *(["published"] if printed else []), "ours (mean ± std, n)"]
     header += ["baseline", "Δ to baseline [95 % CI]", "relative Δ", *(["printed Δ"] if printed else [])]
     header += ["smallest Δ seen", "margin", "p", "Holm's p", "verdict"]
-    header += [*(_EFFECTS if table.spec.effects else ()), "scale", "stand-in"]
+    header += [*(_DOSE if _collides(table) else ()), "scale", "stand-in"]
     return Grid(
-        _title(table), header, [_full(line, table, printed) for line in table.lines], table.notes, _label(table)
+        _title(table), header, [_full(line, table, printed) for line in table.lines], _notes(table), _label(table)
     )
 
 
@@ -98,8 +103,8 @@ def to_csv(table: Table) -> str:
         return steps_csv(table)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    effects = table.spec.effects
-    writer.writerow([*_CSV_HEADER, *(_CSV_EFFECTS if effects else ())])
+    dose = _collides(table)
+    writer.writerow([*_CSV_HEADER, *(_CSV_DOSE if dose else ())])
     for line in table.lines:
         filled, summary, comparison = line.filled, line.summary, line.comparison
         writer.writerow(
@@ -126,7 +131,7 @@ def to_csv(table: Table) -> str:
                 table.scale,
                 filled.stand_in,
                 filled.config_hash,
-                *((_raw(filled.pairs), _raw(filled.gradient_change)) if effects else ()),
+                *([*map(_raw, _dose_of(filled)), "; ".join(filled.marks)] if dose else []),
             ]
         )
     return text.getvalue()
@@ -138,6 +143,10 @@ def outputs(table: Table) -> dict[str, bytes]:
     more = None if table.spec.ratios else full_grid(table)
     formatted = {"md": formats.markdown(short, more), "csv": to_csv(table), "tex": formats.latex(short)}
     return {ending: content.encode() for ending, content in formatted.items()}
+
+
+def _notes(table: Table) -> list[str]:
+    return [*table.notes, *([_DOSE_NOTE] if _collides(table) else [])]
 
 
 def _title(table: Table) -> str:
@@ -184,7 +193,7 @@ def _short(line: Line, header: Sequence[str]) -> list[str]:
         published += f"\nΔ {formats.effect(line.printed, line.metric.effect)}"
     cells = {
         "problem": f"{row.group}{' (stand-in)' if line.filled.stand_in else ''}: {line.metric.label}",
-        header[1]: row.label,
+        header[1]: "\n".join([row.label, *_dose(line.filled)]),
         "published": published,
         "ours ± std (n)": _ours(line, "\n"),
         "Δ [95 % CI]": effect,
@@ -192,6 +201,42 @@ def _short(line: Line, header: Sequence[str]) -> list[str]:
         "verdict": _short_verdict(line),
     }
     return [cells[name] for name in header]
+
+
+def _collides(table: Table) -> bool:
+    """Whether anything collides in the table's records."""
+    return table.spec.effects or any(
+        one.record.collisions or one.record.ko for line in table.lines for one in line.filled.records.values()
+    )
+
+
+def _dose_of(filled: FilledRow) -> tuple[float, float, float]:
+    return filled.pairs, filled.energy_ratio, filled.gradient_change
+
+
+def _dose(filled: FilledRow) -> list[str]:
+    """How much collided, in a few words, with a line for each thing that is odd about it."""
+    pairs, energy, change = _dose_of(filled)
+    parts = [
+        *([f"{pairs:.2g} pairs"] if not math.isnan(pairs) else []),
+        *([f"energy ×{energy:.3g}"] if not math.isnan(energy) else []),
+        *([f"|Δg|/|g| {change:.2g}"] if not math.isnan(change) else []),
+    ]
+    return [*([", ".join(parts)] if parts else []), *(f"! {mark}" for mark in filled.marks)]
+
+
+def _doses_by_module(lines: Sequence[Line]) -> list[str]:
+    """The dose of each module, for rows with several whose features collide."""
+    found = {(line.filled.row.group, line.filled.row.label): line.filled.dose_by_module for line in lines}
+    return [
+        f"Dose of {group}: {label}, pairs a system and energy ratio by module: "
+        + ", ".join(
+            f"{module} {formats.plain(one.pairs, 2)} ×{one.energy_ratio:.3g}" for module, one in modules.items()
+        )
+        + "."
+        for (group, label), modules in found.items()
+        if len(modules) > 1
+    ]
 
 
 def _short_verdict(line: Line) -> str:
@@ -220,7 +265,7 @@ def _full(line: Line, table: Table, printed: bool) -> list[str]:
         formats.p_value(p),
         formats.p_value(line.p_corrected),
         line.verdict or NOTHING,
-        *(formats.plain(number, 3) for number in (filled.pairs, filled.gradient_change) if table.spec.effects),
+        *(formats.plain(number, 3) for number in (_dose_of(filled) if _collides(table) else ())),
         table.scale,
         filled.stand_in or NOTHING,
     ]
