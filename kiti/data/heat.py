@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from kiti.data.torus_frames import TorusFrames
-from kiti.pde.heat_solver import RING, SOLVER_VERSION, heat_source, solve_heat
+from kiti.pde.heat_solver import SOLVER_VERSION, heat_source, solve_heat
 from kiti.pde.navier_stokes_solver import INITIAL_VORTICITY
 
 
@@ -15,7 +15,8 @@ class HeatData(TorusFrames):
     Args:
         diffusivity: α, length²/time.
         source: where q is 0.1, "boundary" or "uniform" (A18).
-        source_width: for "boundary", the distance from the boundary of the unit square up to which it is (A46).
+        source_width: for "boundary", the distance from the boundary of the unit square up to which it is; None: the
+            outermost ring of grid points (A46).
         frames: arguments of TorusFrames.
     """
 
@@ -23,7 +24,7 @@ class HeatData(TorusFrames):
     initial = INITIAL_VORTICITY
 
     def __init__(
-        self, *, diffusivity: float = 1e-4, source: str = "boundary", source_width: float = RING, **frames: Any
+        self, *, diffusivity: float = 1e-4, source: str = "boundary", source_width: float | None = None, **frames: Any
     ) -> None:
         super().__init__(**frames)
         self.diffusivity = diffusivity
@@ -36,8 +37,12 @@ class HeatData(TorusFrames):
             "solver": "each Fourier mode in closed form",
             "solver_version": SOLVER_VERSION,
             "diffusivity": float(self.diffusivity),
-            "source": f"0.1, {self.source}" + (f", {self.source_width} wide" if self.source == "boundary" else ""),
+            "source": f"0.1, {self.source}{self._width}",
         }
+
+    @property
+    def _width(self) -> str:
+        return "" if self.source_width is None or self.source != "boundary" else f", {self.source_width} wide"
 
     def solve(self, u0: Tensor, times: list[float], every: int) -> Tensor:
         return solve_heat(u0, self.diffusivity, times, heat_source(self.source, self.grid, self.source_width), every)

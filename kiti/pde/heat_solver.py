@@ -11,16 +11,18 @@ SOLVER_VERSION = 1
 """Part of every data set's recipe: increase it when a change here alters results beyond rounding."""
 
 SOURCES = ("boundary", "uniform")
-RING = 1 / 256
 
 
-def heat_source(kind: str, grid: int, width: float = RING, strength: float = 0.1) -> Float64[Tensor, "grid grid"]:
+def heat_source(
+    kind: str, grid: int, width: float | None = None, strength: float = 0.1
+) -> Float64[Tensor, "grid grid"]:
     """q. F.3 says "q on the boundary = 0.1", but a torus has no boundary (A18).
 
     "boundary": `strength` nearer than `width` to the boundary of the unit square, 0 inside; "uniform": `strength`
     everywhere. Raises ValueError for any other kind.
 
-    On the torus the ring is two bands of width 2 `width`, around the lines x1 = 0 and x2 = 0. With χ the indicator of a
+    Without a width the ring is the outermost points of the grid, so that its strength depends on the grid. With one, it
+    is on the torus two bands of width 2 `width`, around the lines x1 = 0 and x2 = 0. With χ the indicator of a
     band in one dimension,
 
         q = strength (1 − (1 − χ(x1)) (1 − χ(x2))),   χ̂_k = 2 width sinc(2 width k),
@@ -31,10 +33,14 @@ def heat_source(kind: str, grid: int, width: float = RING, strength: float = 0.1
     """
     if kind not in SOURCES:
         raise ValueError(f"source={kind!r}: must be one of {', '.join(map(repr, SOURCES))}")
-    if not 0 < width <= 0.5:
+    if width is not None and not 0 < width <= 0.5:
         raise ValueError(f"width={width}: must be above 0, and at most 0.5, where the ring fills the square")
     if kind == "uniform":
         return torch.full((grid, grid), strength, dtype=torch.float64)
+    if width is None:
+        ring = torch.full((grid, grid), strength, dtype=torch.float64)
+        ring[1:-1, 1:-1] = 0
+        return ring
     k = torch.arange((grid - 1) // 2 + 1, dtype=torch.float64)
     band = torch.zeros(grid // 2 + 1, dtype=torch.complex128)
     band[: len(k)] = 2 * width * torch.sinc(2 * width * k)

@@ -46,6 +46,12 @@ def test_small_rates_lose_no_precision():
     torch.testing.assert_close(found, (1 - rate / 2) * mode, rtol=1e-15, atol=1e-15)
 
 
+def test_without_a_width_the_ring_is_one_point_wide():
+    source = heat_source("boundary", 8)
+    assert (source == 0.1).sum() == 28
+    assert (source[1:-1, 1:-1] == 0).all()
+
+
 @pytest.mark.parametrize("width", [1 / 256, 0.02, 0.3, 0.5])
 def test_the_ring_has_the_same_integral_on_every_grid(width):
     """That of 0.1 over the square without the part inside; 64 points have none inside a ring 1/256 wide."""
@@ -55,7 +61,7 @@ def test_the_ring_has_the_same_integral_on_every_grid(width):
 
 
 def test_grids_have_the_same_source_up_to_their_highest_mode():
-    coarse, fine = (torch.fft.fft2(heat_source("boundary", grid), norm="forward") for grid in (64, 128))
+    coarse, fine = (torch.fft.fft2(heat_source("boundary", grid, 1 / 256), norm="forward") for grid in (64, 128))
     shown = torch.arange(-31, 32)
     torch.testing.assert_close(coarse[shown][:, shown], fine[shown][:, shown], rtol=1e-12, atol=1e-16)
     assert coarse[32].abs().max() < 1e-16, "no Nyquist mode"
