@@ -71,9 +71,11 @@ def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Pa
 
     The figure of a paper's verdicts needs all its outputs, so it is written if these are there.
     """
-    written = _write_all(sheets.committed(experiments, names), experiments, into)
-    papers = {name.split("/")[0] for name, _ in sheets.committed(experiments, names)}
-    return written + (_write_figures(papers, experiments, into) if into == experiments or not names else [])
+    chosen, everything = sheets.committed(experiments, names), sheets.committed(experiments)
+    papers = {name.split("/")[0] for name, _ in chosen}
+    if into != experiments:
+        papers -= {name.split("/")[0] for name, scale in everything if (name, scale) not in chosen}
+    return _write_all(chosen, experiments, into) + _write_figures(papers, experiments, into)
 
 
 def _write_figures(papers: Iterable[str], experiments: Path, into: Path) -> list[Path]:
