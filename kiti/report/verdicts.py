@@ -38,11 +38,11 @@ def _intervals(path: Path) -> list[tuple[str, Interval]]:
             unit = line["effect"]
             level = float(line["baseline_level"]) / 100 if unit == "relative" else 1.0
             factor = 100 if unit == "relative" else 1
-            numbers = [float(line[key]) / level for key in ("difference", "ci_low", "ci_high")]
+            difference, low, high = (float(line[key]) / level for key in ("difference", "ci_low", "ci_high"))
             printed, margin = (factor * _number(line[key]) for key in ("printed_effect", "margin"))
             label = f"{sheet} ({scale}) {line['problem']}, {line['row']}"
             label += f", {line['metric'].split('/', 1)[-1]}" if several else ""
-            found.append((unit, Interval(label, *numbers, printed, margin, line["verdict"])))
+            found.append((unit, Interval(label, difference, low, high, printed, margin, line["verdict"])))
     return found
 
 

@@ -46,7 +46,7 @@ def test_a_table_compares_by_seed(runs_dir, experiments):
     assert cells == [
         *("Burgers", "KITI-FNO", "relative L2", "0.00166", "0.100 ± 0.010 (n=3)", "FNO"),
         *("-0.107 [-0.121, -0.092]", "-51.6 %", "-23.5 %", "9.1 %", "12 %", "<0.001", "<0.001"),
-        *("better", "smoke", "–"),
+        *("better", "–", "1.1", "–", "smoke", "–"),
     ]
     assert "data.n_train 40 (1000)" in text
     assert "not comparable with numbers at scale smoke" in text

@@ -50,8 +50,8 @@ class TableSpec(StrictModel):
         if any(m.published for m in self.metrics) != any(row.is_printed for row in self.rows):
             raise ValueError("printed numbers require a metric with `published: true`, and vice versa")
         for scale, settings in self.scales.items():
-            if unknown := ", ".join(sorted(set(settings.planned) - {group for group, _ in names})):
-                raise ValueError(f"scale {scale}: planned: {unknown}, which no row belongs to")
+            if without := ", ".join(sorted(set(settings.planned) - {group for group, _ in names})):
+                raise ValueError(f"scale {scale}: planned: {without}, which no row belongs to")
         for row in self.rows:
             self._check(row)
         for scale in self.scales:
