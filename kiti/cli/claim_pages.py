@@ -15,7 +15,9 @@ def show(names: Sequence[str], roots: Sequence[Path], style: str, wide: bool) ->
     """Print pages from what is committed. SheetError if a name is none."""
     pages = {name: root for root in reversed(roots) for name in written.names(root)}
     if others := [name for name in names if name not in pages]:
-        raise SheetError(f"{', '.join(others)} cannot be shown together with claims: call kiti-table twice")
+        raise SheetError(
+            f"no claims {', '.join(others)}; there are: {', '.join(pages) or 'none'}; tables by themselves"
+        )
     console = Console()
     for name in names:
         if style == "md" and console.is_terminal:

@@ -397,9 +397,10 @@ def _rebuild(options: argparse.Namespace) -> ExitStatus:
     from kiti.report.publishing import rebuild
 
     roots = _roots(options)
-    by_root = {} if options.names else {root: [*sheets.names(root), *written.names(root)] for root in roots}
     pages = {name: root for root in reversed(roots) for name in written.names(root)}
-    for name in options.names:
+    names = options.names or [*(name for root in roots for name in sheets.names(root)), *pages]
+    by_root: dict[Path, list[str]] = {}
+    for name in names:
         by_root.setdefault(pages[name] if name in pages else _root(name, options), []).append(name)
     for root, wanted in by_root.items():
         for path in rebuild(root, options.into or root, wanted):

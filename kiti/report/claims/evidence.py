@@ -67,7 +67,10 @@ class OutputLine:
 
     @property
     def factor(self) -> float:
-        """What turns a difference of the metric into its unit: a fraction of the baseline, or points."""
+        """What turns a difference of the metric into its unit: a fraction of the baseline, or points.
+
+        nan for a fraction where the difference is zero, as the baseline is not in the file.
+        """
         if self.cells.get("effect") != "relative":
             return 1.0
         difference = self.number("difference")
@@ -79,8 +82,9 @@ class OutputLine:
 
     def effect(self) -> tuple[float, float, float]:
         """The difference to the baseline with its 95 % interval, in the metric's unit."""
-        middle, low, high = (self.factor * self.number(column) for column in ("difference", "ci_low", "ci_high"))
-        return (0.0, math.nan, math.nan) if self.number("difference") == 0 else (middle, low, high)
+        low, high = (self.factor * self.number(column) for column in ("ci_low", "ci_high"))
+        difference = self.number("difference")
+        return self.factor * difference if difference else 0.0, low, high
 
     def comparison(self) -> Comparison:
         """The difference in the metric itself, its spread calculated from the interval."""

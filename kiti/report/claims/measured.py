@@ -36,7 +36,7 @@ class Longer(Within):
         parts = [self.word(one["longer_lowest"], one["longer_highest"]) for one in found.values()]
         text = "; ".join(
             f"{name} {formats.percent(one['longer'])} "
-            f"[{100 * one['longer_lowest']:.0f}, {100 * one['longer_highest']:.0f}]"
+            f"[{round(100 * one['longer_lowest'])}, {round(100 * one['longer_highest'])}]"
             for name, one in found.items()
         )
         word = combined(parts, self.need) if parts else Word.NOT_RUN

@@ -17,6 +17,7 @@ NOTES = (
     "Comparisons that are no primary ones of their sheet are corrected together within their claim, by Holm.",
     "At scale laptop networks, data and training are smaller than the paper's, on stand-ins where it says so: such an "
     "answer is about these runs, and neither confirms nor refutes what the paper measured.",
+    "In quotes … leaves out words; formulas are in plain characters, and figure numbers in brackets are ours.",
     "Printed: recalculated from the printed digits; the interval of a share is Clopper and Pearson's 95 %.",
 )
 
