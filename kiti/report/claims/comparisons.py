@@ -1,6 +1,7 @@
 """Rules on comparisons of a table's rows: their verdicts, the share with a sign, the size of a printed effect."""
 
 from collections import Counter
+from itertools import combinations
 from typing import Literal
 
 import pydantic
@@ -98,11 +99,9 @@ def verdict_text(lines: list[OutputLine], found: list[str], of: int) -> str:
     if not lines:
         return ""
     if of <= SHOWN:
-        parts = [(line.group, line.row, line.key) for line in lines]
-        differ = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
-        names = [" ".join(part for part, shown in zip(one, differ, strict=True) if shown) for one in parts]
         return "; ".join(
-            f"{name} {effect_text(line)} ({word})".strip() for name, line, word in zip(names, lines, found, strict=True)
+            f"{name} {effect_text(line)} ({word})".strip()
+            for name, line, word in zip(_names(lines), lines, found, strict=True)
         )
     counts = ", ".join(f"{count} {word}" for word, count in Counter(found).most_common())
     missing = f", {of - len(lines)} not run" if len(lines) < of else ""
@@ -110,6 +109,14 @@ def verdict_text(lines: list[OutputLine], found: list[str], of: int) -> str:
     units = {unit for _, unit in effects}
     span = f"; Δ {formats.effect(*effects[0])} to {formats.effect(*effects[-1])}" if len(units) == 1 else ""
     return f"{counts}{missing} of {of}{span}"
+
+
+def _names(lines: list[OutputLine]) -> list[str]:
+    """What tells the lines apart, in as few words as possible: nothing, problem, row or metric, or several of them."""
+    parts = [(line.group, line.row, line.key) for line in lines]
+    choices = [places for count in range(4) for places in combinations(range(3), count)]
+    named = [[" ".join(one[place] for place in places) for one in parts] for places in choices]
+    return next((names for names in named if len(set(names)) == len(names)), named[-1])
 
 
 def _part(word: str, wants: list[Verdict]) -> Word:
@@ -124,7 +131,7 @@ def _gain(line: OutputLine, selection: Selection, evidence: Evidence) -> float:
 def _sized(line: OutputLine, word: str) -> Word:
     if word not in (*DECIDED, UNDECIDED):  # one seed, not learnt, diverged
         return Word.UNDECIDED
-    direction = _part(word, [BETTER])
+    direction = _part(word, ["better"])
     printed, (_, low, high) = line.number("printed_effect"), line.effect()
     covers = low <= printed <= high
     if direction is Word.NOT_SEEN or (low == low and not covers):

@@ -10,6 +10,8 @@ from kiti.report.claims.claim_sheet import Claim, ClaimsSpec, load
 from kiti.report.claims.evidence import Evidence
 from kiti.report.formats import NOTHING, Grid
 
+WIDEST = 30
+"""To so many characters cells are padded: some are whole sentences."""
 NOTES = (
     "Seen and not seen require a decided comparison: a verdict by corrected p, or an interval that leaves one side "
     "only. A mean alone decides nothing. Equivalent, within half the printed difference, counts as not seen where the "
@@ -89,7 +91,7 @@ def pages(paper: str, root: Path) -> tuple[Grid, Grid]:
 
 def markdown(paper: str, root: Path) -> bytes:
     """The page as committed."""
-    return formats.markdown(pages(paper, root)[0]).encode()
+    return formats.markdown(pages(paper, root)[0], widest=WIDEST).encode()
 
 
 def label(source: str) -> str:
