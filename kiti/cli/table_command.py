@@ -228,6 +228,10 @@ def _show_overview(options: argparse.Namespace) -> ExitStatus:
     else:
         sys.stdout.write(formats.markdown(grid))
     print("Sweeps of one key: " + ", ".join(f"kiti-table {name}" for name in sweeps.names()))
+    if papers := [paper for root in _roots(options) for paper in sheets.claims_papers(root)]:
+        print(
+            "Claims in prose: " + ", ".join(f"kiti-table {paper}/claims" for paper in papers) + ", kiti-table coverage"
+        )
     return ExitStatus.FINISHED
 
 

@@ -43,7 +43,7 @@ class Answered:
         several = len(self.answers) > 1
         lines = [f"{f'{one.word}: ' if several else ''}{one.numbers}" for one in self.answers if one.numbers]
         if self.claim.needs and self.word in (Word.NOT_RUN, Word.UNDECIDED):
-            lines.append(f"needs {self.claim.needs}")
+            return "\n".join([*lines, f"needs {self.claim.needs}"])
         lines += dict.fromkeys(command(one.source) for one in self.answers if one.word is Word.NOT_RUN and one.source)
         return "\n".join(lines) or NOTHING
 
