@@ -59,7 +59,17 @@ STEPS = {
 }
 HEADER = (
     *("problem", "row", "metric", "published", "mean", "std", "n", "diverged", "seeds", "baseline"),
-    *("difference", "ci_low", "ci_high", "relative", "effect", "printed_effect", "margin", "smallest_effect"),
+    *(
+        "difference",
+        "ci_low",
+        "ci_high",
+        "relative",
+        "baseline_level",
+        "effect",
+        "printed_effect",
+        "margin",
+        "smallest_effect",
+    ),
     *("p", "p_corrected", "paired_n", "primary", "verdict", "scale", "stand_in", "config_hash"),
 )
 

@@ -69,12 +69,12 @@ class OutputLine:
     def factor(self) -> float:
         """What turns a difference of the metric into its unit: a fraction of the baseline, or points.
 
-        nan for a fraction where the difference is zero, as the baseline is not in the file.
+        nan where the baseline is zero.
         """
         if self.cells.get("effect") != "relative":
             return 1.0
-        difference = self.number("difference")
-        return self.number("relative") / difference if difference else math.nan
+        level = self.number("baseline_level")
+        return 1 / level if level else math.nan
 
     @property
     def unit(self) -> str:
@@ -82,9 +82,8 @@ class OutputLine:
 
     def effect(self) -> tuple[float, float, float]:
         """The difference to the baseline with its 95 % interval, in the metric's unit."""
-        low, high = (self.factor * self.number(column) for column in ("ci_low", "ci_high"))
-        difference = self.number("difference")
-        return self.factor * difference if difference else 0.0, low, high
+        middle, low, high = (self.factor * self.number(column) for column in ("difference", "ci_low", "ci_high"))
+        return middle, low, high
 
     def comparison(self) -> Comparison:
         """The difference in the metric itself, its spread calculated from the interval."""
