@@ -1,6 +1,7 @@
 """Rules on comparisons of a table's rows: their verdicts, the share with a sign, the size of a printed effect."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -11,12 +12,13 @@ from kiti.report import formats
 from kiti.report.claims.answers import Answer, Need, Word, combined, judged
 from kiti.report.claims.evidence import Evidence, OutputLine
 from kiti.report.claims.line_selection import DECIDED, Selection, words
-from kiti.report.significance import BETTER, CONFIDENCE, UNDECIDED
+from kiti.report.significance import CONFIDENCE, UNDECIDED
 
 SHOWN = 4
 """So many comparisons at most are shown one by one."""
 
 Verdict = Literal["better", "worse", "higher", "lower", "equivalent"]
+GAIN: tuple[Verdict, ...] = ("better",)
 
 
 class Verdicts(Selection):
@@ -27,7 +29,7 @@ class Verdicts(Selection):
 
     rule: Literal["verdicts"]
     need: Need = "all"
-    wants: list[Verdict] = pydantic.Field(default_factory=lambda: [BETTER])
+    wants: list[Verdict] = pydantic.Field(default_factory=lambda: list(GAIN))
 
     def answer(self, evidence: Evidence) -> Answer:
         """By the corrected verdicts."""
@@ -119,7 +121,7 @@ def _names(lines: list[OutputLine]) -> list[str]:
     return next((names for names in named if len(set(names)) == len(names)), named[-1])
 
 
-def _part(word: str, wants: list[Verdict]) -> Word:
+def _part(word: str, wants: Sequence[Verdict]) -> Word:
     return Word.SEEN if word in wants else Word.NOT_SEEN if word in DECIDED else Word.UNDECIDED
 
 
@@ -131,7 +133,7 @@ def _gain(line: OutputLine, selection: Selection, evidence: Evidence) -> float:
 def _sized(line: OutputLine, word: str) -> Word:
     if word not in (*DECIDED, UNDECIDED):  # one seed, not learnt, diverged
         return Word.UNDECIDED
-    direction = _part(word, ["better"])
+    direction = _part(word, GAIN)
     printed, (_, low, high) = line.number("printed_effect"), line.effect()
     covers = low <= printed <= high
     if direction is Word.NOT_SEEN or (low == low and not covers):
