@@ -4,9 +4,11 @@ import csv
 import json
 from pathlib import Path
 
+import pydantic
 import yaml
 from record_cases import make_record
 
+from kiti.report.claims.claim_sheet import Rule
 from kiti.report.claims.evidence import Evidence
 from kiti.storage import records
 
@@ -134,3 +136,8 @@ def decided(verdict, group="A", difference=-1.0, half=0.5, **cells):
     low, high = difference - half, difference + half
     numbers = {"difference": difference, "ci_low": low, "ci_high": high, "p": 0.01, "printed_effect": -1.0}
     return line(group=group, primary="yes", verdict=verdict, **(numbers | cells))
+
+
+def answer(made_up, **rule):
+    """The answer of a rule as a sheet has it."""
+    return pydantic.TypeAdapter(Rule).validate_python(rule).answer(made_up.evidence)
