@@ -98,5 +98,7 @@ class BurgersData(OperatorPairs, GeneratedData):
         return tensors["u0"], tensors["u"]
 
     def trivial_predictions(self) -> dict[str, Pair]:
-        train, (given, target), _ = self._data
-        return {name: (found, target) for name, found in predicted_functions(train, given, self.time).items()}
+        (inputs, targets), (given, target), _ = self._data
+        return {
+            name: (found, target) for name, found in predicted_functions((inputs, targets), given, self.time).items()
+        }

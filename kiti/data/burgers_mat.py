@@ -57,8 +57,10 @@ class BurgersMat(OperatorPairs):
         return (a_train, u_train), (a_test, u_test), content
 
     def trivial_predictions(self) -> dict[str, Pair]:
-        train, (given, target), _ = self._data
-        return {name: (found, target) for name, found in predicted_functions(train, given, time=1.0).items()}
+        (inputs, targets), (given, target), _ = self._data
+        return {
+            name: (found, target) for name, found in predicted_functions((inputs, targets), given, time=1.0).items()
+        }
 
 
 def _read_fields(path: Path) -> list[Tensor]:

@@ -82,8 +82,8 @@ class SmallImages(InMemoryData):
         return {"logistic_regression_rows": min(self.n_train, ROWS)}
 
     def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
-        train, (images, labels), _ = self._data
-        return {name: (scores, labels) for name, scores in class_scores(train, images, self.classes).items()}
+        (known, own), (images, labels), _ = self._data
+        return {name: (scores, labels) for name, scores in class_scores((known, own), images, self.classes).items()}
 
     def val_dataloader(self) -> EvaluationLoader:
         """The test images, after each epoch: both papers choose the "best" epoch on them."""

@@ -118,5 +118,5 @@ class TorusFrames(OperatorPairs, GeneratedData):
         return predicted_frames(train, given)
 
     def trivial_predictions(self) -> dict[str, Pair]:
-        train, (given, target), _ = self._data
-        return {name: (found, target) for name, found in self.predicted(train, given).items()}
+        (inputs, targets), (given, target), _ = self._data
+        return {name: (found, target) for name, found in self.predicted((inputs, targets), given).items()}

@@ -74,9 +74,11 @@ def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Pa
     The figure of a paper's verdicts needs all its outputs, so it is written if these are there. Pages of claims and of
     coverage come last, as they are written from what is committed.
     """
-    written = _write_all(sheets.committed(experiments, names), experiments, into)
-    papers = {name.split("/")[0] for name, _ in sheets.committed(experiments, names)}
-    written += _write_figures(papers, experiments, into) if into == experiments or not names else []
+    chosen, everything = sheets.committed(experiments, names), sheets.committed(experiments)
+    papers = {name.split("/")[0] for name, _ in chosen}
+    if into != experiments:
+        papers -= {name.split("/")[0] for name, scale in everything if (name, scale) not in chosen}
+    written = _write_all(chosen, experiments, into) + _write_figures(papers, experiments, into)
     pages = [name for name in claims_pages.names(experiments) if not names or name in names]
     return written + claims_pages.write(pages, experiments, into)
 

@@ -21,6 +21,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
     assert sorted(path.name for path in (experiments / "paper" / "outputs").iterdir()) == [
         *("f.smoke.csv", "f.smoke.md", "f.smoke.png", "f.smoke.svg"),
         *("t.smoke.csv", "t.smoke.md", "t.smoke.tex"),
+        *("verdicts.png", "verdicts.svg"),
     ]
     lines = (experiments / "paper" / "records" / "burgers-smoke.jsonl").read_text().splitlines()
     # collision_heads=8 is also the table's KITI-FNO: 3 configurations of 3 seeds.
@@ -30,7 +31,7 @@ def test_publishing_and_rebuilding(runs_dir, experiments, tmp_path, command):
     os.rename(runs_dir, runs_dir.with_name("gone"))
     status, listed, _ = command("--rebuild", "--into", str(tmp_path / "again"))
     assert status == 0
-    assert len(listed.splitlines()) == 7
+    assert len(listed.splitlines()) == 9
     for path in (tmp_path / "again" / "paper" / "outputs").iterdir():
         assert path.read_bytes() == (experiments / "paper" / "outputs" / path.name).read_bytes()
 

@@ -49,13 +49,6 @@ class TableSpec(StrictModel):
             raise ValueError("ratios require exactly one metric, with its `last`")
         if any(m.published for m in self.metrics) != any(row.is_printed for row in self.rows):
             raise ValueError("printed numbers require a metric with `published: true`, and vice versa")
-        for label in self.primary:
-            if not (rows := [row for row in self.rows if row.label == label]):
-                raise ValueError(
-                    f"primary: {label!r} is no row; the rows are {', '.join(sorted({x for _, x in names}))}"
-                )
-            if not any(row.against for row in rows):
-                raise ValueError(f"primary: {label!r} is compared with no row; give its `against`")
         for scale, settings in self.scales.items():
             if unknown := ", ".join(sorted(set(settings.planned) - {group for group, _ in names})):
                 raise ValueError(f"scale {scale}: planned: {unknown}, which no row belongs to")
@@ -68,6 +61,13 @@ class TableSpec(StrictModel):
                     raise ValueError(
                         f"row {row.group}/{row.label}: not_run at {scale}, but the run of {runs.group}/{runs.label}"
                     )
+        for label in self.primary:
+            if not (rows := [row for row in self.rows if row.label == label]):
+                raise ValueError(
+                    f"primary: {label!r} is no row; the rows are {', '.join(sorted({x for _, x in names}))}"
+                )
+            if not any(row.against for row in rows):
+                raise ValueError(f"primary: {label!r} is compared with no row; give its `against`")
         return self
 
     def _check(self, row: Row) -> None:

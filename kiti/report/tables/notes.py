@@ -79,8 +79,9 @@ def _family(spec: TableSpec, scale: str) -> str:
         return "No comparison here is a primary one: there are differences, but no verdicts."
     if spec.ratios:
         return (
-            f"Primary: the ratios of {', '.join(spec.primary)}. Their p are corrected together by Holm's method, and a "
-            "verdict requires a corrected p < 0.05; else undecided. Other rows get no verdict."
+            f"Primary: the ratios of {', '.join(spec.primary)} that the paper claims, or else the first. Their p are "
+            "corrected together by Holm's method, and a verdict requires a corrected p < 0.05; else undecided. Other "
+            "ratios get no verdict."
         )
     deciding = dict.fromkeys(metric.label for row in spec.rows for metric in spec.deciding(row, scale))
     return (

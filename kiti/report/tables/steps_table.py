@@ -59,13 +59,22 @@ def ratio_lines(table: Table) -> list[RatioLine]:
 
 
 def _corrected(lines: Sequence[RatioLine], table: Table) -> list[RatioLine]:
-    """The lines with Holm's p, and the verdicts by it, of the primary rows; each ratio of a row is a test."""
-    tests = [line.passages if line.against and line.filled.row.label in table.spec.primary else None for line in lines]
+    """The lines with Holm's p and the verdicts by it.
+
+    Tests are the ratios of primary rows that the paper claims, or the first one of a row of which it claims none.
+    """
+    tests = [line.passages if _decides(line, table) else None for line in lines]
     ps = holm([test.p if test and test.n >= SEEDS_NEEDED else math.nan for test in tests])
     return [
         replace(line, p_corrected=p, verdict=test.verdict(p, *_WORDS[line.of[0]])) if test else line
         for line, test, p in zip(lines, tests, ps, strict=True)
     ]
+
+
+def _decides(line: RatioLine, table: Table) -> bool:
+    row = line.filled.row
+    claimed = row.claimed or table.spec.ratios[:1]
+    return bool(line.against) and row.label in table.spec.primary and any(of in claimed for of in line.of)
 
 
 def steps_grid(table: Table) -> Grid:
