@@ -7,7 +7,9 @@ kiti-table kitinet/table4 --plan             what its runs cost: parameters, ste
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
 kiti-table sweep/coll_coef/burgers --run     sweep an experiment over coll_coef; sweep/collision_heads/burgers likewise
-kiti-table --rebuild                         rewrite every committed table and figure from committed records
+kiti-table kitinet/claims                    every claim of the paper in prose: seen, not seen, undecided or not run
+kiti-table coverage                          how many printed numbers and claims are answered, and where
+kiti-table --rebuild                         rewrite every committed table, figure and page from committed records
 """
 
 import argparse
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show = _rebuild if options.rebuild else _show_costs if options.plan else _show_tables
         if not options.names and not options.rebuild:
             show = _show_overview
+        elif not options.rebuild and any(name.endswith(_PAGES) for name in options.names):
+            show = _show_pages
         status = show(options)
     except (ConfigError, RecordError, SheetError, plugins.PluginError) as error:
         print(f"kiti-table: {error}", file=sys.stderr)
@@ -193,6 +197,22 @@ def _names(options: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(given))
 
 
+_PAGES = ("/claims", "coverage")
+
+
+def _show_pages(options: argparse.Namespace) -> ExitStatus:
+    """Pages of claims and of coverage."""
+    from kiti.cli import claim_pages
+    from kiti.report import sheets
+
+    forbidden = ("run", "publish", "plan", "dry_run", "only", "scale", "seeds")
+    if doing := [name for name in forbidden if getattr(options, name)]:
+        option = f"--{doing[0].replace('_', '-')}"
+        raise sheets.SheetError(f"{option} is not for claims, which are read from committed outputs")
+    claim_pages.show(options.names, _roots(options), options.format, options.wide)
+    return ExitStatus.FINISHED
+
+
 def _show_overview(options: argparse.Namespace) -> ExitStatus:
     """Without a NAME: what there is, how much of it is filled, and how to fill the rest."""
     from rich.console import Console
@@ -208,6 +228,10 @@ def _show_overview(options: argparse.Namespace) -> ExitStatus:
     else:
         sys.stdout.write(formats.markdown(grid))
     print("Sweeps of one key: " + ", ".join(f"kiti-table {name}" for name in sweeps.names()))
+    if papers := [paper for root in _roots(options) for paper in sheets.claims_papers(root)]:
+        print(
+            "Claims in prose: " + ", ".join(f"kiti-table {paper}/claims" for paper in papers) + ", kiti-table coverage"
+        )
     return ExitStatus.FINISHED
 
 
@@ -373,12 +397,15 @@ def _print(table: "Table", style: str, wide: bool) -> None:
 
 def _rebuild(options: argparse.Namespace) -> ExitStatus:
     from kiti.report import sheets
+    from kiti.report.claims import written
     from kiti.report.publishing import rebuild
 
-    names = options.names or [name for root in _roots(options) for name in sheets.names(root)]
+    roots = _roots(options)
+    pages = {name: root for root in reversed(roots) for name in written.names(root)}
+    names = options.names or [*(name for root in roots for name in sheets.names(root)), *pages]
     by_root: dict[Path, list[str]] = {}
     for name in names:
-        by_root.setdefault(_root(name, options), []).append(name)
+        by_root.setdefault(pages[name] if name in pages else _root(name, options), []).append(name)
     for root, wanted in by_root.items():
         for path in rebuild(root, options.into or root, wanted):
             print(path)

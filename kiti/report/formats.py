@@ -147,19 +147,23 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def markdown(grid: Grid, more: Grid | None = None) -> str:
-    """GitHub-flavoured Markdown, padded so that the source is readable as well; `more` lines are folded at the end."""
+def markdown(grid: Grid, more: Grid | None = None, widest: int | None = None) -> str:
+    """GitHub-flavoured Markdown, padded so that the source is readable as well; `more` lines are folded at the end.
+
+    Cells are padded to at most `widest` characters.
+    """
     notes = "\n".join(f"- {note}" for note in grid.notes)
-    parts = [f"# {grid.title}", "", *_markdown_table(grid), "", notes]
+    parts = [f"# {grid.title}", "", *_markdown_table(grid, widest), "", notes]
     if more:
         parts += ["", "<details><summary>All rows, metrics, baselines and p</summary>", "", *_markdown_table(more), ""]
         parts += ["</details>"]
     return "\n".join(parts) + "\n"
 
 
-def _markdown_table(grid: Grid) -> list[str]:
+def _markdown_table(grid: Grid, widest: int | None = None) -> list[str]:
     rows = [[cell.replace("|", "\\|").replace("\n", "<br>") for cell in line] for line in [grid.header, *grid.lines]]
     widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(grid.header))]
+    widths = [min(width, widest or width) for width in widths]
     padded = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]

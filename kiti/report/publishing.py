@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kiti.report import sheets, shown_examples, verdicts
+from kiti.report.claims import written as claims_pages
 from kiti.report.drawing import draw
 from kiti.report.sheets import HeatmapSpec, PictureSpec, Sheet, StepsSpec, SweepSpec, TableSpec
 from kiti.report.table_runs import Archive, plan
@@ -63,19 +64,23 @@ def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path) -> l
         if ((experiments / name).parent, scale) in touched
     }
     written = _write_all(sorted(sharing | mine), experiments, experiments)
-    return written + _write_figures({name.split("/")[0] for name, _ in mine}, experiments, experiments)
+    written += _write_figures({name.split("/")[0] for name, _ in mine}, experiments, experiments)
+    return written + claims_pages.write(claims_pages.names(experiments), experiments, experiments)
 
 
 def rebuild(experiments: Path, into: Path, names: Sequence[str] = ()) -> list[Path]:
     """Regenerate the committed outputs (of `names`, or all) from committed records alone, below `into`.
 
-    The figure of a paper's verdicts needs all its outputs, so it is written if these are there.
+    The figure of a paper's verdicts needs all its outputs, so it is written if these are there. Pages of claims and of
+    coverage come last, as they are written from what is committed.
     """
     chosen, everything = sheets.committed(experiments, names), sheets.committed(experiments)
     papers = {name.split("/")[0] for name, _ in chosen}
     if into != experiments:
         papers -= {name.split("/")[0] for name, scale in everything if (name, scale) not in chosen}
-    return _write_all(chosen, experiments, into) + _write_figures(papers, experiments, into)
+    written = _write_all(chosen, experiments, into) + _write_figures(papers, experiments, into)
+    pages = [name for name in claims_pages.names(experiments) if not names or name in names]
+    return written + claims_pages.write(pages, experiments, into)
 
 
 def _write_figures(papers: Iterable[str], experiments: Path, into: Path) -> list[Path]:

@@ -206,11 +206,16 @@ def compact(record: Record) -> str:
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def read_lines(path: Path) -> list[Record]:
-    """The records of a committed .jsonl file. Raises RecordError, which names the invalid line."""
+def read_lines(path: Path, config_hash: str = "") -> list[Record]:
+    """The records of a committed .jsonl file, or those of one configuration, without parsing the others.
+
+    Raises RecordError, which names the invalid line.
+    """
     with path.open("rb") as lines:
         return [
-            _parse(line, f"{path}:{n}", "restore the file from git") for n, line in enumerate(lines, 1) if line.strip()
+            _parse(line, f"{path}:{n}", "restore the file from git")
+            for n, line in enumerate(lines, 1)
+            if line.strip() and config_hash.encode() in line
         ]
 
 

@@ -12,6 +12,7 @@ from kiti.report.sheets.picture_sheet import PictureSpec
 from kiti.report.sheets.rows import Metric, Ratio, Row, Scale, SheetError
 from kiti.report.sheets.sheet_files import (
     Sheet,
+    claims_papers,
     committed,
     default_scale,
     load,
@@ -46,6 +47,7 @@ __all__ = [
     "SweepSpec",
     "TableSpec",
     "Trace",
+    "claims_papers",
     "committed",
     "default_scale",
     "load",
