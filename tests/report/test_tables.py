@@ -396,3 +396,13 @@ def test_how_much_collided_stands_under_the_result_and_what_is_odd_is_marked(run
     assert (lines["KITI-FNO"]["pairs_per_system"], lines["KITI-FNO"]["energy_ratio"]) == ("0.06", "1.75")
     assert lines["KITI-FNO"]["marks"] == "almost no collisions (0.06 pairs a system); energy ×2.5"
     assert lines["FNO"]["energy_ratio"] == lines["FNO"]["marks"] == ""
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"), [("fixed", "the same samples for all seeds"), ("per_seed", "each seed draws its own")]
+)
+def test_the_page_says_whether_seeds_share_their_data(experiments, draw, said):
+    rows = [row | {"run": [*row["run"], f"data.draw={draw}"]} for row in TABLE["rows"]]
+    (experiments / "paper" / "t.yaml").write_text(yaml.safe_dump(TABLE | {"rows": rows}))
+    [note] = [note for note in build("paper/t", experiments).notes if note.startswith("Data (burgers): ")]
+    assert said in note

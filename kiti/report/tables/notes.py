@@ -27,6 +27,7 @@ def notes(
         _scale_note(spec, scale, plan),
         *([f"Published numbers come from the paper's own protocol{warning}."] if printed else []),
         f"{_seeds(spec, scale)} {_statistics(spec)}",
+        *_draws(plan),
         *([_family(spec, scale)] if any(row.against for row in spec.rows) else []),
         _records_note(found),
         *_code_notes([one.record for one in found]),
@@ -71,6 +72,21 @@ def _seeds(spec: TableSpec, scale: str) -> str:
     pilot = f"as calculated from a pilot of seeds {ranges(settings.seeds)}, which is left out"
     others = "" if len(planned) == len(groups) else f"; the others {ranges(settings.seeds)}"
     return f"Seeds: {', '.join(planned)}, {pilot}{others}."
+
+
+_DRAWS = {
+    "fixed": "the same samples for all seeds, so that intervals do not cover the choice of data",
+    "per_seed": "each seed draws its own samples, so that intervals cover the choice of data too",
+}
+
+
+def _draws(plan: Plan) -> list[str]:
+    """Of data that are drawn at random, whether seeds share them."""
+    found: dict[str, dict[str, None]] = {}
+    for run in plan.values():
+        if isinstance(run, TableRun) and (draw := getattr(run.composed.checked.data, "draw", "")):
+            found.setdefault(draw, {})[run.composed.checked.data.name] = None
+    return [f"Data ({', '.join(names)}): {_DRAWS[draw]}." for draw, names in found.items()]
 
 
 def _family(spec: TableSpec, scale: str) -> str:
