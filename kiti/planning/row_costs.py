@@ -75,10 +75,8 @@ def _row_costs(
     first: dict[str, str] = {}
     found = []
     for row in table.spec.rows:
-        run, seeds = (
-            table.plan[row_overrides(row.run_at(table.scale), table.scale, settings)],
-            settings.seeds_of(row.group),
-        )
+        run = table.plan[row_overrides(row.run_at(table.scale), table.scale, settings)]
+        seeds = settings.seeds_of(row.group)
         if not isinstance(run, TableRun):
             found.append(RowCost(row, seeds, reason=str(run)))
             continue

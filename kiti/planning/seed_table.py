@@ -22,7 +22,7 @@ def seed_grid(table: Table) -> Grid:
     notes = [
         "n: the seeds with records. spread: of the differences to the baseline, the upper 80 % limit by these seeds.",
         "to see it: seeds that show a true difference of the printed size with 80 % power, two-sided at 5 %, without "
-        f"correction. to be equivalent: seeds that show a true difference of 0 to lie within the margin with 80 % "
+        "correction. to be equivalent: seeds that show a true difference of 0 to lie within the margin with 80 % "
         f"power. >{MOST_SEEDS} is not counted further.",
         "h a seed: of the row and its baseline together, by the records, whatever machine they come from.",
     ]
@@ -31,23 +31,11 @@ def seed_grid(table: Table) -> Grid:
     return Grid(title, _HEADER, [_cells(line, table.lines) for line in lines], notes, grouped=True)
 
 
-def needed(line: Line) -> tuple[int | None, int | None]:
-    """The seeds that a comparison needs for a difference of the printed size, and for equivalence.
-
-    None if that is unknown, as nothing is printed or there is no margin, or more than 1,000.
-    """
-    found = line.comparison
-    if found is None:
-        return None, None
-    spread = line.as_effect(upper_spread(found.spread, found.n))
-    difference = seeds_for_difference(spread, line.printed) if line.printed else None
-    return difference, seeds_for_equivalence(spread, line.margin)
-
-
 def _cells(line: Line, lines: Iterable[Line]) -> list[str]:
     found, unit = line.comparison, line.metric.effect
     assert found is not None
-    difference, equivalence = needed(line)
+    spread = line.as_effect(upper_spread(found.spread, found.n))
+    difference = seeds_for_difference(spread, line.printed) if line.printed else None
     baseline = next(
         one.filled
         for one in lines
@@ -60,11 +48,11 @@ def _cells(line: Line, lines: Iterable[Line]) -> list[str]:
         f"{line.filled.row.group}: {line.metric.label}",
         line.filled.row.label,
         str(found.n),
-        formats.size(line.as_effect(upper_spread(found.spread, found.n)), unit),
+        formats.size(spread, unit),
         formats.effect(line.printed, unit),
         formats.size(line.margin, unit),
         _seeds(difference, line.printed),
-        _seeds(equivalence, line.margin),
+        _seeds(seeds_for_equivalence(spread, line.margin), line.margin),
         formats.plain(hours / 3600, 2),
     ]
 

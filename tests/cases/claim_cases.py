@@ -10,6 +10,7 @@ from record_cases import make_record
 
 from kiti.report.claims.claim_sheet import Rule
 from kiti.report.claims.evidence import Evidence
+from kiti.report.tables.table_csv import HEADER
 from kiti.storage import records
 
 RUN = ["experiment=burgers"]
@@ -59,21 +60,6 @@ STEPS = {
         {"group": "A", "label": "ours", "run": ["experiment=burgers"], "against": "base", "claimed": {"steps": "0.80"}},
     ],
 }
-HEADER = (
-    *("problem", "row", "metric", "published", "mean", "std", "n", "diverged", "seeds", "baseline"),
-    *(
-        "difference",
-        "ci_low",
-        "ci_high",
-        "relative",
-        "baseline_level",
-        "effect",
-        "printed_effect",
-        "margin",
-        "smallest_effect",
-    ),
-    *("p", "p_corrected", "paired_n", "primary", "verdict", "scale", "stand_in", "config_hash"),
-)
 
 
 class MadeUp:

@@ -87,3 +87,8 @@ def fill_figure(runs_dir):
         for heads, error in ((1, 0.1), (8, 0.15)):
             overrides = [*KITI[:2], f"residual.collision_heads={heads}"]
             save(recorded(overrides, seed, error + 0.013 * seed), runs_dir)
+
+
+def markdown(table):
+    """The Markdown file, with the short view and the full one."""
+    return tables.outputs(table)["md"].decode()

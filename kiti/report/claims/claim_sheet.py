@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
-import yaml
 
 from kiti.report.claims.answers import Answer, Word
 from kiti.report.claims.by_seed import Apart, MeanGain, SameParameters
@@ -19,8 +18,7 @@ from kiti.report.claims.steps import StepsRatio
 from kiti.report.claims.sweep_best import BestValues
 from kiti.report.sheets import SheetError
 from kiti.report.sheets.rows import StrictModel
-from kiti.report.sheets.sheet_files import CLAIMS, claims_papers, read_yaml
-from kiti.storage.records import validation_line
+from kiti.report.sheets.sheet_files import CLAIMS, claims_papers, read_valid
 
 Rule = Annotated[
     Verdicts
@@ -97,9 +95,4 @@ def load(paper: str, root: Path) -> ClaimsSpec:
     path = root / paper / f"{CLAIMS}.yaml"
     if not path.is_file():
         raise SheetError(f"no claims {paper}/{CLAIMS}; there are: {', '.join(papers(root)) or 'none'}")
-    try:
-        return ClaimsSpec.model_validate(read_yaml(path))
-    except yaml.YAMLError as error:
-        raise SheetError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except pydantic.ValidationError as error:
-        raise SheetError(f"{path}: {validation_line(error)}") from None
+    return read_valid(path, ClaimsSpec.model_validate)

@@ -1,8 +1,8 @@
 """Finds and reads the YAML files of the sheets."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 import yaml
@@ -18,6 +18,7 @@ from kiti.report.sheets.table_sheet import TableSpec
 from kiti.storage.records import validation_line
 
 Sheet = TableSpec | FigureSpec | SweepSpec | PictureSpec | HeatmapSpec | HistorySpec | StepsSpec
+Valid = TypeVar("Valid")
 _SHEET: pydantic.TypeAdapter[Sheet] = pydantic.TypeAdapter(Annotated[Sheet, pydantic.Field(discriminator="kind")])
 
 
@@ -41,9 +42,13 @@ def load(name: str, experiments: Path) -> Sheet:
     known = names(experiments)
     if name not in known:
         raise SheetError(f"no table or figure {name!r}; there are: {', '.join(known) or 'none'}")
-    path = experiments / f"{name}.yaml"
+    return read_valid(experiments / f"{name}.yaml", _SHEET.validate_python)
+
+
+def read_valid(path: Path, validate: Callable[[Any], Valid]) -> Valid:
+    """What `validate` makes of a YAML file. SheetError, in one line, if the file is no YAML or not valid."""
     try:
-        return _SHEET.validate_python(read_yaml(path))
+        return validate(read_yaml(path))
     except yaml.YAMLError as error:
         raise SheetError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except pydantic.ValidationError as error:

@@ -63,5 +63,4 @@ class SweepSpec(StrictModel):
             scales=self.scales,
             metrics=[self.metric],
             rows=[Row(group=self.experiment, label=VANILLA, run=[f"experiment={self.experiment}"]), *points],
-            effects=True,
         )

@@ -13,7 +13,7 @@ class TableSpec(StrictModel):
 
     `primary` names the rows whose comparison with the first row in `against` decides, by the published metrics, or by
     the first metric if none is published. They are one family: their p are corrected together, and only they get a
-    verdict. With `effects`, columns say how much collided. With `ratios` it shows instead at what part of its
+    verdict. With `ratios` it shows instead at what part of its
     baseline's training a row reaches the baseline's final value of the one metric.
     """
 
@@ -25,7 +25,6 @@ class TableSpec(StrictModel):
     rows: list[Row] = pydantic.Field(min_length=1)
     primary: list[str] = pydantic.Field(default_factory=list)
     row_header: str = "row"
-    effects: bool = False
     ratios: list[Ratio] = pydantic.Field(default_factory=list)
 
     @pydantic.model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 from kiti.report.tables.lines import FilledRow, Line, Table, build, shown
 from kiti.report.tables.steps_table import RatioLine, ratio_lines
-from kiti.report.tables.writing import full_grid, grid, outputs, to_csv
+from kiti.report.tables.table_csv import to_csv
+from kiti.report.tables.writing import full_grid, grid, outputs
 
 __all__ = [
     "FilledRow",

@@ -62,6 +62,11 @@ class FilledRow:
         return _mean(collision_effects.energy_ratio(found.record) for found in self.records.values())
 
     @property
+    def dose(self) -> tuple[float, float, float]:
+        """Pairs a system, energy ratio and |Δg| / |g|."""
+        return self.pairs, self.energy_ratio, self.gradient_change
+
+    @property
     def dose_by_module(self) -> dict[str, collision_effects.Dose]:
         """Pairs a system and energy ratio of each module whose features collide, mean over seeds."""
         of_seeds = [collision_effects.doses(found.record, self.row.features) for found in self.records.values()]
@@ -150,6 +155,12 @@ class Table:
     scale: str
     lines: list[Line]
     notes: list[str]
+
+    @property
+    def collides(self) -> bool:
+        """Whether features or gradients collide in any of its records."""
+        stored = (one for line in self.lines for one in line.filled.records.values())
+        return any(one.record.collisions or one.record.ko for one in stored)
 
 
 def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -> Table:

@@ -1,11 +1,9 @@
-"""Writes a table as text, published | ours | difference | verdict, and as CSV.
+"""Writes a table as text: published | ours | difference | verdict.
 
 There are two views. The short one has the primary comparisons, their baselines and what the paper prints; the full one
 has every row, metric and baseline.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
@@ -13,24 +11,9 @@ from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
 from kiti.report.significance import NOT_RUN
 from kiti.report.tables.lines import FilledRow, Line, Table
-from kiti.report.tables.steps_table import steps_csv, steps_grid
+from kiti.report.tables.steps_table import steps_grid
+from kiti.report.tables.table_csv import to_csv
 
-_CSV_HEADER = (
-    *("problem", "row", "metric", "published", "mean", "std", "n", "diverged", "seeds", "baseline"),
-    *(
-        "difference",
-        "ci_low",
-        "ci_high",
-        "relative",
-        "baseline_level",
-        "effect",
-        "printed_effect",
-        "margin",
-        "smallest_effect",
-    ),
-    *("p", "p_corrected", "paired_n", "primary", "verdict", "scale", "stand_in", "config_hash"),
-)
-_CSV_DOSE = ("pairs_per_system", "energy_ratio", "gradient_change", "marks")
 _DOSE = ("pairs", "energy", "|Δg|/|g|")
 _DOSE_NOTE = (
     "pairs: how many pairs of a system collide. energy: kinetic energy after collisions by that before. |Δg|/|g|: how "
@@ -64,7 +47,7 @@ def full_grid(table: Table) -> Grid:
     header = ["problem", table.spec.row_header, "metric", *(["published"] if printed else []), "ours (mean ± std, n)"]
     header += ["baseline", "Δ to baseline [95 % CI]", "relative Δ", *(["printed Δ"] if printed else [])]
     header += ["smallest Δ seen", "margin", "p", "Holm's p", "verdict"]
-    header += [*(_DOSE if _collides(table) else ()), "scale", "stand-in"]
+    header += [*(_DOSE if table.collides else ()), "scale", "stand-in"]
     return Grid(
         _title(table), header, [_full(line, table, printed) for line in table.lines], _notes(table), _label(table)
     )
@@ -97,46 +80,6 @@ def short_lines(table: Table) -> list[Line]:
     return sorted(lines, key=lambda line: (groups.index(line.filled.row.group), table.spec.metrics.index(line.metric)))
 
 
-def to_csv(table: Table) -> str:
-    """The full view as CSV: numbers with eight significant digits, empty if unknown."""
-    if table.spec.ratios:
-        return steps_csv(table)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    dose = _collides(table)
-    writer.writerow([*_CSV_HEADER, *(_CSV_DOSE if dose else ())])
-    for line in table.lines:
-        filled, summary, comparison = line.filled, line.summary, line.comparison
-        writer.writerow(
-            [
-                filled.row.group,
-                filled.row.label,
-                filled.key(line.metric),
-                filled.row.printed(line.metric) or "",
-                *(_raw(number) for number in (summary.mean, summary.std)),
-                summary.n,
-                summary.diverged,
-                " ".join(map(str, sorted(filled.records))),
-                line.against,
-                *(
-                    _raw(getattr(comparison, key, math.nan))
-                    for key in ("difference", "low", "high", "relative", "level")
-                ),
-                line.metric.effect if comparison else "",
-                *(_raw(number) for number in (line.printed, line.margin, line.smallest)),
-                *(_raw(number) for number in (getattr(comparison, "p", math.nan), line.p_corrected)),
-                getattr(comparison, "n", ""),
-                "yes" if line.primary else "no" if comparison else "",
-                line.verdict,
-                table.scale,
-                filled.stand_in,
-                filled.config_hash,
-                *([*map(_raw, _dose_of(filled)), "; ".join(filled.marks)] if dose else []),
-            ]
-        )
-    return text.getvalue()
-
-
 def outputs(table: Table) -> dict[str, bytes]:
     """The table in all its file formats, by file extension."""
     short = grid(table)
@@ -146,7 +89,7 @@ def outputs(table: Table) -> dict[str, bytes]:
 
 
 def _notes(table: Table) -> list[str]:
-    return [*table.notes, *([_DOSE_NOTE] if _collides(table) else [])]
+    return [*table.notes, *([_DOSE_NOTE] if table.collides else [])]
 
 
 def _title(table: Table) -> str:
@@ -203,20 +146,9 @@ def _short(line: Line, header: Sequence[str]) -> list[str]:
     return [cells[name] for name in header]
 
 
-def _collides(table: Table) -> bool:
-    """Whether anything collides in the table's records."""
-    return table.spec.effects or any(
-        one.record.collisions or one.record.ko for line in table.lines for one in line.filled.records.values()
-    )
-
-
-def _dose_of(filled: FilledRow) -> tuple[float, float, float]:
-    return filled.pairs, filled.energy_ratio, filled.gradient_change
-
-
 def _dose(filled: FilledRow) -> list[str]:
     """How much collided, in a few words, with a line for each thing that is odd about it."""
-    pairs, energy, change = _dose_of(filled)
+    pairs, energy, change = filled.dose
     parts = [
         *([f"{pairs:.2g} pairs"] if not math.isnan(pairs) else []),
         *([f"energy ×{energy:.3g}"] if not math.isnan(energy) else []),
@@ -265,7 +197,7 @@ def _full(line: Line, table: Table, printed: bool) -> list[str]:
         formats.p_value(p),
         formats.p_value(line.p_corrected),
         line.verdict or NOTHING,
-        *(formats.plain(number, 3) for number in (_dose_of(filled) if _collides(table) else ())),
+        *(formats.plain(number, 3) for number in (filled.dose if table.collides else ())),
         table.scale,
         filled.stand_in or NOTHING,
     ]
@@ -284,8 +216,3 @@ def _ours(line: Line, between: str = " ") -> str:
         return f"nan ({summary.diverged} diverged)"
     diverged = f", {summary.diverged} diverged" if summary.diverged else ""
     return f"{formats.mean_and_std(summary.mean, summary.std)}{between}(n={summary.n}{diverged})"
-
-
-def _raw(number: float) -> str:
-    # Eight digits, since the last bits may depend on library versions and a rebuilt file must not change.
-    return "" if math.isnan(number) else f"{number:.8g}"
