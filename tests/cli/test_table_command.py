@@ -69,6 +69,20 @@ def test_without_a_name_it_shows_what_there_is_and_how_to_fill_it(experiments, r
     [row] = [line for line in command()[1].splitlines() if "A table" in line]
     assert [cell.strip() for cell in row.strip("|").split("|")][3:] == ["2 of 2", "1 undecided", "–"]
     assert command("--run")[::2] == (2, "kiti-table: --run requires a NAME; kiti-table alone lists them\n")
+    assert command("--format", "csv")[::2] == (2, "kiti-table: --format csv requires a NAME; the list is text\n")
+
+
+def test_a_sheet_may_be_called_like_a_page(runs_dir, experiments, command):
+    (experiments / "paper" / "coverage.yaml").write_text(yaml.safe_dump(TABLE))
+    assert "KITI-FNO" in command("paper/coverage", "--scale", "smoke")[1]
+
+
+def test_wide_shows_all_rows_in_each_format(runs_dir, experiments, command):
+    """The second metric is in no line of the short view."""
+    for style in ("md", "tex"):
+        short, wide = (command("paper/t", "--scale", "smoke", "--format", style, *more)[1] for more in ([], ["--wide"]))
+        assert "Holm's p" in wide
+        assert wide.count("MSE") > short.split("<details>")[0].count("MSE")
 
 
 def test_a_dry_run_prints_what_run_would_start(runs_dir, experiments, command):

@@ -1,4 +1,4 @@
-"""What decides in a table: families of comparisons, margins, trivial predictors, planned seeds; and how much collided."""
+"""What decides in a table: families, margins, trivial predictors, planned seeds; and how much collided."""
 
 import csv
 import io
