@@ -86,7 +86,7 @@ class Planned:
     def of(cls, name: str, options: argparse.Namespace) -> "Planned":
         """The table NAME with these options. SheetError or ConfigError if they do not fit."""
         from kiti.report import sheets, sweeps
-        from kiti.report.table_runs import plan
+        from kiti.report.table_runs import plan, runs_dir
 
         root = folder_of(name, options)
         sheet: sheets.Sheet
@@ -104,4 +104,8 @@ class Planned:
             spec = spec.only(options.only) if options.only else spec
             spec = spec.pilot() if options.seeds == "pilot" else spec
         sheets.scale_of(sheet, name, scale)
-        return cls(name, root, sheet, spec, scale, plan(spec, scale, any_commit=options.plan))
+        planned = plan(spec, scale, any_commit=options.plan)
+        if options.replicate:
+            spec = spec.placed(runs_dir(planned) / "replicates" / options.replicate)
+            planned = plan(spec, scale, any_commit=options.plan)
+        return cls(name, root, sheet, spec, scale, planned)

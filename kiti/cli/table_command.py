@@ -5,6 +5,7 @@ kiti-table kitinet/table4 --run --jobs 2     first train the missing runs; call 
 kiti-table kitinet/table4 --only Burgers     only the rows of these problems
 kiti-table kitinet/table4 --plan             what its runs cost: parameters, steps, FLOPs, memory, hours; starts none
 kiti-table kitinet/table4 kitinet/table6     several tables, whose missing runs are trained together
+kiti-table kitinet/table4 --run --replicate NAME     the same runs again, on another processor for example
 kiti-table kitinet/table4 --publish          copy the local records and the table next to its YAML
 kiti-table sweep/coll_coef/burgers --run     sweep an experiment over coll_coef; sweep/collision_heads/burgers likewise
 kiti-table kitinet/claims                    every claim of the paper in prose: seen, not seen, undecided or not run
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         stop_signals.leave_at_once("kiti-table: stopped; the same command goes on")
     options = table_options.parser(__doc__ or "").parse_intermixed_args(arguments)  # NAME --run override
+    if options.replicate and (doing := [name for name in ("plan", "rebuild") if getattr(options, name)]):
+        print(f"kiti-table: --{doing[0]} is for the runs themselves; leave out --replicate", file=sys.stderr)
+        sys.exit(2)
     if options.plan and (doing := [name for name in ("run", "publish", "rebuild") if getattr(options, name)]):
         print(f"kiti-table: --plan starts and writes nothing; leave out --{doing[0]}", file=sys.stderr)
         sys.exit(2)
@@ -77,7 +81,7 @@ def _show_pages(options: argparse.Namespace) -> ExitStatus:
     from kiti.cli import claim_pages
     from kiti.report import sheets
 
-    forbidden = ("run", "publish", "plan", "dry_run", "only", "scale", "seeds")
+    forbidden = ("run", "publish", "plan", "dry_run", "only", "scale", "seeds", "replicate")
     if doing := [name for name in forbidden if getattr(options, name)]:
         option = f"--{doing[0].replace('_', '-')}"
         raise sheets.SheetError(f"{option} is not for claims, which are read from committed outputs")
@@ -92,7 +96,9 @@ def _show_overview(options: argparse.Namespace) -> ExitStatus:
     from kiti.report import formats, sheets, sweeps
     from kiti.report.overview import overview
 
-    if doing := [name for name in ("run", "publish", "plan", "dry_run", "only", "scale") if getattr(options, name)]:
+    if doing := [
+        name for name in ("run", "publish", "plan", "dry_run", "only", "scale", "replicate") if getattr(options, name)
+    ]:
         raise sheets.SheetError(f"--{doing[0].replace('_', '-')} requires a NAME; kiti-table alone lists them")
     if options.format != "md":
         raise sheets.SheetError(f"--format {options.format} requires a NAME; the list is text")
@@ -130,7 +136,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
         status = _report(launched, errors)
         if launched.signal:
             return status
-    archives = {paper: Archive.of_paper(paper) for paper in {one.paper for one in plans}}
+    archives = {paper: Archive.of_paper(paper, replicate=options.replicate) for paper in {one.paper for one in plans}}
     if options.run:  # of this call or an earlier one
         for run_dir, where in sorted({found for one in plans for found in one.diverged(archives[one.paper])}):
             print(f"diverged: {run_dir}{where}", file=sys.stderr)
@@ -139,7 +145,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
     if options.publish:
         for root in dict.fromkeys(one.root for one in plans):
             mine = [(one.sheet, table) for one, table in zip(plans, tables, strict=True) if one.root == root]
-            publish(mine, root)
+            publish(mine, root, options.replicate)
     elif options.run:
         selected = "".join(f".{problem}" for problem in options.only or [])
         selected += "".join("." + re.sub(r"[^\w.=,+]+", "-", override) for override in overrides(options))

@@ -1,6 +1,7 @@
 """The options of kiti-table."""
 
 import argparse
+import re
 from pathlib import Path
 
 _TFLOPS = 50.0
@@ -58,6 +59,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     found.add_argument(
         "--publish", action="store_true", help="copy records and outputs next to the YAML, to be committed"
     )
+    found.add_argument(
+        "--replicate",
+        type=_name,
+        metavar="NAME",
+        help="repeat the runs under a name, on another processor for example, beside the committed ones: with --run, "
+        "--publish, or to print them",
+    )
     found.add_argument("--rebuild", action="store_true", help="rewrite committed outputs (of NAMEs, or all)")
     found.add_argument("--into", type=Path, metavar="DIR", help="with --rebuild: write below DIR instead of in place")
     found.add_argument(
@@ -78,6 +86,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} may have letters, digits and . _ + - only")
+    return text
 
 
 def _seeds(text: str) -> int | str:

@@ -1,6 +1,7 @@
 """Committed files: the records behind a table, and the outputs built from those records alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kiti.report import sheets, shown_examples, verdicts
@@ -34,8 +35,10 @@ def write(contents: Mapping[str, bytes], stem: Path) -> list[Path]:
     return paths
 
 
-def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path) -> list[Path]:
+def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path, replicate: str | None = None) -> list[Path]:
     """Merge the local records of these tables into the committed ones and rewrite every output they affect.
+
+    As a `replicate` they stand beside the committed ones of the same runs.
 
     Tables share runs, so all outputs of a paper and scale are regenerated. RecordError if there is nothing to publish.
     """
@@ -49,11 +52,12 @@ def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path) -> l
     files: dict[Path, dict[tuple[str, int, str], records.Record]] = {}
     for table, record in local:
         path = (experiments / table.name).parent / "records" / f"{record.experiment}-{table.scale}.jsonl"
-        files.setdefault(path, {})[record.key] = record
+        named = replace(record, replicate=replicate)
+        files.setdefault(path, {})[named.key] = named
     for path, behind in files.items():
         records.publish(behind.values(), path)
     for sheet, table in shown_tables:
-        if isinstance(sheet, PictureSpec | HeatmapSpec):
+        if isinstance(sheet, PictureSpec | HeatmapSpec) and not replicate:
             drawn = [one.key for one in sheet.heatmaps] if isinstance(sheet, HeatmapSpec) else []
             shown_examples.publish(shown(table).values(), (experiments / table.name).parent / "records", drawn)
     mine = {(table.name, table.scale) for _, table in shown_tables}

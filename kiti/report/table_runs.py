@@ -106,16 +106,23 @@ def runs_dir(plan: Plan) -> Path:
 class Archive:
     """The records a table may use: its paper's committed ones and, if `local`, those on this machine."""
 
-    def __init__(self, committed: Iterable[Record], local: bool, folder: Path) -> None:
-        self._committed = {record.key[:2]: record for record in committed if record.replicate is None}
+    def __init__(self, committed: Iterable[Record], local: bool, folder: Path, replicate: str | None = None) -> None:
+        self._every = list(committed)
+        self._committed = {record.key[:2]: record for record in self._every if record.replicate == replicate}
         self._local = local
         self._folder = folder
+        self.replicate = replicate
 
     @classmethod
-    def of_paper(cls, folder: Path, local: bool = True) -> "Archive":
-        """With the committed records in `folder`/records/*.jsonl."""
+    def of_paper(cls, folder: Path, local: bool = True, replicate: str | None = None) -> "Archive":
+        """With the committed records in `folder`/records/*.jsonl, or those of a `replicate` of the same runs."""
         files = sorted((folder / "records").glob("*.jsonl"))
-        return cls((record for file in files for record in read_lines(file)), local, folder / "records")
+        return cls((record for file in files for record in read_lines(file)), local, folder / "records", replicate)
+
+    def replicates(self) -> "list[Archive]":
+        """The committed replicates of these records, by name; those of a replicate are none."""
+        names = sorted({record.replicate for record in self._every if record.replicate})
+        return [] if self.replicate else [Archive(self._every, False, self._folder, name) for name in names]
 
     def records(self, run: TableRun, seeds: Sequence[int]) -> dict[int, StoredRecord]:
         """The run's records by seed. DamagedRecord when a run directory holds a record that is not its own."""

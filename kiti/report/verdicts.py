@@ -19,6 +19,8 @@ def figure(paper: str, experiments: Path, outputs: Path) -> dict[str, bytes]:
     for name in sheets.names(experiments):
         if name.split("/")[0] == paper:
             for path in sorted(sheets.outputs_stem(name, outputs).parent.glob(f"{name.split('/')[1]}.*.csv")):
+                if path.name.count(".") != 2:  # replicates
+                    continue
                 for unit, interval in _intervals(path):
                     found[unit].append(interval)
     if not any(found.values()):

@@ -52,6 +52,10 @@ class Scale(StrictModel):
         """The same with the pilot's seeds for all problems."""
         return self.model_copy(update={"planned": {}})
 
+    def placed(self, override: str) -> "Scale":
+        """The same with one more override."""
+        return self.model_copy(update={"overrides": [*self.overrides, override]})
+
 
 class Metric(StrictModel):
     """The metric `key` of the records; `published` marks those that are compared with printed numbers.

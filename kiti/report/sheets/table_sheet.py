@@ -1,6 +1,7 @@
 """`kind: table`, with its consistency checks."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import pydantic
@@ -106,6 +107,12 @@ class TableSpec(StrictModel):
     def pilot(self) -> "TableSpec":
         """The same with the pilot's seeds, where others are planned."""
         return self.model_copy(update={"scales": {name: scale.pilot() for name, scale in self.scales.items()}})
+
+    def placed(self, runs_dir: Path) -> "TableSpec":
+        """The same with its local runs below another folder, which is not part of their identity."""
+        escaped = str(runs_dir).replace("\\", "\\\\").replace("'", "\\'")
+        placed = {name: scale.placed(f"runs_dir='{escaped}'") for name, scale in self.scales.items()}
+        return self.model_copy(update={"scales": placed})
 
     def only(self, groups: Sequence[str]) -> "TableSpec":
         """The rows of these problems only. SheetError for a problem without rows."""

@@ -155,6 +155,7 @@ class Table:
     scale: str
     lines: list[Line]
     notes: list[str]
+    replicates: "list[Replicate]" = field(default_factory=list)
 
     @property
     def collides(self) -> bool:
@@ -163,11 +164,43 @@ class Table:
         return any(one.record.collisions or one.record.ko for one in stored)
 
 
+@dataclass(frozen=True)
+class Replicate:
+    """The lines of a table from records of the same runs that were made elsewhere, for example on another processor."""
+
+    name: str
+    lines: list[Line]
+
+
 def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -> Table:
     """Find the records of the table's rows and compare them.
 
     Raises RecordError if records disagree in configuration or data, or lack a metric.
     """
+    rows, lines = _compared(name, spec, scale, plan, archive)
+    replicates = [
+        Replicate(one.replicate or "", _compared(name, spec, scale, plan, one)[1]) for one in archive.replicates()
+    ]
+    found = [one for row in rows for one in row.records.values()]
+    outdated = {
+        record.key: record
+        for row in rows
+        if not row.records
+        for record in archive.outdated(plan[row_overrides(row.row.run_at(scale), scale, spec.scales[scale])])
+    }
+    return Table(
+        name,
+        spec,
+        scale,
+        lines,
+        notes(spec, scale, plan, found, list(outdated.values())),
+        [one for one in replicates if any(line.filled.records for line in one.lines)],
+    )
+
+
+def _compared(
+    name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive
+) -> tuple[list[FilledRow], list[Line]]:
     rows = [_fill(row, spec, scale, plan, archive) for row in spec.rows]
     _require_same_data(rows, name, scale)
     lines = _corrected(
@@ -177,14 +210,7 @@ def build(name: str, spec: TableSpec, scale: str, plan: Plan, archive: Archive) 
         if filled.row.has(metric) and scale in (metric.scales or [scale])
         for line in _lines(filled, rows, metric, metric in spec.deciding(filled.row, scale))
     )
-    found = [one for row in rows for one in row.records.values()]
-    outdated = {
-        record.key: record
-        for row in rows
-        if not row.records
-        for record in archive.outdated(plan[row_overrides(row.row.run_at(scale), scale, spec.scales[scale])])
-    }
-    return Table(name, spec, scale, lines, notes(spec, scale, plan, found, list(outdated.values())))
+    return rows, lines
 
 
 def shown(table: Table) -> dict[tuple[str, str], StoredRecord]:

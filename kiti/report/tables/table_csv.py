@@ -6,6 +6,7 @@ Claims, the overview and the figure of verdicts are read from these files.
 import csv
 import io
 import math
+from collections.abc import Iterable, Sequence
 
 from kiti.report.tables.lines import Line, Table
 from kiti.report.tables.steps_table import steps_csv
@@ -24,11 +25,21 @@ def to_csv(table: Table) -> str:
     """The full view as CSV: numbers with eight significant digits, empty if unknown."""
     if table.spec.ratios:
         return steps_csv(table)
+    return _written([*HEADER, *(_DOSE if table.collides else ())], (_cells(line, table) for line in table.lines))
+
+
+def replicates_csv(table: Table) -> str:
+    """The same of its replicates, whose names are in the first column."""
+    header = ["replicate", *HEADER, *(_DOSE if table.collides else ())]
+    lines = ([one.name, *_cells(line, table)] for one in table.replicates for line in one.lines if line.filled.records)
+    return _written(header, lines)
+
+
+def _written(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*HEADER, *(_DOSE if table.collides else ())])
-    for line in table.lines:
-        writer.writerow(_cells(line, table))
+    writer.writerow(header)
+    writer.writerows(lines)
     return text.getvalue()
 
 

@@ -11,8 +11,9 @@ from kiti.report import formats
 from kiti.report.formats import NOTHING, Grid
 from kiti.report.significance import NOT_RUN
 from kiti.report.tables.lines import FilledRow, Line, Table
+from kiti.report.tables.replicates import replicate_notes
 from kiti.report.tables.steps_table import steps_grid
-from kiti.report.tables.table_csv import to_csv
+from kiti.report.tables.table_csv import replicates_csv, to_csv
 
 _DOSE = ("pairs", "energy", "|Δg|/|g|")
 _DOSE_NOTE = (
@@ -85,11 +86,13 @@ def outputs(table: Table) -> dict[str, bytes]:
     short = grid(table)
     more = None if table.spec.ratios else full_grid(table)
     formatted = {"md": formats.markdown(short, more), "csv": to_csv(table), "tex": formats.latex(short)}
+    if table.replicates and not table.spec.ratios:
+        formatted["replicates.csv"] = replicates_csv(table)
     return {ending: content.encode() for ending, content in formatted.items()}
 
 
 def _notes(table: Table) -> list[str]:
-    return [*table.notes, *([_DOSE_NOTE] if table.collides else [])]
+    return [*table.notes, *replicate_notes(table), *([_DOSE_NOTE] if table.collides else [])]
 
 
 def _title(table: Table) -> str:
