@@ -39,9 +39,9 @@ def test_the_table_rests_on_its_own_records_and_names_the_others(both):
     assert note.startswith("Replicate sse, the same runs on ")
     assert "Burgers, KITI-FNO, relative L2 +0.0 % [" in note
     assert "equivalent, where the table has better" in note
-    # Vanilla runs agree; KITINet's differ by 0.038 / 0.160, 0.045 / 0.168 and 0.042 / 0.177.
+    # Vanilla runs agree; KITINet's differ by 0.042 / 0.177, 0.038 / 0.160, 0.045 / 0.168 and 0.042 / 0.177.
     assert sorted(replicates.moved(table, table.replicates[0])) == pytest.approx(
-        [0, 0, 0, 0.038 / 0.160, 0.042 / 0.177, 0.045 / 0.168]
+        [0, 0, 0, 0.042 / 0.177, 0.038 / 0.160, 0.045 / 0.168]
     )
     assert "at most 27 %" in note
     assert note in tables.full_grid(table).notes
