@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from kiti.configuration import identity
 from kiti.configuration.own_record import is_done
 from kiti.launching import run_log
 from kiti.launching.gpus import Shares, visible_gpus
@@ -197,7 +198,8 @@ def _run(configured: TableRun, seeds: range) -> Run:
 
 def _title(configured: TableRun, seeds: range) -> str:
     """How a run is called on the screen: `burgers residual=kiti seed 3`."""
-    overrides = [one for one in configured.overrides if not one.startswith(("experiment=", "scale="))]
+    overrides, _ = identity.split_overrides(configured.composed.checked, configured.overrides)
+    overrides = [one for one in overrides if not one.startswith(("experiment=", "scale="))]
     which = f"seeds {seeds.start}–{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds.start}"
     return " ".join([configured.composed.experiment, *overrides, which])
 

@@ -6,7 +6,9 @@ import os
 import pytest
 from table_cases import KITI, VANILLA, build, recorded, save
 
-from kiti.report import tables
+from kiti.launching.launch import missing_runs
+from kiti.report import sheets, tables
+from kiti.report.table_runs import plan
 from kiti.report.tables import replicates
 
 
@@ -39,7 +41,7 @@ def test_the_table_rests_on_its_own_records_and_names_the_others(both):
     assert note.startswith("Replicate sse, the same runs on ")
     assert "Burgers, KITI-FNO, relative L2 +0.0 % [" in note
     assert "equivalent, where the table has better" in note
-    # Vanilla runs agree; KITINet's differ by 0.042 / 0.177, 0.038 / 0.160, 0.045 / 0.168 and 0.042 / 0.177.
+    # Vanilla runs agree; those of KITINet differ.
     assert sorted(replicates.moved(table, table.replicates[0])) == pytest.approx(
         [0, 0, 0, 0.042 / 0.177, 0.038 / 0.160, 0.045 / 0.168]
     )
@@ -91,3 +93,10 @@ def test_what_makes_no_sense_is_refused_in_one_line(experiments, command, given,
     status, _, errors = command("paper/t", "--scale", "smoke", *given)
     assert status == 2
     assert complaint in errors
+
+
+def test_its_runs_have_the_same_names_on_the_screen(runs_dir, experiments):
+    spec = sheets.load("paper/t", experiments).table("smoke")
+    named = {run.name for run in missing_runs(plan(spec, "smoke"))}
+    assert {run.name for run in missing_runs(plan(spec.placed(repeated(runs_dir)), "smoke"))} == named
+    assert "burgers seed 0" in named
