@@ -71,7 +71,11 @@ def condensed_layers() -> list[str]:
 
 def faster() -> list[str]:
     """Of 32 differences from the network without collisions, and 8 between one layer and two."""
-    figures = {"figure3b": ("last layer", "last two layers"), "figure9": ("last layer",), "figure10": ("last two layers",)}
+    figures = {
+        "figure3b": ("last layer", "last two layers"),
+        "figure9": ("last layer",),
+        "figure10": ("last two layers",),
+    }
     found = [one for name, rows in figures.items() for one in lines(f"kitinet/{name}.paper", row=rows) if one.baseline]
     from_none = [one for one in found if one.baseline == "without"]
     passing = [one for one in from_none if one.number("p") < 0.05]
