@@ -16,7 +16,9 @@ from kiti.configuration.compose import Composed, build_model, compose
 from kiti.configuration.explain import ConfigError
 from kiti.configuration.own_record import own_record
 from kiti.configuration.scales import ScaleError
+from kiti.report import trivial_numbers
 from kiti.report.sheets import Scale, TableSpec
+from kiti.report.trivial_numbers import TrivialNumbers
 from kiti.storage.records import Record, RecordError, read_lines
 from kiti.units.registry import UndeclaredError
 
@@ -106,23 +108,35 @@ def runs_dir(plan: Plan) -> Path:
 class Archive:
     """The records a table may use: its paper's committed ones and, if `local`, those on this machine."""
 
-    def __init__(self, committed: Iterable[Record], local: bool, folder: Path, replicate: str | None = None) -> None:
+    def __init__(
+        self,
+        committed: Iterable[Record],
+        local: bool,
+        folder: Path,
+        replicate: str | None = None,
+        trivial: Sequence[TrivialNumbers] = (),
+    ) -> None:
         self._every = list(committed)
         self._committed = {record.key[:2]: record for record in self._every if record.replicate == replicate}
         self._local = local
         self._folder = folder
         self.replicate = replicate
+        self.trivial = trivial
 
     @classmethod
     def of_paper(cls, folder: Path, local: bool = True, replicate: str | None = None) -> "Archive":
         """With the committed records in `folder`/records/*.jsonl, or those of a `replicate` of the same runs."""
         files = sorted((folder / "records").glob("*.jsonl"))
-        return cls((record for file in files for record in read_lines(file)), local, folder / "records", replicate)
+        committed = (record for file in files for record in read_lines(file))
+        trivial = trivial_numbers.read(folder.parent / trivial_numbers.FOLDER)
+        return cls(committed, local, folder / "records", replicate, trivial)
 
     def replicates(self) -> "list[Archive]":
         """The committed replicates of these records, by name; those of a replicate are none."""
         names = sorted({record.replicate for record in self._every if record.replicate})
-        return [] if self.replicate else [Archive(self._every, False, self._folder, name) for name in names]
+        return (
+            [] if self.replicate else [Archive(self._every, False, self._folder, name, self.trivial) for name in names]
+        )
 
     def records(self, run: TableRun, seeds: Sequence[int]) -> dict[int, StoredRecord]:
         """The run's records by seed. DamagedRecord when a run directory holds a record that is not its own."""

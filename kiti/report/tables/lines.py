@@ -4,25 +4,32 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kiti.report import collision_effects
+from kiti.report import collision_effects, trivial_numbers
 from kiti.report.courses import Course, course
 from kiti.report.power import smallest_effect
 from kiti.report.sheets import Metric, Row, TableSpec
 from kiti.report.significance import NOT_LEARNT, NOT_RUN, Comparison, Summary, holm, paired, summarize
 from kiti.report.table_runs import Archive, Plan, StoredRecord, TableRun, aggregate, require_same_data, row_overrides
 from kiti.report.tables.notes import notes
+from kiti.report.trivial_numbers import TrivialNumbers
 
 _DOSE = ("pairs", "energy_ratio", "particles")
 
 
 @dataclass(frozen=True)
 class FilledRow:
-    """A row with its records; `reason` says why it has no configuration at this scale."""
+    """A row with its records; `reason` says why it has no configuration at this scale.
+
+    `trivial` are committed numbers of predictors without a network, for records that lack them, and `given` those for
+    its data while it has no records.
+    """
 
     row: Row
     records: dict[int, StoredRecord] = field(default_factory=dict)
     config_hash: str = ""
     reason: str = ""
+    trivial: Sequence[TrivialNumbers] = ()
+    given: Sequence[TrivialNumbers] = ()
 
     @property
     def stand_in(self) -> str:
@@ -33,17 +40,20 @@ class FilledRow:
         """The metric by seed."""
         if metric.last:
             return {seed: found.final for seed, found in self.courses(metric).items()}
-        found = aggregate([found.record for found in self.records.values()], self.key(metric))
-        return {seed: metric.factor * value for seed, value in found.items()}
+        return {seed: metric.factor * value for seed, value in self._by_seed(self.key(metric)).items()}
 
     def key(self, metric: Metric) -> str:
         """The key of the metric in the records; of several the one with the best mean."""
         first, *others = self.row.keys_of(metric)
-        if not others or not self.records:
+        if not others or not (self.records or self.given):
             return first
-        records = [found.record for found in self.records.values()]
-        means = {key: _mean(aggregate(records, key).values()) for key in (first, *others)}
+        means = {key: _mean(self._by_seed(key).values()) for key in (first, *others)}
         return (max if metric.higher_is_better else min)(means, key=lambda key: means[key])
+
+    def _by_seed(self, key: str) -> dict[int, float]:
+        if not self.records:
+            return trivial_numbers.by_seed(self.given, key)
+        return aggregate([trivial_numbers.completed(one.record, self.trivial) for one in self.records.values()], key)
 
     def courses(self, metric: Metric) -> dict[int, Course]:
         """The course of a metric over the steps, by seed; RecordError if a record lacks it."""
@@ -113,7 +123,7 @@ class Line:
         if self.filled.reason:
             return f"{NOT_RUN}: {self.filled.reason}"
         if not self.filled.records:
-            return NOT_RUN
+            return "" if self.filled.given else NOT_RUN
         if not self.learnt:
             return NOT_LEARNT
         if not (self.comparison and self.primary):
@@ -233,7 +243,14 @@ def _fill(row: Row, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -
     records = archive.records(run, settings.seeds_of(row.group))
     if not records and run.misfit:
         return FilledRow(row, reason=run.misfit)
-    return FilledRow(row, records, run.composed.hash)
+    given = () if records or not _is_trivial(row) else [one for one in archive.trivial if one.are_of(run.composed)]
+    return FilledRow(row, records, run.composed.hash, trivial=archive.trivial, given=given)
+
+
+def _is_trivial(row: Row) -> bool:
+    """Whether each of its metrics is one of predictors without a network."""
+    keys = [key for found in row.keys.values() for key in (found if isinstance(found, list) else [found])]
+    return bool(keys) and all(key.startswith("trivial/") for key in keys)
 
 
 def _require_same_data(rows: Sequence[FilledRow], name: str, scale: str) -> None:

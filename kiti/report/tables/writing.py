@@ -139,7 +139,7 @@ def _short(line: Line, header: Sequence[str]) -> list[str]:
         published += f"\nΔ {formats.effect(line.printed, line.metric.effect)}"
     cells = {
         "problem": f"{row.group}{' (stand-in)' if line.filled.stand_in else ''}: {line.metric.label}",
-        header[1]: "\n".join([row.label, *_dose(line.filled)]),
+        header[1]: "\n".join([_label_of(line), *_dose(line.filled)]),
         "published": published,
         "ours ± std (n)": _ours(line, "\n"),
         "Δ [95 % CI]": effect,
@@ -147,6 +147,15 @@ def _short(line: Line, header: Sequence[str]) -> list[str]:
         "verdict": _short_verdict(line),
     }
     return [cells[name] for name in header]
+
+
+def _label_of(line: Line) -> str:
+    """The row's label, with the one of several predictors that is best by the metric."""
+    row, metric = line.filled.row, line.metric
+    if len(row.keys_of(metric)) == 1 or math.isnan(line.summary.mean):
+        return row.label
+    name = line.filled.key(metric).split("/", 1)[-1].removesuffix("_" + metric.key.split("/", 1)[-1])
+    return f"{row.label}: {name.replace('_', ' ')}"
 
 
 def _dose(filled: FilledRow) -> list[str]:
@@ -187,7 +196,7 @@ def _full(line: Line, table: Table, printed: bool) -> list[str]:
         relative, p = formats.percent(comparison.relative), comparison.p
     return [
         filled.row.group,
-        filled.row.label,
+        _label_of(line),
         line.metric.label,
         *([NOTHING if line.repeats else _published(line)] if printed else []),
         _ours(line),
@@ -217,5 +226,7 @@ def _ours(line: Line, between: str = " ") -> str:
         return NOT_RUN
     if not summary.n:
         return f"nan ({summary.diverged} diverged)"
+    if not line.filled.records:
+        return f"{formats.mean_and_std(summary.mean, summary.std)}{between}(no run)"
     diverged = f", {summary.diverged} diverged" if summary.diverged else ""
     return f"{formats.mean_and_std(summary.mean, summary.std)}{between}(n={summary.n}{diverged})"
