@@ -152,10 +152,13 @@ def _short(line: Line, header: Sequence[str]) -> list[str]:
 def _label_of(line: Line) -> str:
     """The row's label, with the one of several predictors that is best by the metric."""
     row, metric = line.filled.row, line.metric
-    if len(row.keys_of(metric)) == 1 or math.isnan(line.summary.mean):
+    keys = row.keys_of(metric)
+    if len(keys) == 1 or math.isnan(line.summary.mean):
         return row.label
-    name = line.filled.key(metric).split("/", 1)[-1].removesuffix("_" + metric.key.split("/", 1)[-1])
-    return f"{row.label}: {name.replace('_', ' ')}"
+    names = {key: key.split("/", 1)[-1].split("_") for key in keys}
+    while len({words[-1] for words in names.values()}) == 1 and all(len(words) > 1 for words in names.values()):
+        names = {key: words[:-1] for key, words in names.items()}  # without …_relative_l2
+    return f"{row.label}: {' '.join(names[line.filled.key(metric)])}"
 
 
 def _dose(filled: FilledRow) -> list[str]:
