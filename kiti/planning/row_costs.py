@@ -75,6 +75,8 @@ def _row_costs(
     first: dict[str, str] = {}
     found = []
     for row in table.spec.rows:
+        if row.is_trivial:
+            continue  # measured by the runs of other rows, or without any
         run = table.plan[row_overrides(row.run_at(table.scale), table.scale, settings)]
         seeds = settings.seeds_of(row.group)
         if not isinstance(run, TableRun):

@@ -105,3 +105,10 @@ def test_a_damaged_line_is_named(experiments):
 def test_committed_numbers_are_those_of_committed_configurations():
     for one in trivial_numbers.read(sheets.EXPERIMENTS / "trivial"):
         assert one.are_of(compose([*one.overrides, "seed=7"]))
+
+
+def test_a_plan_counts_no_run_for_it(experiments, command):
+    status, text, _ = command("paper/t", "--scale", "smoke", "--plan")
+    assert status == 0
+    assert "without a network" not in text
+    assert "Total: 6 runs" in text

@@ -146,6 +146,12 @@ class Row(StrictModel):
         """Whether the paper prints a number for this row."""
         return bool(self.published) or self.published_relative is not None
 
+    @property
+    def is_trivial(self) -> bool:
+        """Whether all its numbers are those of predictors without a network, which need no training."""
+        keys = [key for found in self.keys.values() for key in ([found] if isinstance(found, str) else found)]
+        return bool(keys) and all(key.startswith("trivial/") for key in keys)
+
     def has(self, metric: Metric) -> bool:
         """Whether the metric applies to the problem of this row."""
         return (not metric.of or self.group in metric.of) and (not self.only_keys or metric.key in self.keys)

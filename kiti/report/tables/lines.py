@@ -243,14 +243,8 @@ def _fill(row: Row, spec: TableSpec, scale: str, plan: Plan, archive: Archive) -
     records = archive.records(run, settings.seeds_of(row.group))
     if not records and run.misfit:
         return FilledRow(row, reason=run.misfit)
-    given = () if records or not _is_trivial(row) else [one for one in archive.trivial if one.are_of(run.composed)]
+    given = () if records or not row.is_trivial else [one for one in archive.trivial if one.are_of(run.composed)]
     return FilledRow(row, records, run.composed.hash, trivial=archive.trivial, given=given)
-
-
-def _is_trivial(row: Row) -> bool:
-    """Whether each of its metrics is one of predictors without a network."""
-    keys = [key for found in row.keys.values() for key in (found if isinstance(found, list) else [found])]
-    return bool(keys) and all(key.startswith("trivial/") for key in keys)
 
 
 def _require_same_data(rows: Sequence[FilledRow], name: str, scale: str) -> None:
