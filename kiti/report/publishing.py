@@ -40,11 +40,12 @@ def publish(shown_tables: Sequence[tuple[Sheet, Table]], experiments: Path, repl
 
     As a `replicate` they stand beside the committed ones of the same runs.
 
-    Tables share runs, so all outputs of a paper and scale are regenerated. RecordError if there is nothing to publish.
+    Tables share runs, so all outputs of a paper and scale are regenerated. RecordError if there is nothing to publish:
+    neither local records nor, for a table without records, numbers of predictors without a network.
     """
     found = [(table, one) for _, table in shown_tables for line in table.lines for one in line.filled.records.values()]
     local = [(table, one.record) for table, one in found if not one.committed]
-    if not local:
+    if not local and not any(line.filled.given for _, table in shown_tables for line in table.lines):
         names = ", ".join(f"{table.name} at scale {table.scale}" for _, table in shown_tables)
         if found:
             raise records.RecordError(f"{names}: all records are committed already")

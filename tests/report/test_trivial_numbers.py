@@ -8,6 +8,7 @@ from table_cases import KITI, TABLE, VANILLA, build, folder_of, recorded, save
 
 from kiti.configuration.compose import compose
 from kiti.report import sheets, tables, trivial_numbers
+from kiti.report.claims.evidence import Evidence
 from kiti.storage.records import RecordError
 
 GIVEN = {"trivial/ridge_relative_l2": 0.15, "trivial/moving_ridge_relative_l2": 0.12, "trivial/ridge_mse": 0.01}
@@ -112,3 +113,14 @@ def test_a_plan_counts_no_run_for_it(experiments, command):
     assert status == 0
     assert "without a network" not in text
     assert "Total: 6 runs" in text
+
+
+def test_they_are_published_before_any_run(experiments, command):
+    assert command("paper/t", "--scale", "smoke", "--publish")[0] == 2
+    give(experiments)
+    assert command("paper/t", "--scale", "smoke", "--publish")[0] == 0
+    outputs = experiments / "paper" / "outputs"
+    assert "0.12<br>(no run)" in (outputs / "t.smoke.md").read_text()
+    line = next(one for one in Evidence(experiments, "paper").output("t", "smoke") if one.row == "without a network")
+    assert line.number("mean") == 0.12
+    assert not line.was_run

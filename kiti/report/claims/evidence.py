@@ -49,8 +49,8 @@ class OutputLine:
 
     @property
     def was_run(self) -> bool:
-        """Whether the row has a number."""
-        return self.cells["n"] not in ("", "0")
+        """Whether the row has a number from a run."""
+        return self.cells["n"] not in ("", "0") and self.cells.get("seeds") != ""
 
     @property
     def n(self) -> int:
