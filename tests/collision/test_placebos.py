@@ -160,12 +160,10 @@ def test_pairs_at_random_keep_the_directions_of_accepted_ones(implementation):
         assert torch.equal(generator.get_state(), reference.get_state())
 
 
-@every
+@every_compiled
 @pytest.mark.parametrize("reduction", ["sum", "mean", "max_one"])
 @pytest.mark.parametrize("pairing", ["accepted", "random"])
 def test_means_and_kicks_add_up_to_the_collision(implementation, reduction, pairing):
-    if implementation == "triton" and reduction != "sum":
-        pytest.skip("interpreted: one case")
     x, v, _ = features(2, 12, scale=0.3)
     settings = {**SETTINGS, "dt": 0.7, "reduction": reduction, "pairing": pairing, "implementation": implementation}
 

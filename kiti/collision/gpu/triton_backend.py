@@ -186,7 +186,7 @@ def _mutual(preferred: Int[Tensor, "S N"]) -> Int[Tensor, "S N"]:
 def _couples(seed: int, wanted: Int[Tensor, " S"], n: int) -> Int[Tensor, "S N"]:
     """Each particle's partner if its couple, drawn at random, is among the `wanted` first of its system, else -1."""
     couple = couple_of(seed, len(wanted), n, wanted.device)
-    order = couple.argsort(1, stable=True)  # the two of a couple one after the other
+    order = couple.argsort(dim=1, stable=True)  # the two of a couple one after the other
     at = order.argsort(1)
     other = order.gather(1, (at ^ 1).clamp_max(n - 1))
     return torch.where(couple < wanted[:, None], other, -1).to(torch.int32)
