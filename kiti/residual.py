@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from kiti.collision.directions import draw_seed
-from kiti.collision.dispatch import collide_with_statistics, pick
+from kiti.collision.dispatch import collide_with_partners, pick
 from kiti.collision.draws import Draws, normal
+from kiti.collision.particles import from_particles
 from kiti.collision.rules import Rules, names_settings
 from kiti.collision.running import Running
 from kiti.collision.statistics import Collisions
@@ -125,6 +126,12 @@ class Colliding(Residual):
         self, x: Tensor, v: Tensor, rules: Rules | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """x' of Algorithm 1 along `system_axis`, by other `rules` if given; stores its statistics in `collisions`."""
+        return self.collide_with_partners(x, v, rules, generator)[0]
+
+    def collide_with_partners(
+        self, x: Tensor, v: Tensor, rules: Rules | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Int[Tensor, "*systems N"]]:
+        """`collide`, and how many partners each particle had: x's axes but `axis`, then the N particles."""
         if not self.calibrated:
             raise ValueError(
                 f"{self.label} has no collision_heads and coll_coef: call kiti.calibrate(model, batch) before "
@@ -133,7 +140,7 @@ class Colliding(Residual):
         rules = rules or self.rules
         wider = torch.promote_types(x.dtype, v.dtype)  # as x + v does if autocast left different dtypes
         x, v = x.to(wider), v.to(wider)
-        moved, statistics = collide_with_statistics(
+        moved, partners, statistics = collide_with_partners(
             x.movedim(self.axis, -1),
             v.movedim(self.axis, -1),
             rules,
@@ -146,8 +153,8 @@ class Colliding(Residual):
             self.running.add(statistics, self.particles, self.label)
         moved = moved.movedim(-1, self.axis)
         if moved.stride() == x.stride():
-            return moved
-        return torch.empty_like(x).copy_(moved)  # the memory layout of x + v
+            return moved, partners
+        return torch.empty_like(x).copy_(moved), partners  # the memory layout of x + v
 
     @torch.no_grad()
     def change(self, x: Tensor, v: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -228,7 +235,14 @@ class KITIResidual(Colliding):
 class MatchedNoise(Colliding):
     """Control: x + dt v + s z with z standard normal and s² the mean square, per system, of what collisions would add.
 
-    It shows whether collisions help by their direction or only by their size. Arguments as for `KITIResidual`.
+    It shows whether collisions help by their direction or only by their size.
+
+    Args:
+        sparse: noise only for the particles that would have collided: s² is then the mean square over their features.
+            The noise of a system is as strong either way, as one draw in expectation.
+        detach_collision: the noise is a constant. False: the gradient is that of `KITIResidual`, through the collisions
+            that the noise replaces, so that only the value differs from it.
+        The others are as for `KITIResidual`.
     """
 
     @names_settings
@@ -239,15 +253,40 @@ class MatchedNoise(Colliding):
         dt: float = Rules.dt,
         *,
         system_axis: int | None = None,
+        sparse: bool = False,
+        detach_collision: bool = True,
         **settings: Any,
     ) -> None:
         super().__init__(Rules(collision_heads, coll_coef, dt, **settings), system_axis)
+        self.sparse = sparse
+        self.detach_collision = detach_collision
 
     def join(self, x: Tensor, v: Tensor) -> Tensor:
         generator = self.draws.generator(x, v)
-        change = self.change(x, v, generator).float()
-        scale = change.square().mean(dim=self.axis, keepdim=True).sqrt()
-        return self.drift(x, v) + (scale * normal(change, generator)).to(x.dtype)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach_collision):
+            collided, partners = self.collide_with_partners(x, v, generator=generator)
+        drifted = self.drift(x, v)
+        change = (collided - drifted).detach().float()
+        noise = (self._size(change, partners) * normal(change, generator)).to(x.dtype)
+        if self.detach_collision:
+            return drifted + noise
+        return (drifted + noise).detach() + (collided - collided.detach())  # the latter is 0
+
+    def _size(self, change: Tensor, partners: Int[Tensor, "*systems N"]) -> Tensor:
+        """s, broadcast over the features; with `sparse` it is 0 where a particle has no partner."""
+        square = change.square()
+        if not self.sparse:
+            return square.mean(dim=self.axis, keepdim=True).sqrt()
+        touched = self._touched(partners, change)
+        mean = square.sum(dim=self.axis, keepdim=True) / touched.sum(dim=self.axis, keepdim=True).clamp_min(1)
+        return torch.where(touched, mean.sqrt(), 0)
+
+    def _touched(self, partners: Int[Tensor, "*systems N"], like: Tensor) -> Bool[Tensor, "..."]:
+        """Whether each feature, in the shape of `like`, belongs to a particle with a partner."""
+        heads = self.rules.collision_heads
+        systems = (partners > 0).reshape(-1, partners.shape[-1], 1).expand(-1, -1, heads)
+        shape = like.movedim(self.axis, -1).shape
+        return from_particles(systems, shape, self.rules.layout).movedim(-1, self.axis)
 
 
 class Acceleration(Colliding):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from kiti.collision.rules import Implementation, Layout, MaxOver, Reduction, Rules
+from kiti.collision.rules import Implementation, Layout, MaxOver, Pairing, Reduction, Rules, Terms
 from kiti.units.keys import Factory, Finite, Fraction, NotHashed, ResidualKeys
 
 
@@ -38,6 +38,8 @@ class CollidingKeys(ResidualKeys):
     reduction: Reduction
     max_over: MaxOver = Rules.max_over  # type: ignore[assignment]
     implementation: NotHashed[Implementation] = Rules.implementation  # type: ignore[assignment]
+    pairing: Pairing = Rules.pairing  # type: ignore[assignment]
+    terms: Terms = Rules.terms  # type: ignore[assignment]
 
     @classmethod
     def revisions(cls) -> dict[str, int]:
@@ -53,6 +55,8 @@ class KITIResidualKeys(Factory, CollidingKeys):
 class MatchedNoiseKeys(Factory, CollidingKeys):
     builds = "kiti.residual.MatchedNoise"
     name = "noise"
+    sparse: bool = False
+    detach_collision: bool = True
 
 
 class AccelerationChainKeys(CollidingKeys):

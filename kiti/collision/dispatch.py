@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
@@ -121,6 +121,10 @@ def collide(
             each other's highest score, so that energy is conserved too.
         max_over: max(V_r) of each "system", or of the whole "batch".
         implementation: "literal", "numba" (CPU), "triton" (CUDA) or "auto", the fastest on the device of x.
+        pairing: "random" replaces the accepted pairs of each system by as many, drawn uniformly from all pairs and
+            from the seed alone; with "max_one" by couples, so that nobody has two partners. Not a collision of the
+            paper, but a placebo of one, as is the next.
+        terms: of dV_ij: "both", only the "means" (v_j - v_i)/2, or only the "kicks" V_r n_ij/2.
         directions: n_ij, (..., N, N, collision_heads), for exact tests; drawn if None.
         generator: source of the single seed that a call draws; None is torch's default CPU generator.
 
@@ -151,6 +155,25 @@ def collide_with_statistics(
     generator: torch.Generator | None,
 ) -> tuple[Shaped[Tensor, "..."], Collisions]:
     """`collide`, with statistics of how many particles collided and how the energy changed; same arguments."""
+    moved, _, statistics = _collided(x, v, rules, directions, generator)
+    return moved, statistics
+
+
+@_by_rules
+def collide_with_partners(
+    x: Shaped[Tensor, "..."],
+    v: Shaped[Tensor, "..."],
+    rules: Rules,
+    directions: Shaped[Tensor, "..."] | None,
+    generator: torch.Generator | None,
+) -> tuple[Shaped[Tensor, "..."], Int[Tensor, "..."], Collisions]:
+    """`collide_with_statistics`, with the number of partners of each particle, (..., N), in between."""
+    return _collided(x, v, rules, directions, generator)
+
+
+def _collided(
+    x: Tensor, v: Tensor, rules: Rules, directions: Tensor | None, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor, Collisions]:
     if torch.jit.is_tracing():
         raise NotImplementedError(
             "torch.jit.trace would fix the sizes in kiti.collide: use torch.export, or trace the model in eval mode"
@@ -159,7 +182,8 @@ def collide_with_statistics(
     if x.is_meta:  # nothing to compute, and no seed drawn: such a call leaves the generator as it is
         return _apart(x, v, rules)
     chosen = pick(rules.implementation, x)
-    seed = draw_seed(generator) if directions is None else torch.zeros((), dtype=torch.int64, device="cpu")
+    draws = directions is None or rules.pairing == "random"
+    seed = draw_seed(generator) if draws else torch.zeros((), dtype=torch.int64, device="cpu")
     if chosen == "literal":
         with without_autocast(x):  # keep distances and sums out of half precision
             return collide_literal(x, v, rules, directions, seed)
@@ -168,7 +192,8 @@ def collide_with_statistics(
     return collide_fused(x, v, rules, directions, seed, chosen)
 
 
-def _apart(x: Tensor, v: Tensor, rules: Rules) -> tuple[Tensor, Collisions]:
-    """x + dt v, and the statistics of no collision."""
+def _apart(x: Tensor, v: Tensor, rules: Rules) -> tuple[Tensor, Tensor, Collisions]:
+    """x + dt v, no partners, and the statistics of no collision."""
     zero = torch.zeros((), dtype=accumulation_dtype(x.dtype), device=x.device)
-    return torch.add(x, v, alpha=rules.dt), Collisions(zero, zero + 1)
+    alone = x.new_zeros((*x.shape[:-1], x.shape[-1] // rules.collision_heads), dtype=torch.int32)
+    return torch.add(x, v, alpha=rules.dt), alone, Collisions(zero, zero + 1)

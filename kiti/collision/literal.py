@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kiti.collision.directions import all_directions
 from kiti.collision.particles import accumulation_dtype, from_particles, to_particles
+from kiti.collision.random_pairs import pair_numbers
 from kiti.collision.rules import Rules
 from kiti.collision.statistics import Collisions, collisions
 
@@ -16,22 +17,31 @@ def collide_literal(
     rules: Rules,
     given: Tensor | None,
     seed: Int[Tensor, ""],
-) -> tuple[Float[Tensor, "*systems D"], Collisions]:
-    """x', and the statistics; `given` are the directions (..., N, N, heads) or None to draw them from `seed`."""
+) -> tuple[Float[Tensor, "*systems D"], Int[Tensor, "*systems N"], Collisions]:
+    """x', k, and the statistics; `given` are the directions (..., N, N, heads) or None to draw them from `seed`.
+
+    Pairs at random are drawn from `seed` in either case.
+    """
     dtype = accumulation_dtype(features_x.dtype)
     x = to_particles(features_x, rules.collision_heads, rules.layout).to(dtype)  # (S, N, heads)
     v = to_particles(features_v, rules.collision_heads, rules.layout).to(dtype)
     x_i, x_j = x[:, :, None], x[:, None, :]  # (S, N, 1, heads), (S, 1, N, heads)
     v_i, v_j = v[:, :, None], v[:, None, :]
 
-    accepted = _acceptance(x.detach(), v.detach(), rules)[..., None]  # (S, N, N, 1), carries no gradient
+    accepted = _acceptance(x.detach(), v.detach(), rules)  # (S, N, N), carries no gradient
+    if rules.pairing == "random":
+        accepted = _as_many_at_random(accepted, rules, seed)
+    accepted = accepted[..., None]  # (S, N, N, 1)
     k = accepted.sum(2).to(dtype)  # (S, N, 1)
 
     # Differences are masked before the norm: neither a NaN nor the gradient of |0| may reach another particle.
-    v_r = _safe_norm(torch.where(accepted, v_i - v_j, 0))  # (S, N, N, 1)
-    apart = (v_i - v_j).detach()
-    n = all_directions(seed, apart) if given is None else given.detach().to(dtype).reshape_as(apart)  # (S, N, N, heads)
-    dv = (v_i + v_j) / 2 + v_r * n / 2 - v_i
+    if rules.terms == "means":
+        dv = (v_i + v_j) / 2 - v_i
+    else:
+        v_r = _safe_norm(torch.where(accepted, v_i - v_j, 0))  # (S, N, N, 1)
+        apart = (v_i - v_j).detach()  # (S, N, N, heads)
+        n = all_directions(seed, apart) if given is None else given.detach().to(dtype).reshape_as(apart)
+        dv = v_r * n / 2 if rules.terms == "kicks" else (v_i + v_j) / 2 + v_r * n / 2 - v_i
     x_cm = (x_i + x_j) / 2
 
     sum_dv = torch.where(accepted, dv, 0).sum(2)  # (S, N, heads)
@@ -46,7 +56,8 @@ def collide_literal(
     collided = from_particles(x_new.to(free.dtype), free.shape, rules.layout)
     touched = from_particles((k > 0).expand_as(x), free.shape, rules.layout)
     partners = k.sum() / max(k.numel(), 1)
-    return torch.where(touched, collided, free), collisions(partners, _energy(v), _energy(v_new))
+    counts = k[..., 0].to(torch.int32).reshape(*free.shape[:-1], x.shape[1])
+    return torch.where(touched, collided, free), counts, collisions(partners, _energy(v), _energy(v_new))
 
 
 def _acceptance(x: Float[Tensor, "S N heads"], v: Float[Tensor, "S N heads"], rules: Rules) -> Bool[Tensor, "S N N"]:
@@ -60,6 +71,13 @@ def _acceptance(x: Float[Tensor, "S N heads"], v: Float[Tensor, "S N heads"], ru
     score = v_r * u_r / v_max
     accepted = (score > rules.threshold) & (v_max > 0)  # if all v are equal, 0/0 accepts nothing
     return _mutual_best(accepted, score) if rules.reduction == "max_one" else accepted
+
+
+def _as_many_at_random(accepted: Bool[Tensor, "S N N"], rules: Rules, seed: Int[Tensor, ""]) -> Bool[Tensor, "S N N"]:
+    """As many pairs of each system, whichever they are; couples for `max_one`, so that nobody has two partners."""
+    systems, n = accepted.shape[:2]
+    numbers = pair_numbers(seed, systems, n, rules.reduction == "max_one", accepted.device)  # (S, N, N)
+    return numbers < accepted.sum((1, 2))[:, None, None] // 2
 
 
 def _mutual_best(accepted: Bool[Tensor, "S N N"], score: Float[Tensor, "S N N"]) -> Bool[Tensor, "S N N"]:

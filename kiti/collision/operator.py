@@ -28,8 +28,8 @@ def collide_fused(
     given: Float[Tensor, "*systems N N heads"] | None,
     seed: Int[Tensor, ""],
     backend: str,
-) -> tuple[Float[Tensor, "*systems D"], Collisions]:
-    """x', and the statistics, by a `backend`; `given` are the directions or None to draw them from `seed`."""
+) -> tuple[Float[Tensor, "*systems D"], Int[Tensor, "*systems N"], Collisions]:
+    """x', k, and the statistics, by a `backend`; `given` are the directions or None to draw them from `seed`."""
     d, heads = x.shape[-1], rules.collision_heads
     n = d // heads
     rows, speeds = x.reshape(-1, d) if d else x.flatten(0, -2), v.reshape(-1, d) if d else v.flatten(0, -2)
@@ -43,7 +43,7 @@ def collide_fused(
     )
     before, after = energy.detach().sum(0)
     partners = k.mean(dtype=energy.dtype) if k.numel() else energy.new_zeros(())
-    return x_new.view(x.shape), collisions(partners, before, after)
+    return x_new.view(x.shape), k.view(*x.shape[:-1], n), collisions(partners, before, after)
 
 
 @operator

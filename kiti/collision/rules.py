@@ -15,12 +15,16 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 Layout = Literal["contiguous", "strided"]
 Reduction = Literal["sum", "mean", "max_one"]
 MaxOver = Literal["system", "batch"]
+Pairing = Literal["accepted", "random"]
+Terms = Literal["both", "means", "kicks"]
 Implementation = Literal["auto", "literal", "numba", "triton"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "layout": get_args(Layout),
     "reduction": get_args(Reduction),
     "max_over": get_args(MaxOver),
     "implementation": get_args(Implementation),
+    "pairing": get_args(Pairing),
+    "terms": get_args(Terms),
 }
 Function = TypeVar("Function", bound=Callable)
 
@@ -43,6 +47,8 @@ class Rules:
     reduction: str = "sum"
     max_over: str = "system"
     implementation: str = "auto"
+    pairing: str = "accepted"
+    terms: str = "both"
     revision: ClassVar[int] = 1  # counts the changes of `collide` that changed results; part of a run's identity
     encoded: str = field(init=False, repr=False, compare=False)
 
@@ -62,7 +68,8 @@ class Rules:
         object.__setattr__(self, "coll_coef", float(self.coll_coef).__float__())
         object.__setattr__(self, "dt", float(self.dt).__float__())
         how = (self.layout, self.position_update, self.reduction, self.max_over, self.implementation)
-        object.__setattr__(self, "encoded", repr((self.collision_heads, self.coll_coef, self.dt, *how)))
+        placebo = (self.pairing, self.terms)
+        object.__setattr__(self, "encoded", repr((self.collision_heads, self.coll_coef, self.dt, *how, *placebo)))
 
     @property
     def settings(self) -> dict[str, Any]:

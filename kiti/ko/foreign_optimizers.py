@@ -6,12 +6,14 @@ from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from kiti.ko.placebos import PLACEBOS
 from kiti.ko.sharding import total_norm, with_gradients
 
 # KO's state, in the optimizer's first parameter group, where state_dict, torch.distributed.checkpoint and copies of the
 # optimizer find it.
 STEP, SEED, HARD, COEF = "ko_step", "ko_seed", "ko_hard", "ko_coll_coef"
-KEYS = (STEP, SEED, HARD, COEF)
+PLACEBO = "ko_placebo"  # the number of the placebo from 1 on, only there if there is one
+KEYS = (STEP, SEED, HARD, COEF, PLACEBO)
 # Where an optimizer keeps its KO; copies leave this out.
 ATTRIBUTE = "_kiti_ko"
 
@@ -56,7 +58,8 @@ def state_in(group: dict[str, Any]) -> dict[str, Any] | None:
     if STEP not in group:
         return None
     mode = "hard" if int(group[HARD]) else "soft"
-    return {"seed": group[SEED], "step": group[STEP], "mode": mode, "coll_coef": float(group[COEF])}
+    state = {"seed": group[SEED], "step": group[STEP], "mode": mode, "coll_coef": float(group[COEF])}
+    return state | ({"placebo": PLACEBOS[int(group[PLACEBO]) - 1]} if PLACEBO in group else {})
 
 
 def is_skipped(optimizer: Optimizer) -> bool:

@@ -1,9 +1,10 @@
 """`soft_collision` and `hard_collision`: what KO does to the gradient of one matrix, whose rows are neurons."""
 
 import math
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from kiti.collision.checks import check_alike, check_directions
@@ -51,6 +52,27 @@ def soft_collision(
         tensor([[0.9000, 0.0000],
                 [0.0000, 1.8000]])
     """
+    return soft_collision_relabelled(weight, grad, coll_coef, None, include_self=include_self, normalize=normalize)
+
+
+@torch.no_grad()
+def soft_collision_relabelled(
+    weight: Shaped[Tensor, "..."],
+    grad: Shaped[Tensor, "..."],
+    coll_coef: int | float,
+    generator: torch.Generator | None,
+    *,
+    include_self: bool = True,
+    normalize: bool = False,
+) -> Shaped[Tensor, "..."]:
+    """`soft_collision` between the wrong neurons, a placebo: with S = cos(w, w) ∘ cos(g, g),
+
+        Δg_i = -Σ_j S_p(i)p(j) g_j
+
+    p is a permutation of the neurons, drawn from one seed of `generator`; None: the identity. So the same similarities
+    act, each between a pair drawn at random, and a neuron's with itself stays its own. Rows with a number that is not
+    finite stay in their place.
+    """
     _check_matrices(weight, grad)
     check_soft_coef(coll_coef)
     with without_autocast(grad):
@@ -59,6 +81,9 @@ def soft_collision(
         finite = _finite_rows(w, g)
         w, others = torch.where(finite, w, 0), torch.where(finite, g, 0)
         unit_w, unit_g = _unit_rows(w), _unit_rows(others)
+        if generator is not None and not grad.is_meta:
+            label = _labels(finite, generator)
+            unit_w, unit_g = unit_w[label], unit_g[label]
         scale = coll_coef / max(1, len(w)) if normalize else coll_coef
         collided = torch.empty_like(g)
         rows = max(1, _ENTRIES // max(1, len(g)))
@@ -124,28 +149,29 @@ def hard_collision_and_pairs(
     directions: Shaped[Tensor, "..."] | None = None,
     generator: torch.Generator | None = None,
     approach_only: bool = False,
+    random_pairs: bool = False,
 ) -> tuple[Shaped[Tensor, "..."], int]:
-    """`hard_collision`, and how many pairs were accepted; 0 on meta."""
+    """`hard_collision`, and how many pairs were accepted; 0 on meta.
+
+    `random_pairs`, a placebo: instead of those as many collide, drawn uniformly from all pairs, by the same seed.
+    """
     _check_matrices(weight, grad)
     check_coll_coef(coll_coef)
     if directions is not None:
         n, d = grad.shape
         check_directions(directions, (n, n, d), grad.device)
-    seed = int(draw_seed(generator)) if directions is None else 0
+    seed = int(draw_seed(generator)) if directions is None or random_pairs else 0
+    how: dict[str, Any] = {"seed": seed, "approach_only": approach_only, "random_pairs": random_pairs}
     if grad.is_meta:
         return torch.empty_like(grad), 0
     with without_autocast(grad):
         finite = _finite_rows(weight, grad)[:, 0]
         if finite.all():
-            return collide_velocities(
-                weight, grad, coll_coef, directions=directions, seed=seed, approach_only=approach_only
-            )
+            return collide_velocities(weight, grad, coll_coef, directions=directions, **how)
         some = finite.nonzero()[:, 0]
         given = None if directions is None else directions[some][:, some]
         collided = grad.clone()
-        collided[some], pairs = collide_velocities(
-            weight[some], grad[some], coll_coef, directions=given, seed=seed, approach_only=approach_only
-        )
+        collided[some], pairs = collide_velocities(weight[some], grad[some], coll_coef, directions=given, **how)
         return collided, pairs
 
 
@@ -157,6 +183,15 @@ def _unit_rows(rows: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
     """Rows scaled to length one, so that their products are cosines; a row of zeros stays zero."""
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return torch.where(length == 0, 0, rows / length)
+
+
+def _labels(finite: Bool[Tensor, "N 1"], generator: torch.Generator) -> Int[Tensor, " N"]:
+    """A permutation that moves only the finite rows; drawn on the CPU, so that it is the same on every device."""
+    label = torch.arange(len(finite))
+    some = finite[:, 0].cpu().nonzero()[:, 0]
+    draw = torch.Generator().manual_seed(int(draw_seed(generator)))
+    label[some] = some[torch.randperm(len(some), generator=draw)]
+    return label.to(finite.device)
 
 
 def check_soft_coef(coll_coef: int | float) -> None:

@@ -19,6 +19,7 @@ from kiti.ko.foreign_optimizers import (
     COEF,
     HARD,
     KEYS,
+    PLACEBO,
     SEED,
     STEP,
     Steps,
@@ -28,8 +29,9 @@ from kiti.ko.foreign_optimizers import (
     unwrapped,
 )
 from kiti.ko.given_parameters import check_matrices, check_owned, named, neurons_of
-from kiti.ko.gradient_collisions import check_soft_coef, hard_collision_and_pairs, soft_collision
+from kiti.ko.gradient_collisions import check_soft_coef, hard_collision_and_pairs, soft_collision_relabelled
 from kiti.ko.neuron_axes import Neurons
+from kiti.ko.placebos import PLACEBOS, noise_for, scaled_as
 from kiti.ko.selection import NamedParameters
 from kiti.ko.sharding import clip, gathered, sharded_like
 
@@ -64,14 +66,17 @@ class KO:
             clip_grad_norm_ does. Switch off the trainer's own clipping, which comes before.
         include_self, normalize: see `soft_collision`.
         approach_only: see `hard_collision`.
+        placebo: in place of the collision of `mode`, something as large that is none (docs/placebos.md): "noise" of the
+            same norm in each row, "random_pairs" in place of the accepted ones, or "scale", the gradient at the length
+            that the collision would give it. None collides.
         replicas: number of independent networks along the first axis of each parameter; neurons are on the second axis.
             Replica r collides only within itself, with directions drawn from seed + r. None: no such axis.
         attach: collide in a hook of the optimizer's step. If False, call `collide` yourself, before the loop clips.
 
     Raises:
         ValueError: an argument is out of range, a parameter is not a real matrix or not owned by the optimizer, or the
-            optimizer has a KO or state of another mode or coll_coef; later, for a sparse gradient, a closure, such a
-            state, or parameters that the optimizer no longer has.
+            optimizer has a KO or state of another mode, coll_coef or placebo; later, for a sparse gradient, a closure,
+            such a state, or parameters that the optimizer no longer has.
         TypeError: `optimizer` is no optimizer, or wraps one in an unknown way.
 
     Warns:
@@ -110,10 +115,13 @@ class KO:
         include_self: bool = True,
         normalize: bool = False,
         approach_only: bool = False,
+        placebo: str | None = None,
         replicas: int | None = None,
         attach: bool = True,
     ) -> None:
         check_choice("mode", mode, MODES)
+        if placebo is not None:
+            check_choice("placebo", placebo, PLACEBOS)
         (check_coll_coef if mode == "hard" else check_soft_coef)(coll_coef)
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm={max_norm!r}: a positive number is needed, or None for no clipping")
@@ -124,7 +132,7 @@ class KO:
         self.neurons = neurons_of(params, self.params, neuron_dim)
         self.mode, self.coll_coef, self.max_norm = mode, coll_coef, max_norm
         self.include_self, self.normalize, self.approach_only = include_self, normalize, approach_only
-        self.replicas = replicas
+        self.placebo, self.replicas = placebo, replicas
         self.relative_change: dict[str, Tensor] = {}
         self.pairs: dict[str, float] = {}
         self._hooks: list[Any] = []
@@ -189,20 +197,24 @@ class KO:
         self._hooks.clear()
         if getattr(self.optimizer, ATTRIBUTE, None) is self:
             delattr(self.optimizer, ATTRIBUTE)
-            self._detached = {key: self._group.pop(key) for key in KEYS}
+            self._detached = {key: self._group.pop(key) for key in KEYS if key in self._group}
 
     def state_dict(self) -> dict[str, int | str | float]:
         """The plain values that a run needs to continue as if it had never stopped."""
-        return {"seed": self.seed, "step": self.step_count, "mode": self.mode, "coll_coef": self.coll_coef}
+        state: dict[str, int | str | float]
+        state = {"seed": self.seed, "step": self.step_count, "mode": self.mode, "coll_coef": self.coll_coef}
+        return state if self.placebo is None else {**state, "placebo": self.placebo}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore seed and step count; ValueError if the state was saved in another mode or with another coll_coef."""
+        """Restore seed and step count; ValueError if the state is of another mode, coll_coef or placebo."""
         self._check_same(state)
         self._write(state)
 
     def __repr__(self) -> str:
         text = (
-            f"KO(mode={self.mode}, coll_coef={self.coll_coef:g}, {len(self.params)} matrices, {self.step_count} steps"
+            f"KO(mode={self.mode}, coll_coef={self.coll_coef:g}, "
+            + (f"placebo={self.placebo}, " if self.placebo else "")
+            + f"{len(self.params)} matrices, {self.step_count} steps"
         )
         changes = [float(change) for change in self.relative_change.values() if not change.is_meta]
         if changes:
@@ -215,11 +227,13 @@ class KO:
 
     def _write(self, state: Mapping[str, Any]) -> None:
         kept = {STEP: Steps(int(state["step"]), live=True), SEED: int(state["seed"])}
-        self._group.update(kept | {HARD: int(self.mode == "hard"), COEF: float(self.coll_coef)})
+        placebo = {} if self.placebo is None else {PLACEBO: 1 + PLACEBOS.index(self.placebo)}
+        self._group.update(kept | {HARD: int(self.mode == "hard"), COEF: float(self.coll_coef)} | placebo)
 
     def _check_same(self, state: Mapping[str, Any]) -> None:
-        for what in ("mode", "coll_coef"):
-            ours, theirs = getattr(self, what), state.get(what, getattr(self, what))
+        saved = {"mode": self.mode, "coll_coef": self.coll_coef, "placebo": None} | dict(state)
+        for what in ("mode", "coll_coef", "placebo"):
+            ours, theirs = getattr(self, what), saved[what]
             if ours != theirs:
                 raise ValueError(
                     f"{what}={ours!r}, but the state to load was saved with {what}={theirs!r}: create the KO with "
@@ -240,15 +254,21 @@ class KO:
         return neurons.restore([collided for collided, _ in parts], grad), [pairs for _, pairs in parts]
 
     def _of_one(self, weight: Tensor, grad: Tensor, keys: tuple[int, ...], seed: int) -> tuple[Tensor, int]:
+        draws = self.mode == "hard" or self.placebo is not None
+        generator = torch.Generator().manual_seed(mix(seed, self.step_count, *keys)) if draws else None
+        random = self.placebo == "random_pairs"
         if self.mode == "soft":
-            collided = soft_collision(
-                weight, grad, self.coll_coef, include_self=self.include_self, normalize=self.normalize
-            )
-            return collided, 0
-        generator = torch.Generator().manual_seed(mix(seed, self.step_count, *keys))
-        return hard_collision_and_pairs(
-            weight, grad, self.coll_coef, generator=generator, approach_only=self.approach_only
-        )
+            options: dict[str, Any] = {"include_self": self.include_self, "normalize": self.normalize}
+            relabelled_by = generator if random else None
+            collided, pairs = soft_collision_relabelled(weight, grad, self.coll_coef, relabelled_by, **options), 0
+        else:
+            how: dict[str, Any] = {"generator": generator, "approach_only": self.approach_only, "random_pairs": random}
+            collided, pairs = hard_collision_and_pairs(weight, grad, self.coll_coef, **how)
+        if self.placebo == "noise":
+            collided = noise_for(grad, collided, generator)
+        elif self.placebo == "scale":
+            collided = scaled_as(grad, collided)
+        return collided, pairs
 
     def _warn_of_large_changes(self) -> None:
         """Reads the changes at every step on the CPU; elsewhere, where this waits for the device, at 1, 2, 4, 8, …"""

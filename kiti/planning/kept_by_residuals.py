@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kiti.residual import Acceleration, Add, Colliding, Dropout, KITIResidual, Residual
+from kiti.residual import Acceleration, Add, Colliding, Dropout, KITIResidual, MatchedNoise, Residual
 
 
 class _Keep(torch.autograd.Function):
@@ -45,4 +45,6 @@ def _keep(module: Residual, inputs: tuple[Tensor, Tensor], moved: Tensor) -> Ten
 
 
 def _gradient_passes(module: Colliding) -> bool:
-    return isinstance(module, Acceleration) or (isinstance(module, KITIResidual) and not module.detach_collision)
+    if isinstance(module, KITIResidual | MatchedNoise):
+        return not module.detach_collision
+    return isinstance(module, Acceleration)

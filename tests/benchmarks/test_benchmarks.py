@@ -79,6 +79,21 @@ def test_ko_record(tmp_path: Path) -> None:
         assert case["collisions"]["hard"]["relative_change"] > 0
 
 
+def test_placebos_record(tmp_path: Path) -> None:
+    record = run("benchmark_placebos", tmp_path, "--only", "coll_coef=0.5|tiny head,")
+    features, *gradients = record["cases"]
+    assert list(features["rows"]) == ["the collision", "random_pairs", "means_only", "kicks_only", "sparse_noise"]
+    for case in gradients:
+        assert list(case["rows"]) == ["the collision", "noise", "random_pairs", "scale"]
+    assert [case["case"].rpartition(", ")[2] for case in gradients] == ["soft", "hard"]
+    for case in record["cases"]:
+        collision = case["rows"]["the collision"]
+        assert collision["times"] == 1
+        for row in case["rows"].values():
+            assert row["times"] == pytest.approx(row["median_s"] / collision["median_s"])
+    assert {mark["state"] for mark in record["marks"]} <= {"reached", "not reached"}
+
+
 @pytest.mark.slow
 def test_step_record(tmp_path: Path) -> None:
     record = run("benchmark_step", tmp_path, "--models", "fno1d|gpt2|qwen2", "--heads", "8", "32")

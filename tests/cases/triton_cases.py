@@ -1,14 +1,13 @@
 """Shared by the Triton tests: features on the right device, kernel calls, and the random draws."""
 
-import dataclasses
 import math
 
 import collision_cases
 import pytest
 import torch
 
-from kiti.collision.dispatch import collide_with_statistics
 from kiti.collision.gpu import triton_backend as gpu
+from kiti.collision.literal import collide_literal
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 quiet = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, when the interpreter meets inf and NaN
@@ -22,14 +21,11 @@ def unit_vectors(systems, n, heads, dtype=torch.float64):
     return collision_cases.unit_vectors(systems, n=n, heads=heads, dtype=dtype).to(DEVICE)
 
 
-def by_literal(x, v, weight, rules, directions):
-    """x', k summed over all particles, and the gradients."""
+def by_literal(x, v, weight, rules, directions, seed=0):
+    """x', k summed over all particles, and the gradients; the seed draws pairs only."""
     x, v = x.clone().requires_grad_(), v.clone().requires_grad_()
-    literal = dataclasses.replace(rules, implementation="literal")
-    out, statistics = collide_with_statistics(x, v, literal, directions=directions)
-    gradients = torch.autograd.grad(out, (x, v), weight)
-    n = x.shape[1] // rules.collision_heads
-    return out.detach(), round(statistics.partners.item() * len(x) * n), *gradients
+    out, k, _ = collide_literal(x, v, rules, directions, torch.tensor(seed))
+    return out.detach(), k.sum().item(), *torch.autograd.grad(out, (x, v), weight)
 
 
 def by_triton(x, v, weight, rules, directions=None, seed=0):

@@ -13,7 +13,11 @@ KINDS = {
     "kiti": lambda dt=1.0: KITIResidual(2, 0.5, dt),
     "kiti, detached": lambda dt=1.0: KITIResidual(2, 0.5, dt, detach_collision=True),
     "kiti, channels": lambda dt=1.0: KITIResidual(2, 0.5, dt, system_axis=1),
+    "random pairs": lambda dt=1.0: KITIResidual(2, 0.5, dt, pairing="random"),
+    "means only": lambda dt=1.0: KITIResidual(2, 0.5, dt, terms="means"),
+    "kicks only": lambda dt=1.0: KITIResidual(2, 0.5, dt, terms="kicks", position_update=False),
     "noise": lambda dt=1.0: MatchedNoise(2, 0.5, dt),
+    "sparse noise": lambda dt=1.0: MatchedNoise(2, 0.5, dt, sparse=True, detach_collision=False),
     "dropout": lambda dt=1.0: Dropout(0.5, dt),
     "acceleration": lambda dt=1.0: AccelerationChain(collision_heads=2, coll_coef=0.5, dt=dt)(),
 }
@@ -183,6 +187,8 @@ def test_every_kind_survives_backward_and_deepcopy(kind: str) -> None:
         ({"dt": float("inf")}, "dt=inf: a finite number"),
         ({"layout": "rows"}, "layout='rows': one of 'contiguous', 'strided'"),
         ({"implementation": "fast"}, "implementation='fast': one of 'auto'"),
+        ({"pairing": "best"}, "pairing='best': one of 'accepted', 'random'"),
+        ({"terms": "none"}, "terms='none': one of 'both', 'means', 'kicks'"),
     ],
 )
 def test_an_invalid_setting_is_rejected_at_construction(kind, settings, message):

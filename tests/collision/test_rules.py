@@ -21,7 +21,7 @@ SETTINGS = [field for field in fields(Rules) if field.init]
         Rules(8, 0.5),
         Rules(1, 1, dt=2),
         Rules(3, np.float64(0.1) + np.float64(0.2), dt=1e-300),
-        Rules(2, 0.0, -0.5, "strided", False, "max_one", "batch", "literal"),
+        Rules(2, 0.0, -0.5, "strided", False, "max_one", "batch", "literal", "random", "kicks"),
     ],
 )
 def test_encoded_rules_are_read_back(rules):

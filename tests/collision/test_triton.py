@@ -29,11 +29,19 @@ CASES = [  # N, heads, scale of x, coll_coef, further rules: particles and compo
     (130, 2, 0.3, 0.4, {"layout": "strided"}),
     (200, 8, 0.2, 0.45, {"max_over": "batch"}),
 ]
+PLACEBOS = [  # as CASES
+    (5, 3, 0.3, 0.8, {"pairing": "random", "reduction": "mean", "dt": 0.7}),
+    (16, 2, 0.3, 0.6, {"pairing": "random", "terms": "kicks", "position_update": False}),
+    (17, 1, 0.3, 0.9, {"pairing": "random", "reduction": "max_one", "layout": "strided"}),
+    (17, 65, 0.02, 0.8, {"terms": "kicks"}),
+    (33, 8, 0.4, 0.7, {"terms": "means", "reduction": "mean", "max_over": "batch"}),
+    (130, 2, 0.3, 0.4, {"pairing": "random", "layout": "strided"}),
+]
 
 
 @pytest.mark.parametrize(
     ("dtype", "n", "heads", "scale", "coef", "rules"),
-    [*((torch.float64, *case) for case in CASES), *((torch.float32, *case) for case in CASES[1::3])],
+    [*((torch.float64, *case) for case in [*CASES, *PLACEBOS]), *((torch.float32, *case) for case in CASES[1::3])],
 )
 def test_equals_literal(dtype, n, heads, scale, coef, rules):
     systems = 2 if n < 100 else 1

@@ -34,14 +34,15 @@ from kiti.collision.gpu import triton_kernels
 from kiti.collision.rules import Rules
 
 POINTERS = {"v_max": "acc", "found_v_max": "acc", "energy": "acc", "upper": "fp32", "lower": "fp32",
-            "partner": "i32", "k": "i32", "other": "i32", "start": "i64"}
+            "partner": "i32", "wanted": "i32", "k": "i32", "other": "i32", "start": "i64"}
 SCALARS = {"N": "i32", "seed": "i64", "threshold": "fp64", "dt": "fp64"}
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64}
 
 def build(name, n, heads, dtype, arch, **changes):
     kernel, acc = getattr(triton_kernels, name), "fp64" if dtype == "fp64" else "fp32"
     form = gpu._form(n, heads, DTYPES[dtype])
-    constants = {"UPDATE": True, "MEAN": False, "GIVEN": False, "MUTUAL": False, "FREE": True, "HEADS": heads,
+    constants = {"UPDATE": True, "MEAN": False, "GIVEN": False, "MUTUAL": False, "RANDOM": 0, "MEANS": True,
+                 "KICKS": True, "FREE": True, "HEADS": heads,
                  "FIND": form["BLOCKS"] * form["ROWS"] >= n, "STRIDED": False,
                  "ACC": tl.float64 if acc == "fp64" else tl.float32, **form, **changes}
     names, signature = kernel.arg_names, {}
@@ -86,12 +87,14 @@ def compiled(*builds):
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", [80, 90])
 def test_every_kernel_compiles(arch):
-    kernels = ["forward", "backward", "prefer", "system_maximum", "bound_maximum", "block_maximum", "kicks"]
+    kernels = ["forward", "backward", "prefer", "count", "system_maximum", "bound_maximum", "block_maximum", "kicks"]
     given = {"GIVEN": True, "STRIDED": True, "MEAN": True, "UPDATE": False, "FREE": False}
     builds = [
         *((kernel, 40, 5, "fp64", arch, {}) for kernel in kernels),
         *((kernel, 200, 2, "bf16", arch, {"MUTUAL": True}) for kernel in ("forward", "backward")),
         *((kernel, 16, 1, "bf16", arch, given) for kernel in ("forward", "backward")),
+        *((kernel, 40, 2, "fp32", arch, {"RANDOM": 8, "KICKS": False}) for kernel in ("forward", "backward")),
+        *((kernel, 7, 2, "fp32", arch, {"RANDOM": 24, "MEANS": False}) for kernel in ("forward", "backward")),
         *((kernel, 4, 10, "fp32", arch, {"C": 4}) for kernel in ("forward", "backward", "kicks")),
     ]
     done = compiled(*builds)

@@ -131,7 +131,15 @@ def test_every_key_is_read(kind: type[UnitKeys]) -> None:
     [
         (["residual=kiti", "residual.coll_cof=0.3"], "residual.coll_cof: no such key; close: residual.coll_coef"),
         (["residual=kiti", "residual.coll_coef=1.5"], "coll_coef=1.5: input should be less than or equal to 1"),
-        (["residual=kitti"], "residual=kitti: no such option; there are add, dropout, kiti, kiti_acceleration, noise"),
+        (
+            ["residual=kitti"],
+            "residual=kitti: no such option; there are add, dropout, kicks_only, kiti, kiti_acceleration, means_only, "
+            "noise, random_pairs, sparse_noise",
+        ),
+        (
+            ["collision=soft", "collision.placebo=sugar"],
+            "collision.placebo=sugar: input should be 'noise', 'random_pairs' or 'scale'",
+        ),
         (["data.n_train=many"], "data.n_train=many: input should be a valid integer"),
         (["data.resolution=1000"], "resolution=1000 does not divide grid=8192"),
         (["+model.depth=3"], "model.depth: kiti does not offer this key for kiti.models.fno.FNO1d"),
@@ -214,15 +222,17 @@ COLLIDING = [kind for kind in declarations() if issubclass(kind, CollidingKeys)]
 
 @pytest.mark.parametrize("kind", COLLIDING, ids=lambda kind: kind.__name__)
 def test_yaml_schema_and_constructor_agree_on_every_setting(kind: type[UnitKeys]) -> None:
-    """The same keys, choices and defaults, except defaults that an experiment sets itself."""
+    """The same keys, choices and defaults, except defaults that an experiment sets itself.
+
+    The option with the kind's own name has the defaults; others with its target change some.
+    """
     name = kind.builds
     parameters = inspect.signature(get_object(name)).parameters
-    [node] = [
-        node
-        for option in RESIDUALS
-        if (node := compose(["experiment=burgers", f"residual={option}"]).node.residual)._target_ == name
-    ]
-    assert set(node) - {"_target_", "_partial_"} == set(parameters)
+    nodes = {option: compose(["experiment=burgers", f"residual={option}"]).node.residual for option in RESIDUALS}
+    node = nodes[kind.name]
+    for other in nodes.values():
+        assert other._target_ != name or set(other) - {"_target_", "_partial_"} == set(parameters)
+    assert node._target_ == name
     assert set(kind.model_fields) - {"target", "partial"} == set(parameters)
     for key, parameter in parameters.items():
         field = kind.model_fields[key]
@@ -257,6 +267,20 @@ def test_neutral_keys_do_not_change_the_hash() -> None:
     base = compose(["experiment=burgers", "residual=kiti"])
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=system"]).hash == base.hash
     assert compose(["experiment=burgers", "residual=kiti", "residual.max_over=batch"]).hash != base.hash
+    both = ["residual.pairing=accepted", "residual.terms=both"]
+    assert compose(["experiment=burgers", "residual=kiti", *both]).hash == base.hash
+
+
+def test_every_placebo_is_kiti_or_noise_but_for_what_its_file_says() -> None:
+    placebos = {
+        "random_pairs": ("kiti", ["residual.pairing=random"]),
+        "means_only": ("kiti", ["residual.terms=means"]),
+        "kicks_only": ("kiti", ["residual.terms=kicks", "residual.position_update=false"]),
+        "sparse_noise": ("noise", ["residual.sparse=true", "residual.detach_collision=false"]),
+    }
+    for placebo, (residual, overrides) in placebos.items():
+        expected = compose(["experiment=burgers", f"residual={residual}", *overrides])
+        assert compose(["experiment=burgers", f"residual={placebo}"]).hash == expected.hash
 
 
 def test_a_value_override_composes_as_in_hydra() -> None:

@@ -5,52 +5,12 @@ import math
 
 import pytest
 import torch
+from ko_cases import backward, hard_by_loops, matrices, network, soft_by_loops, trained, unit_vectors
 from torch import nn
 
 import kiti.ko.gradient_collisions
 from kiti.ko import KO, hard_collision, select, soft_collision
 from kiti.ko.gradient_collisions import hard_collision_and_pairs
-
-
-def matrices(n=5, d=4, scale=0.3, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    w, g = (torch.randn(n, d, generator=generator, dtype=torch.float64) for _ in range(2))
-    return (scale * w).to(dtype), g.to(dtype)
-
-
-def unit_vectors(n, d, seed=1):
-    z = torch.randn(n, n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    z = z / z.norm(dim=-1, keepdim=True) * torch.ones(n, n, dtype=torch.float64).triu(1)[..., None]
-    return z - z.transpose(0, 1)
-
-
-def cos(a, b):
-    norms = math.hypot(*a) * math.hypot(*b)
-    return sum(p * q for p, q in zip(a, b, strict=True)) / norms if norms else 0.0
-
-
-def soft_by_loops(w, g, c, include_self=True, normalize=False):
-    w, rows = w.tolist(), g.tolist()
-    out = g.clone()
-    for i in range(len(rows)):
-        for j in range(len(rows)):
-            if i != j or include_self:
-                share = cos(w[i], w[j]) * cos(rows[i], rows[j]) / (len(rows) if normalize else 1)
-                out[i] -= c * share * g[j]
-    return out
-
-
-def hard_by_loops(w, g, c, n, approach_only=False):
-    fast = max((a - b).norm().item() for a in g for b in g)
-    out, pairs = g.clone(), 0
-    for i in range(len(g)):
-        for j in range(len(g)):
-            g_r, w_r = (g[i] - g[j]).norm(), (w[i] - w[j]).norm()
-            approaching = not approach_only or (w[j] - w[i]) @ (g[j] - g[i]) > 0
-            if g_r * torch.exp(-w_r) / fast > 1 - c and approaching:
-                out[i] += (g[i] + g[j]) / 2 + g_r * n[i, j] / 2 - g[i]
-                pairs += 1
-    return out, pairs
 
 
 @pytest.mark.parametrize("include_self", [True, False])
@@ -150,17 +110,6 @@ def test_half_precision_is_computed_in_float32(dtype):
         assert torch.equal(soft_collision(w.float(), g.float(), 0.1), expected)
 
 
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-
-
-def backward(model, step):
-    data = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
-    model.zero_grad()
-    model(data).square().sum().backward()
-
-
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=0.01),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -206,13 +155,6 @@ def test_pairs_of_a_hard_collision_are_a_mean_over_replicas():
     layer.grad = None
     ko.collide()
     assert ko.pairs == {}
-
-
-def trained(model, optimizer, steps):
-    for step in steps:
-        backward(model, step)
-        optimizer.step()
-    return [p.detach().clone() for p in model.parameters()]
 
 
 def test_hard_training_resumes_bit_for_bit(tmp_path):

@@ -17,7 +17,9 @@ from kiti.seams.watching import Directions
 KINDS: dict[str, Callable[[], Residual]] = {
     "kiti": partial(KITIResidual, 2, 0.9),
     "detached": partial(KITIResidual, 2, 0.9, detach_collision=True),
+    "random pairs": partial(KITIResidual, 2, 0.9, pairing="random"),
     "noise": partial(MatchedNoise, 2, 0.9),
+    "sparse noise": partial(MatchedNoise, 2, 0.9, sparse=True, detach_collision=False),
     "dropout": partial(Dropout, 0.5),
     "acceleration": lambda: AccelerationChain(2, 0.9)(),
 }

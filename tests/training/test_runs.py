@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from run_cases import Killed, SaveAndKill, add_callback, same_result
 
 from kiti.cli.train_command import finished_already, train
 from kiti.configuration.compose import Composed, compose
+from kiti.configuration.recorded_run import compose_recorded
+from kiti.ko.placebos import PLACEBOS
 from kiti.storage import records
 from kiti.storage import run_dirs as runs
 from kiti.storage.exit_status import ExitStatus
@@ -217,6 +220,23 @@ def test_every_combination_of_the_two_switches_runs(residual: str, collision: st
     record = records.read(composed.run_dir / "record.json")
     assert (record.ko is None) == (collision == "none")
     assert (record.collisions is None) == (residual in {"add", "dropout"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "switches",
+    [
+        *[(f"residual={placebo}",) for placebo in ("random_pairs", "means_only", "kicks_only", "sparse_noise")],
+        *[(f"collision={mode}", f"collision.placebo={p}") for mode in ("soft", "hard") for p in PLACEBOS],
+    ],
+    ids="-".join,
+)
+def test_every_placebo_runs_and_is_evaluated_from_its_record(switches: tuple[str, ...], tmp_path: Path) -> None:
+    composed = configured(tmp_path, *switches, "trainer.max_epochs=1")
+    train(composed)
+    record = records.read(composed.run_dir / "record.json")
+    assert all(map(math.isfinite, record.metrics.values()))
+    assert compose_recorded(record).hash == composed.hash
 
 
 def test_a_finished_run_reports_changed_code(uninterrupted: dict, tmp_path: Path) -> None:

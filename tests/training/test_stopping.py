@@ -118,6 +118,7 @@ _WATCHED = (
     "callbacks.distances.snapshots=[1,2]",
 )
 _HARD = ("collision=hard", "collision.coll_coef=0.9")
+_PLACEBOS = ("residual=sparse_noise", "residual.pairing=random", "collision.placebo=noise")
 _WARMUP = ("scheduler=warmup_cosine", "scheduler.warmup_epochs=1")
 _CIFAR = ("experiment=cifar_kitinet", "scale=smoke", "data.n_test=4")
 _CONDENSATION = ("experiment=condensation_fc", "scale=smoke", "data.batch_size=16", "trainer.max_epochs=3")
@@ -126,6 +127,7 @@ CASES = [
     Case("none", 6, (*_BURGERS, "scheduler=none", "residual=add", "collision=soft")),
     Case("step", 6, (*_BURGERS, "scheduler=step", "residual=kiti", *_HARD, *_WATCHED)),
     Case("cosine", 6, (*_BURGERS, "scheduler=cosine", "residual=noise", "trainer.gradient_clip_val=1")),
+    Case("placebos", 6, (*_BURGERS, *_PLACEBOS, *_HARD)),
     Case("one_cycle", 6, (*_BURGERS, "scheduler=one_cycle", "residual=kiti_acceleration", "collision=soft", *_EMA)),
     Case("warmup_cosine", 6, (*_BURGERS, *_WARMUP, "scheduler.each=step", "residual=dropout")),
     # Validation after each epoch, batch norm, augmentation; then the same with a single batch an epoch.

@@ -118,7 +118,9 @@ def kicks(
     def add(part: int) -> None:
         some = pairs[len(pairs) * part // _PARTS : len(pairs) * (part + 1) // _PARTS]
         k = np.zeros(n, np.int32)
-        add_pairs(nothing, velocities, 0, d, some, len(some), np.uint64(seed), given, k, nothing, kick[part])
+        add_pairs(
+            nothing, velocities, 0, d, some, len(some), np.uint64(seed), given, True, True, k, nothing, kick[part]
+        )
 
     each(add, [(part,) for part in range(_PARTS)])
     return torch.from_numpy(kick.sum(0).reshape(n, d))
@@ -167,7 +169,7 @@ def _physics(rules: Rules, dtype: Any) -> Physics:
     radius = math.inf if rules.threshold <= 0 else -math.log(rules.threshold)
     return Physics(
         number(rules.threshold), number(radius), _slack(dtype), number(rules.dt), rules.position_update,
-        rules.reduction == "mean",
+        rules.reduction == "mean", rules.pairing == "random", rules.terms != "kicks", rules.terms != "means",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from kiti.collision.cpu.jit import compiled, reassociated
 from kiti.collision.cpu.numba_distances import FEW
 from kiti.collision.cpu.numba_maximum import fastest_of_few, fastest_of_many
+from kiti.collision.cpu.numba_random_pairs import MORE_ROUNDS, draw_couples, draw_pairs, keys_of
 from kiti.collision.cpu.numba_search import any_near, find_among_few, find_among_many, gather, scratch_for
 from kiti.collision.cpu.numba_sums import add_pairs, pull_back
 
@@ -42,6 +43,7 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
     scratch = scratch_for(n, heads, n + LISTED, x.dtype)
     shift, kick = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype)
     partner, best = np.empty(n, np.int32), np.empty(n, x.dtype)
+    keys = np.empty(MORE_ROUNDS, np.uint32)
     for system in range(begin, end):
         xs, vs = x[system], v[system]
         energy[system] = _add(xs, vs, out[system]) if whole else _energy(vs)
@@ -58,9 +60,18 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
         if mutual:
             partner[:], best[:] = -1, 0
             _prefer(xs, vs, n, heads, few, margin, physics, top, scratch, best, partner)
-        listed = 0
-        while row < few - 1:
-            if mutual:
+        listed, wanted = 0, 0
+        if physics.random:
+            wanted = _count(xs, vs, n, heads, few, margin, physics, top, scratch, mutual, partner)
+            keys_of(seed, system, keys)
+        while listed < wanted if physics.random else row < few - 1:
+            if physics.random and mutual:
+                found = wanted
+                draw_couples(n, found, keys, scratch.pairs)
+            elif physics.random:
+                found = min(wanted - listed, len(scratch.pairs))
+                draw_pairs(n, listed, found, keys, scratch.pairs)
+            elif mutual:
                 found, row = _mutual(partner, scratch.pairs), n
             elif n > FEW:
                 found, row = find_among_many(vs, heads, few, margin, physics, top, row, scratch)
@@ -73,7 +84,10 @@ def forward(x, v, heads, physics, mutual, seed, directions, own, v_max, whole, o
             for p in range(min(found, n - listed)):
                 kept[system, listed + p] = scratch.pairs[p]
             listed += found
-            add_pairs(xs, vs, system, heads, scratch.pairs, found, seed, directions, k[system], shift, kick)
+            add_pairs(
+                xs, vs, system, heads, scratch.pairs, found, seed, directions, physics.means, physics.kicks, k[system],
+                shift, kick,
+            )  # fmt: skip
         if listed > 0:
             energy[system, 1] += _move(xs, vs, heads, physics, k[system], shift, kick, out[system])
 
@@ -87,6 +101,7 @@ def backward(
     n = x.shape[1] // heads
     scratch = scratch_for(n, heads, n + LISTED, x.dtype)
     a, b = np.zeros(n * heads, x.dtype), np.zeros(n * heads, x.dtype)
+    keys = np.empty(MORE_ROUNDS, np.uint32)
     for system in range(begin, end):
         xs, vs, top = x[system], v[system], v_max[system]
         _of_addition(grad[system], physics.dt, grad_x[system], grad_v[system])
@@ -95,7 +110,20 @@ def backward(
             continue
         _gradients_of_sums(grad[system], heads, physics, k[system], a, b)
         if listed <= n:
-            pull_back(vs, system, heads, kept[system], listed, seed, directions, a, b, grad_x[system], grad_v[system])
+            pull_back(
+                vs, system, heads, kept[system], listed, seed, directions, physics.means, physics.kicks, a, b,
+                grad_x[system], grad_v[system],
+            )  # fmt: skip
+            continue
+        if physics.random:
+            keys_of(seed, system, keys)
+            for start in range(0, listed, len(scratch.pairs)):
+                found = min(listed - start, len(scratch.pairs))
+                draw_pairs(n, start, found, keys, scratch.pairs)
+                pull_back(
+                    vs, system, heads, scratch.pairs, found, seed, directions, physics.means, physics.kicks, a, b,
+                    grad_x[system], grad_v[system],
+                )  # fmt: skip
             continue
         few, margin, row = n, x.dtype.type(0), 0
         if n > FEW:
@@ -105,7 +133,10 @@ def backward(
                 found, row = find_among_many(vs, heads, few, margin, physics, top, row, scratch)
             else:
                 found, row = find_among_few(xs, vs, n, heads, physics, top, row, scratch.pairs, scratch.scores)
-            pull_back(vs, system, heads, scratch.pairs, found, seed, directions, a, b, grad_x[system], grad_v[system])
+            pull_back(
+                vs, system, heads, scratch.pairs, found, seed, directions, physics.means, physics.kicks, a, b,
+                grad_x[system], grad_v[system],
+            )  # fmt: skip
 
 
 @no_type_check
@@ -143,6 +174,22 @@ def _prefer(x, v, n, heads, few, margin, physics, v_max, scratch, best, partner)
                 lower = (i, j) < (min(one, rival), max(one, rival))
                 if score > best[one] or (score == best[one] and lower):
                     best[one], partner[one] = score, other
+
+
+@no_type_check
+@compiled()
+def _count(x, v, n, heads, few, margin, physics, v_max, scratch, mutual, partner):
+    """How many pairs are accepted; with `mutual` those of `partner` (N,)."""
+    if mutual:
+        return _mutual(partner, scratch.pairs)
+    total, row = 0, 0
+    while row < few - 1:
+        if n > FEW:
+            found, row = find_among_many(v, heads, few, margin, physics, v_max, row, scratch)
+        else:
+            found, row = find_among_few(x, v, n, heads, physics, v_max, row, scratch.pairs, scratch.scores)
+        total += found
+    return total
 
 
 @no_type_check

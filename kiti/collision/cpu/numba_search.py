@@ -29,8 +29,9 @@ _SCARCE = 4
 # A factor larger than the difference by rounding between `roughly` and the deciding square.
 _ROUGHLY = 1.25
 
-# Parameters of acceptance, in the precision of the features; the last two are booleans.
-Physics = namedtuple("Physics", "threshold radius slack dt position_update mean")
+# Parameters of acceptance, in the precision of the features; from the fifth on booleans, the last two of which say
+# whether dV has the means and the kicks.
+Physics = namedtuple("Physics", "threshold radius slack dt position_update mean random means kicks")
 # Arrays that the search writes, one entry per particle except: mean (heads,); places and speeds (heads·padded(N),), the
 # columns of x and v; pairs (capacity, 2) and scores (capacity,). near and fast are padded.
 Scratch = namedtuple("Scratch", "mean reach order keys places speeds near fast pairs scores")

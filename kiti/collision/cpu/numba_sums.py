@@ -9,6 +9,8 @@ With a_i and b_i the gradients of Σ shift_ij and Σ dV_ij, the adjoint is of th
 
     grad x_i += (a_j - a_i)/2,      grad v_i += (b_j - b_i + (n_ij·(b_j - b_i)/V_r) (v_j - v_i))/2
 
+A placebo may have only the means of dV, (v_j - v_i)/2, or only the kicks, V_r n_ij/2, and its adjoint the same parts.
+
 Everything is for one system: features and sums are (N·heads,), a pair is (i, j) with i < j.
 """
 
@@ -27,14 +29,19 @@ BLOCKS = 128
 
 @no_type_check
 @compiled()
-def add_pairs(x, v, system, heads, pairs, count, seed, directions, k, shift, kick):
-    """Add the first `count` pairs' partners, shifts and dV to k (N,), `shift` and `kick`; no shift if x is empty."""
+def add_pairs(x, v, system, heads, pairs, count, seed, directions, means, kicks, k, shift, kick):
+    """Add the first `count` pairs' partners, shifts and dV to k (N,), `shift` and `kick`; no shift if x is empty.
+
+    `means` and `kicks`: which parts dV has.
+    """
     half, zero = v.dtype.type(0.5), v.dtype.type(0)
+    toward = v.dtype.type(1) if means else zero
     size = _together(count, heads)
-    n = np.empty(size * heads, v.dtype)
+    n = np.zeros(size * heads, v.dtype)
     for start in range(0, count, size):
         stop = min(start + size, count)
-        _unit_vectors(system, heads, pairs, start, stop, seed, directions, n)
+        if kicks:
+            _unit_vectors(system, heads, pairs, start, stop, seed, directions, n)
         for p in range(start, stop):
             i, j = uintp(pairs[p, 0]) * uintp(heads), uintp(pairs[p, 1]) * uintp(heads)
             at = uintp(p - start) * uintp(heads)
@@ -42,9 +49,9 @@ def add_pairs(x, v, system, heads, pairs, count, seed, directions, k, shift, kic
             for c in range(uintp(heads)):
                 approach = v[j + c] - v[i + c]
                 square += approach * approach
-            speed = math.sqrt(square)
+            speed = math.sqrt(square) if kicks else zero
             for c in range(uintp(heads)):
-                given = half * (v[j + c] - v[i + c] + speed * n[at + c])
+                given = half * (toward * (v[j + c] - v[i + c]) + speed * n[at + c])
                 kick[i + c] += given
                 kick[j + c] -= given
             if len(x) > 0:
@@ -58,14 +65,16 @@ def add_pairs(x, v, system, heads, pairs, count, seed, directions, k, shift, kic
 
 @no_type_check
 @compiled()
-def pull_back(v, system, heads, pairs, count, seed, directions, a, b, grad_x, grad_v):
+def pull_back(v, system, heads, pairs, count, seed, directions, means, kicks, a, b, grad_x, grad_v):
     """Add the first `count` pairs' part of the gradients of x and v, given those of Σ shift and Σ dV."""
     half, zero = v.dtype.type(0.5), v.dtype.type(0)
+    toward = v.dtype.type(1) if means else zero
     size = _together(count, heads)
-    n = np.empty(size * heads, v.dtype)
+    n = np.zeros(size * heads, v.dtype)
     for start in range(0, count, size):
         stop = min(start + size, count)
-        _unit_vectors(system, heads, pairs, start, stop, seed, directions, n)
+        if kicks:
+            _unit_vectors(system, heads, pairs, start, stop, seed, directions, n)
         for p in range(start, stop):
             i, j = uintp(pairs[p, 0]) * uintp(heads), uintp(pairs[p, 1]) * uintp(heads)
             at = uintp(p - start) * uintp(heads)
@@ -76,7 +85,7 @@ def pull_back(v, system, heads, pairs, count, seed, directions, a, b, grad_x, gr
                 along += n[at + c] * (b[j + c] - b[i + c])
             along = along / math.sqrt(square) if square > 0 else zero  # the gradient of |0| is 0
             for c in range(uintp(heads)):
-                given = half * (b[j + c] - b[i + c] + along * (v[j + c] - v[i + c]))
+                given = half * (toward * (b[j + c] - b[i + c]) + along * (v[j + c] - v[i + c]))
                 grad_v[i + c] += given
                 grad_v[j + c] -= given
             for c in range(uintp(heads)):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kiti.collision.fused import Forward
 from kiti.collision.particles import accumulation_dtype
+from kiti.collision.random_pairs import FEW, MORE_ROUNDS, ROUNDS, couple_of
 from kiti.collision.rules import Rules
 
 # Up to this size, one program handles a whole system and finds max(V_r) itself.
@@ -68,7 +69,7 @@ def forward(
     """Algorithm 1; if `directions` is None they are drawn from `seed`, if `v_max` is None each system has its own."""
     kernels, device = _kernels(x)
     heads, systems, dtype = rules.collision_heads, len(x), accumulation_dtype(x.dtype)
-    n, mutual = x.shape[1] // heads, rules.reduction == "max_one"
+    n, mutual, random = x.shape[1] // heads, rules.reduction == "max_one", rules.pairing == "random"
     form, settings = _form(n, heads, x.dtype), _settings(kernels, rules, directions, dtype, n)
     partner = torch.empty(systems, kept_width(n, rules.reduction), dtype=torch.int32, device=x.device)
     if not x.numel():
@@ -79,7 +80,7 @@ def forward(
             partner,
             torch.zeros(systems, 2, dtype=dtype, device=x.device),
         )
-    find = v_max is None and not mutual and form["BLOCKS"] * form["ROWS"] >= n
+    find = v_max is None and not mutual and not random and form["BLOCKS"] * form["ROWS"] >= n
     if v_max is None and not find:
         v_max = max_speed(v, heads, rules.layout == "strided")
     found = torch.empty(systems, dtype=dtype, device=x.device) if v_max is None else v_max.to(dtype).contiguous()
@@ -90,14 +91,18 @@ def forward(
     k = torch.empty(systems, n, dtype=torch.int32, device=x.device)
     energy = torch.empty(systems, rows * parts, 2, dtype=dtype, device=x.device)
     given = x if directions is None else directions.contiguous()
+    search = {name: settings[name] for name in ("HEADS", "STRIDED", "ACC", "num_warps", *_OPTIONS)}
     with device:
         if mutual:
-            search = {name: settings[name] for name in ("HEADS", "STRIDED", "ACC", "num_warps", *_OPTIONS)}
             kernels.prefer[(systems, rows)](x, v, found, partner, n, rules.threshold, **search, **form)
             partner = _mutual(partner)
+            if random:
+                partner = _couples(seed, (partner >= 0).sum(1) // 2, n)
+        elif random:
+            kernels.count[(systems, rows)](x, v, found, k, n, rules.threshold, **search, **form)
         kernels.forward[(systems, rows, parts)](
-            x, v, given, found, partner, out, k, found, energy, n, seed, rules.threshold, float(rules.dt),
-            FIND=find, FREE=free, **settings, **form,
+            x, v, given, found, partner, _wanted(k, rules), out, k, found, energy, n, seed, rules.threshold,
+            float(rules.dt), FIND=find, FREE=free, **settings, **form,
         )  # fmt: skip
     return Forward(out, k, found, partner, energy.sum(1))
 
@@ -125,8 +130,8 @@ def backward(
     given = x if directions is None else directions.contiguous()
     with device:
         kernels.backward[(systems, rows, parts)](
-            grad, x, v, given, v_max, kept, k, grad_x, grad_v, n, seed, rules.threshold, float(rules.dt),
-            **settings, **form,
+            grad, x, v, given, v_max, kept, _wanted(k, rules), k, grad_x, grad_v, n, seed, rules.threshold,
+            float(rules.dt), **settings, **form,
         )  # fmt: skip
     return grad_x, grad_v
 
@@ -178,6 +183,25 @@ def _mutual(preferred: Int[Tensor, "S N"]) -> Int[Tensor, "S N"]:
     return torch.where((preferred >= 0) & (back == own), preferred, -1)
 
 
+def _couples(seed: int, wanted: Int[Tensor, " S"], n: int) -> Int[Tensor, "S N"]:
+    """Each particle's partner if its couple, drawn at random, is among the `wanted` first of its system, else -1."""
+    couple = couple_of(seed, len(wanted), n, wanted.device)
+    order = couple.argsort(dim=1, stable=True)  # the two of a couple one after the other
+    at = order.argsort(1)
+    other = order.gather(1, (at ^ 1).clamp_max(n - 1))
+    return torch.where(couple < wanted[:, None], other, -1).to(torch.int32)
+
+
+def _draws_pairs(rules: Rules) -> bool:
+    """Whether the kernels draw pairs; couples are drawn here."""
+    return rules.pairing == "random" and rules.reduction != "max_one"
+
+
+def _wanted(k: Int[Tensor, "S N"], rules: Rules) -> Int[Tensor, "..."]:
+    """How many pairs the kernels draw in each system, (S,); any tensor if none."""
+    return k.sum(1, dtype=torch.int32) // 2 if _draws_pairs(rules) else k
+
+
 def _form(n: int, heads: int, dtype: torch.dtype) -> dict[str, Any]:
     """Sizes of a program's blocks, as `triton_kernels.py` names them; powers of two.
 
@@ -218,12 +242,19 @@ def _settings(
         "MEAN": rules.reduction == "mean",
         "GIVEN": directions is not None,
         "MUTUAL": rules.reduction == "max_one",
+        "RANDOM": _rounds(n) if _draws_pairs(rules) else 0,
+        "MEANS": rules.terms != "kicks",
+        "KICKS": rules.terms != "means",
         "HEADS": rules.collision_heads,
         "STRIDED": rules.layout == "strided",
         "ACC": _name(kernels, dtype),
         "num_warps": _warps(n, rules.collision_heads),
         **_OPTIONS,
     }
+
+
+def _rounds(n: int) -> int:
+    return MORE_ROUNDS if n < FEW else ROUNDS
 
 
 def _power_of_2(n: int) -> int:

@@ -11,6 +11,8 @@ stored, random numbers are drawn per pair and not per tile, and sums always run 
     GROUP        tiles whose words are loaded together
     K            components at a time in the products of `triton_search.py`
     grid         (systems, programs over rows, programs over components)
+    MEANS, KICKS whether dV has the means (v_j - v_i)/2 and the kicks V_r n_ij/2
+    RANDOM       0, or the rounds of `triton_random_pairs.py`: `wanted` (S,) pairs of each system are drawn
 """
 
 from typing import no_type_check
@@ -24,6 +26,7 @@ from kiti.collision.gpu.triton_maximum import bound_maximum as bound_maximum
 from kiti.collision.gpu.triton_maximum import fastest
 from kiti.collision.gpu.triton_maximum import system_maximum as system_maximum
 from kiti.collision.gpu.triton_particles import apart, features, place, root, rounded, separation
+from kiti.collision.gpu.triton_random_pairs import drawn
 from kiti.collision.gpu.triton_search import candidates, limits, some, take
 
 
@@ -45,13 +48,16 @@ def _score(distance, speed, v_max, ACC: tl.constexpr):
 def _meet(
     x, v, given, system, i, j, listed, first, kick, shift, k, seed, v_max, threshold, N,
     HEADS: tl.constexpr, C: tl.constexpr, STRIDED: tl.constexpr, UPDATE: tl.constexpr, GIVEN: tl.constexpr,
-    MUTUAL: tl.constexpr, ACC: tl.constexpr,
+    CHOSEN: tl.constexpr, MEANS: tl.constexpr, KICKS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Add the effect on i of the accepted pairs among i, j (ROWS,) to kick and shift (ROWS, C) and k (ROWS,)."""
+    """Add the effect on i of the accepted pairs among i, j (ROWS,) to kick and shift (ROWS, C) and k (ROWS,).
+
+    CHOSEN: all that are listed are accepted.
+    """
     c = first + tl.arange(0, C)
     dv = apart(v, i, j, c, listed, N, HEADS, STRIDED, ACC)
     speed = root(tl.sum(dv * dv, 1)) if HEADS <= C else separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
-    if not MUTUAL:
+    if not CHOSEN:
         if HEADS <= C:
             dx = apart(x, i, j, c, listed, N, HEADS, STRIDED, ACC)
             distance = root(tl.sum(dx * dx, 1))
@@ -59,8 +65,14 @@ def _meet(
             distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
         listed = listed & (_score(distance, speed, v_max, ACC) > threshold)
     if tl.max(listed.to(tl.int32), 0) > 0:
-        n = directions_of(given, system, i, j, listed, first, seed, N, HEADS, C, GIVEN, ACC)
-        kick += tl.where(listed[:, None], (dv + speed[:, None] * n) * 0.5, 0.0)
+        if KICKS:
+            n = directions_of(given, system, i, j, listed, first, seed, N, HEADS, C, GIVEN, ACC)
+            if MEANS:
+                kick += tl.where(listed[:, None], (dv + speed[:, None] * n) * 0.5, 0.0)
+            else:
+                kick += tl.where(listed[:, None], speed[:, None] * n * 0.5, 0.0)
+        else:
+            kick += tl.where(listed[:, None], dv * 0.5, 0.0)
         if UPDATE:
             # Reading again costs less than keeping registers while random numbers are drawn.
             shift += apart(x, i, j, c, listed, N, HEADS, STRIDED, ACC) * 0.5
@@ -71,8 +83,9 @@ def _meet(
 @triton.jit
 @no_type_check
 def forward(
-    x, v, given, v_max, partner, out, k, found_v_max, energy, N, seed: tl.int64, threshold: tl.float64, dt: tl.float64,
-    UPDATE: tl.constexpr, MEAN: tl.constexpr, GIVEN: tl.constexpr, MUTUAL: tl.constexpr, FIND: tl.constexpr,
+    x, v, given, v_max, partner, wanted, out, k, found_v_max, energy, N, seed: tl.int64, threshold: tl.float64,
+    dt: tl.float64, UPDATE: tl.constexpr, MEAN: tl.constexpr, GIVEN: tl.constexpr, MUTUAL: tl.constexpr,
+    RANDOM: tl.constexpr, MEANS: tl.constexpr, KICKS: tl.constexpr, FIND: tl.constexpr,
     FREE: tl.constexpr, HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr, EVERY: tl.constexpr,
     BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     OFF: tl.constexpr,
@@ -106,16 +119,21 @@ def forward(
         if MUTUAL:
             j = tl.load(partner + numbers + i, mask=rows, other=-1)
             kick, shift, met = _meet(x, v, given, system, i, tl.maximum(j, 0), j >= 0, first, kick, shift, met, seed,
-                                     fast, threshold, N, HEADS, C, STRIDED, UPDATE, GIVEN, MUTUAL, ACC)  # fmt: skip
+                                     fast, threshold, N, HEADS, C, STRIDED, UPDATE, GIVEN, True, MEANS, KICKS,
+                                     ACC)  # fmt: skip
         elif (fast > 0) & (fast < float("inf")):  # not NaN
             for j_0 in range(0, N, GROUP * COLS):
-                words = candidates(
-                    x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF, STRIDED, ACC
-                )
+                if RANDOM:
+                    words = drawn(system, i_0, j_0, tl.load(wanted + system), seed, N, RANDOM, ROWS, COLS, GROUP)
+                else:
+                    words = candidates(
+                        x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF, STRIDED, ACC
+                    )
                 while some(words):
                     j, listed, words = take(words, i, j_0, COLS)
                     kick, shift, met = _meet(x, v, given, system, i, j, listed, first, kick, shift, met, seed, fast,
-                                             threshold, N, HEADS, C, STRIDED, UPDATE, GIVEN, MUTUAL, ACC)  # fmt: skip
+                                             threshold, N, HEADS, C, STRIDED, UPDATE, GIVEN, RANDOM > 0, MEANS, KICKS,
+                                             ACC)  # fmt: skip
         touched = (met > 0)[:, None]
         inside = rows[:, None] & (c < HEADS)[None, :]
         at = place(i[:, None], c[None, :], N, HEADS, STRIDED)
@@ -148,7 +166,7 @@ def forward(
 def _pull(
     grad, v, k, given, system, i, j, listed, first, k_i, for_v, for_x, seed, dt, N,
     HEADS: tl.constexpr, C: tl.constexpr, STRIDED: tl.constexpr, UPDATE: tl.constexpr, MEAN: tl.constexpr,
-    GIVEN: tl.constexpr, ACC: tl.constexpr,
+    GIVEN: tl.constexpr, MEANS: tl.constexpr, KICKS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Add the part of the pairs i, j (ROWS,) in the gradients of i to for_v and for_x (ROWS, C)."""
     c = first + tl.arange(0, C)
@@ -163,19 +181,25 @@ def _pull(
     else:
         b_i, b_j = tl.zeros_like(k_i) + dt, tl.zeros_like(k_j) + dt
     b = b_j[:, None] * g_j - b_i[:, None] * g_i
-    product = along(given, system, i, j, listed, grad, b_i, b_j, seed, N, HEADS, C, STRIDED, GIVEN, ACC)
-    dv = apart(v, i, j, c, listed, N, HEADS, STRIDED, ACC)
-    speed = root(tl.sum(dv * dv, 1)) if HEADS <= C else separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
-    slope = tl.where(speed > 0, product / tl.where(speed > 0, speed, 1.0), 0.0)  # the gradient of |0| is 0
-    for_v += tl.where(listed[:, None], (b + slope[:, None] * dv) * 0.5, 0.0)
+    if KICKS:
+        product = along(given, system, i, j, listed, grad, b_i, b_j, seed, N, HEADS, C, STRIDED, GIVEN, ACC)
+        dv = apart(v, i, j, c, listed, N, HEADS, STRIDED, ACC)
+        speed = root(tl.sum(dv * dv, 1)) if HEADS <= C else separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
+        slope = tl.where(speed > 0, product / tl.where(speed > 0, speed, 1.0), 0.0)  # the gradient of |0| is 0
+        if MEANS:
+            b += slope[:, None] * dv
+        else:
+            b = slope[:, None] * dv
+    for_v += tl.where(listed[:, None], b * 0.5, 0.0)
     return for_v, for_x
 
 
 @triton.jit
 @no_type_check
 def backward(
-    grad, x, v, given, v_max, partner, k, grad_x, grad_v, N, seed: tl.int64, threshold: tl.float64, dt: tl.float64,
-    UPDATE: tl.constexpr, MEAN: tl.constexpr, GIVEN: tl.constexpr, MUTUAL: tl.constexpr,
+    grad, x, v, given, v_max, partner, wanted, k, grad_x, grad_v, N, seed: tl.int64, threshold: tl.float64,
+    dt: tl.float64, UPDATE: tl.constexpr, MEAN: tl.constexpr, GIVEN: tl.constexpr, MUTUAL: tl.constexpr,
+    RANDOM: tl.constexpr, MEANS: tl.constexpr, KICKS: tl.constexpr,
     HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr, EVERY: tl.constexpr,
     BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     OFF: tl.constexpr,
@@ -201,21 +225,26 @@ def backward(
             if MUTUAL:
                 j = tl.load(partner + numbers + i, mask=rows, other=-1)
                 for_v, for_x = _pull(grad, v, k, given, system, i, tl.maximum(j, 0), j >= 0, first, k_i.to(ACC), for_v,
-                                     for_x, seed, dt, N, HEADS, C, STRIDED, UPDATE, MEAN, GIVEN, ACC)  # fmt: skip
+                                     for_x, seed, dt, N, HEADS, C, STRIDED, UPDATE, MEAN, GIVEN, MEANS, KICKS,
+                                     ACC)  # fmt: skip
             else:
                 for j_0 in range(0, N, GROUP * COLS):
-                    words = candidates(x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF,
-                                       STRIDED, ACC)  # fmt: skip
+                    if RANDOM:
+                        words = drawn(system, i_0, j_0, tl.load(wanted + system), seed, N, RANDOM, ROWS, COLS, GROUP)
+                    else:
+                        words = candidates(x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF,
+                                           STRIDED, ACC)  # fmt: skip
                     words = tl.where((k_i > 0)[:, None], words, 0)
                     while some(words):
                         j, listed, words = take(words, i, j_0, COLS)
-                        distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                        speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                        listed = listed & (_score(distance, speed, fast, ACC) > threshold)
+                        if not RANDOM:
+                            distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
+                            speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
+                            listed = listed & (_score(distance, speed, fast, ACC) > threshold)
                         if tl.max(listed.to(tl.int32), 0) > 0:
                             for_v, for_x = _pull(grad, v, k, given, system, i, j, listed, first, k_i.to(ACC), for_v,
-                                                 for_x, seed, dt, N, HEADS, C, STRIDED, UPDATE, MEAN, GIVEN,
-                                                 ACC)  # fmt: skip
+                                                 for_x, seed, dt, N, HEADS, C, STRIDED, UPDATE, MEAN, GIVEN, MEANS,
+                                                 KICKS, ACC)  # fmt: skip
         touched = (k_i > 0)[:, None]
         inside = rows[:, None] & (c < HEADS)[None, :]
         at = place(i[:, None], c[None, :], N, HEADS, STRIDED)
@@ -260,6 +289,38 @@ def prefer(
                     best = tl.where(better, score, best)
                     chosen = tl.where(better, j, chosen)
         tl.store(partner + system.to(tl.int64) * N + i, chosen, mask=i < N)
+
+
+@triton.jit
+@no_type_check
+def count(
+    x, v, v_max, k, N, threshold: tl.float64,
+    HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr, EVERY: tl.constexpr,
+    BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
+    OFF: tl.constexpr,
+):  # fmt: skip
+    """How many partners each particle is accepted with, into k (S, N)."""
+    system = tl.program_id(0)
+    base = system.to(tl.int64) * N * HEADS
+    x, v = x + base, v + base
+    threshold = tl.full((), threshold, ACC)
+    fast = tl.load(v_max + system)
+    slowest, reach = limits(fast, threshold)
+    for block in range(BLOCKS):
+        i_0 = (tl.program_id(1) * BLOCKS + block) * ROWS
+        i = i_0 + tl.arange(0, ROWS)
+        met = tl.zeros((ROWS,), tl.int32)
+        if (fast > 0) & (fast < float("inf")):
+            for j_0 in range(0, N, GROUP * COLS):
+                words = candidates(
+                    x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF, STRIDED, ACC
+                )
+                while some(words):
+                    j, listed, words = take(words, i, j_0, COLS)
+                    distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
+                    speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
+                    met += (listed & (_score(distance, speed, fast, ACC) > threshold)).to(tl.int32)
+        tl.store(k + system.to(tl.int64) * N + i, met, mask=i < N)
 
 
 @triton.jit

@@ -15,6 +15,7 @@ class KOKeys(CollisionKeys):
     include_self: bool = True
     normalize: bool = False
     approach_only: bool = False
+    placebo: Literal["noise", "random_pairs", "scale"] | None = None
 
     @model_validator(mode="after")
     def _hard_threshold_is_a_fraction(self) -> "KOKeys":
