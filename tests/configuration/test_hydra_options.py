@@ -71,7 +71,7 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
             "optimizer.amsgrad: kiti does not offer this key for torch.optim.Adam; there are lr, betas, weight_decay",
         ),
         (["-m", "seed=glob(*)"], "seed: glob(...) chooses among a group's options, which this is not"),
-        (["-m", "residual=glob(x*)"], "residual: glob(...) matches none of add, dropout, kiti, "),
+        (["-m", "residual=glob(x*)"], "residual: glob(...) matches none of add, dropout, kicks_only, kiti, "),
         (["seed=0,1"], "seed=0,1: several values need -m, which makes a run of each; a list is seed=[0,1]"),
         (["experiment=[burgers,heat]"], "experiment=[burgers,heat]: one option; of several a sweep makes a run each"),
         (["--run", "-m"], "Only one of --run, --multirun, --cfg, --info and --shell_completion can be specified"),
