@@ -20,17 +20,9 @@ def kind_of(composed: Composed) -> Kind:
     trainer = {**config["trainer"], "max_epochs": None}
     samples = [sample_of(composed, training) for training in (True, False)]
     network = [config["model"], config["task"], trainer, samples, composed.checked.data.batch_size]
-    residual = {**_without_later(config["residual"]), "coll_coef": None}
+    residual = {**config["residual"], "coll_coef": None}
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "fused"}  # it takes no other memory
     return Kind(_text(network), _text([network, residual, config["averaging"], optimizer]))
-
-
-def _without_later(residual: dict[str, Any]) -> dict[str, Any]:
-    """Without the keys of placebos where they have no effect, so that steps kept before them are found."""
-    neutral: dict[str, Any] = {"pairing": "accepted", "terms": "both", "sparse": False}
-    if residual["unit"] == "noise":
-        neutral["detach_collision"] = True
-    return {key: value for key, value in residual.items() if key not in neutral or value != neutral[key]}
 
 
 def sample_of(composed: Composed, training: bool) -> Sample:
