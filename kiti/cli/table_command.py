@@ -119,6 +119,7 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
     from rich.console import Console
 
     from kiti.launching.launch import default_jobs, launch, missing_runs
+    from kiti.launching.needed_files import startable
     from kiti.report.publishing import outputs, publish, write
     from kiti.report.table_runs import Archive, runs_dir
     from kiti.report.tables import build
@@ -131,11 +132,15 @@ def _show_tables(options: argparse.Namespace) -> ExitStatus:
         return status
     if options.run:
         errors = Console(stderr=True)
-        missing = missing_runs(*(one.plan for one in plans))
-        launched = launch(missing, options.jobs or default_jobs(len(missing)), errors)
+        every = [one.plan for one in plans]
+        ready, lacking = startable(missing_runs(*every), every)
+        for line in lacking:
+            print(f"kiti-table: {line}", file=sys.stderr)
+        launched = launch(ready, options.jobs or default_jobs(len(ready)), errors)
         status = _report(launched, errors)
         if launched.signal:
             return status
+        status = gravest([status, *([ExitStatus.BAD_INPUT] if lacking else [])])
     archives = {paper: Archive.of_paper(paper, replicate=options.replicate) for paper in {one.paper for one in plans}}
     if options.run:  # of this call or an earlier one
         for run_dir, where in sorted({found for one in plans for found in one.diverged(archives[one.paper])}):

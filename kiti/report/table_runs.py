@@ -101,8 +101,11 @@ def plan(spec: TableSpec, scale: str, *, any_commit: bool = False) -> Plan:
 
 
 def runs_dir(plan: Plan) -> Path:
-    """The local folder for runs, from the composed configurations."""
-    return next(run.composed.runs_dir for run in plan.values() if isinstance(run, TableRun))
+    """The local folder for runs, from the composed configurations. ConfigError, with a reason, if there are none."""
+    for run in plan.values():
+        if isinstance(run, TableRun):
+            return run.composed.runs_dir
+    raise ConfigError(f"no row can be run: {next(map(str, plan.values()))}")
 
 
 class Archive:
