@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kiti.data.in_memory import InMemoryData
 from kiti.data.loading import Batch
-from kiti.data.trivial.ridge import Ridge
+from kiti.data.trivial.trivial_points import predicted_points
 
 _LOW, _HIGH = -4.0, 2.0
 _RECIPE = "sum of 3.5 sin(5 x + 1), x uniform in [-4, 2]; torch CPU generator, points of training then of testing"
@@ -46,9 +46,7 @@ class SineSumData(InMemoryData):
     def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The mean of the training targets, and ridge regression; of each replica on its own points."""
         (x, y), (given, truth), _ = self._data
-        replicas = range(y.shape[1])
-        lines = torch.stack([Ridge(x[:, r], y[:, r : r + 1]).predict(given[:, r])[:, 0] for r in replicas], dim=1)
-        return {"target_mean": (y.mean(0).expand_as(truth), truth), "ridge": (lines.to(truth.dtype), truth)}
+        return predicted_points(x, y, given, truth)
 
     def fingerprint_of(self, replica: int) -> dict[str, Any]:
         return self.fingerprint | {"content": self._content(replica)}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kiti.data.in_memory import InMemoryData
 from kiti.data.loading import Batch, EvaluationLoader, ResumableLoader, clock_of, evaluation_loader, of_ranks
-from kiti.data.trivial.ridge import Ridge
+from kiti.data.trivial.trivial_points import predicted_points
 
 _RECIPE = "ReLU teacher, unit vectors, signs alternate, unit variance; x ~ N(0, 1); torch CPU generator"
 
@@ -31,7 +31,7 @@ class Teacher:
     def __init__(self, neurons: int, d: int, draw: torch.Generator) -> None:
         rows = torch.randn(neurons, d, generator=draw, dtype=torch.float64)
         self.directions: Float[Tensor, "k d"] = rows / rows.norm(dim=1, keepdim=True)
-        self.signs: Float[Tensor, k] = 1.0 - 2.0 * (torch.arange(neurons) % 2).double()
+        self.signs: Float[Tensor, " k"] = 1.0 - 2.0 * (torch.arange(neurons) % 2).double()
         cosines = (self.directions @ self.directions.T).clamp(-1, 1)
         angles = cosines.arccos()
         moments = (angles.sin() + (math.pi - angles) * cosines) / (2 * math.pi)
@@ -123,11 +123,7 @@ class TeacherStudentData(InMemoryData):
     def trivial_predictions(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The mean of the training targets, and ridge regression; of each replica on its own points."""
         (x, y), (given, truth), _ = self._data
-        lines = [Ridge(x[:, r], y[:, r : r + 1]).predict(given[:, r])[:, 0] for r in range(y.shape[1])]
-        return {
-            "target_mean": (y.mean(0).expand_as(truth), truth),
-            "ridge": (torch.stack(lines, dim=1).to(truth.dtype), truth),
-        }
+        return predicted_points(x, y, given, truth)
 
     def _drawn(self, seed: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
         """Points and targets: of training, then of validation, then of the test."""

@@ -18,7 +18,8 @@ class StoppedRegression(Regression):
     The validation set is measured after each epoch; the first of several equal minima counts. Adds for each replica
     `validation/mse`, `validation/step` (the step at which it was stopped), `test/over_constant`, which is its test
     error over the variance of the test targets, the error of the best constant, and `rho/<layer>` of every layer but
-    the last: ρ (17), the mean |cos| of two of its neurons, whose vectors are weights and biases.
+    the last: ρ (17), the mean |cos| of two of its neurons, whose vectors are weights and biases. An evaluation of
+    finished weights has no validation, so it lacks the first two.
     """
 
     model: Chain
@@ -27,9 +28,10 @@ class StoppedRegression(Regression):
         super().__init__(*args, **kwargs)
         replicas = len(self.of_replica)
         self._validated: list[Float[Tensor, "n R"]] = []
-        self._least: Float[Tensor, R] = torch.full((replicas,), torch.inf)
+        self._least: Float[Tensor, " R"] = torch.full((replicas,), torch.inf)
         self._step = torch.zeros(replicas, dtype=torch.int64)
         self._best: dict[str, Tensor] = {}  # parameters, by name
+        self._truth: list[Float[Tensor, "n R"]] = []
 
     def on_validation_epoch_start(self) -> None:
         self._validated = []
@@ -56,16 +58,24 @@ class StoppedRegression(Regression):
                 if name in self._best:
                     parameter.copy_(self._best[name])
 
+    def on_test_epoch_start(self) -> None:
+        super().on_test_epoch_start()
+        self._truth = []
+
+    def test_step(self, batch: Points, batch_idx: int, dataloader_idx: int = 0) -> None:
+        super().test_step(batch, batch_idx, dataloader_idx)
+        if self.SETS[dataloader_idx] == "test":
+            self._truth.append(batch[1])
+
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        trainer: Any = self.trainer
-        truth = torch.cat([batch[1] for batch in trainer.datamodule.test_dataloader()])
-        constant = all_rows(truth).var(0, correction=0).tolist()
+        constant = all_rows(torch.cat(self._truth)).var(0, correction=0).tolist()
         layers = list(self.model.layers)[:-1]
         each = [mean_cosine(cosine_matrix(neurons(layer).double())).tolist() for layer in layers]
         for replica, metrics in enumerate(self.of_replica):
-            metrics["validation/mse"] = float(self._least[replica])
-            metrics["validation/step"] = float(self._step[replica])
+            if self._best:
+                metrics["validation/mse"] = float(self._least[replica])
+                metrics["validation/step"] = float(self._step[replica])
             metrics["test/over_constant"] = metrics["test/mse"] / constant[replica]
             metrics |= {f"rho/layers.{number}": rho[replica] for number, rho in enumerate(each)}
 

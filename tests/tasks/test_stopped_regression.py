@@ -93,3 +93,19 @@ def test_replicas_stop_as_their_seeds_would(tmp_path):
     ours = records.read(together.run_dir_of(1) / "record.json").metrics
     theirs = records.read(alone.run_dir / "record.json").metrics
     assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_an_evaluation_of_weights_has_no_validation():
+    data = TeacherStudentData(8, 6, 30, 5, 2, 0.1, steps=3, batch_size=8, seed=0, replicas=2)
+    learner = StoppedRegression(Chain(**SMALL, seed=0, replicas=2), lambda given: torch.optim.SGD(given, lr=0.05))
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    pl.Trainer(accelerator="cpu", **quiet).test(learner, datamodule=data, verbose=False)
+    for metrics in learner.of_replica:
+        assert torch.tensor(list(metrics.values())).isfinite().all()
+        assert {"test/mse", "test/over_constant", "rho/layers.0", "trivial/ridge_mse"} <= metrics.keys()
+        assert not any(name.startswith("validation/") for name in metrics)
