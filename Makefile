@@ -40,17 +40,17 @@ lock: ## update requirements.lock to the newest versions that pyproject.toml all
 reproduce: setup ## Table 4 on Burgers at scale=laptop: train FNO, KITI-FNO and controls over seeds, print the table
 	$(BIN)/kiti-table kitinet/table4 --scale laptop --only Burgers --run --jobs $(JOBS)
 
-pde: setup ## all PDE tables and figures of the papers at scale=laptop: 181 runs, 90 minutes
+pde: setup ## all PDE tables and figures of the papers at scale=laptop: 181 runs, 90 to 130 minutes
 	$(BIN)/kiti-table $(PDE) --scale laptop --run --jobs $(JOBS)
 
 condensation: fashion ## all condensation studies and the theory (KO's Figure 4 and FNO's distances at laptop scale); 11 to 20 minutes
 	$(BIN)/kiti-table $(CONDENSATION) --run --jobs $(JOBS)
 	$(BIN)/python scripts/theory_lab.py --into runs/theory
 
-vision: fashion ## both papers' ResNets at scale=laptop, on stand-in data: 132 runs, 50 to 90 minutes
+vision: fashion ## both papers' ResNets at scale=laptop, on stand-in data: 132 runs, 50 to 140 minutes
 	$(BIN)/kiti-table $(VISION) --scale laptop --run --jobs $(JOBS)
 
-imagenet: fashion ## KO's Table 2 at scale=laptop, on stand-in data: 45 runs, 45 minutes
+imagenet: fashion ## KO's Table 2 at scale=laptop, on stand-in data: 45 runs, 45 to 130 minutes
 	$(BIN)/kiti-table ko/table2 --scale laptop --run --jobs $(JOBS)
 
 texts: setup ## both papers' text classifiers at scale=laptop, on stand-in data and encoders: 130 runs, some hours
