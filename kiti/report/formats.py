@@ -79,9 +79,11 @@ def with_spread(values: Sequence[float], spread: float, digits: int = 2) -> tupl
 
 
 def mean_and_std(mean: float, std: float) -> str:
-    """`0.002173 ± 0.000045`, `(2.173 ± 0.045)e-06`; the mean alone where the spread is unknown or zero."""
-    if math.isnan(mean) or math.isnan(std) or std == 0:
+    """`0.002173 ± 0.000045`, `(2.173 ± 0.045)e-06`, `0.002173 ± 0`; the mean alone where the spread is unknown."""
+    if math.isnan(mean) or math.isnan(std):
         return plain(mean)
+    if std == 0:
+        return f"{plain(mean)} ± 0"
     (middle, spread), power = with_spread([mean, std], std)
     return f"({middle} ± {spread}){power}" if power else f"{middle} ± {spread}"
 

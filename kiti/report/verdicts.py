@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kiti.report import sheets
 from kiti.report.drawing.draw_intervals import Interval, draw
+from kiti.report.tables.table_csv import REPLICATES
 
 NAME = "verdicts"
 
@@ -19,7 +20,7 @@ def figure(paper: str, experiments: Path, outputs: Path) -> dict[str, bytes]:
     for name in sheets.names(experiments):
         if name.split("/")[0] == paper:
             for path in sorted(sheets.outputs_stem(name, outputs).parent.glob(f"{name.split('/')[1]}.*.csv")):
-                if path.name.count(".") != 2:  # replicates
+                if path.name.endswith(f".{REPLICATES}"):
                     continue
                 for unit, interval in _intervals(path):
                     found[unit].append(interval)

@@ -58,7 +58,7 @@ def test_a_terminal_prints_constant_columns_once(runs_dir, experiments):
         (formats.mean_and_std(2.1734e-6, 4.5e-8), "(2.173 ± 0.045)e-06"),
         (formats.mean_and_std(123456.0, 12.0), "(1.23456 ± 0.00012)e+05"),
         (formats.mean_and_std(16.39461, 0.5), "16.39 ± 0.50"),
-        (formats.mean_and_std(0.25, 0.0), "0.25"),
+        (formats.mean_and_std(0.25, 0.0), "0.25 ± 0"),
         (formats.mean_and_std(0.123456789, math.nan), "0.1235"),
         (formats.mean_and_std(1.0, 1e-12), "1.00000 ± 0.00000"),
         (formats.difference_and_interval(-0.00051, -0.00061, -0.00041), "-0.00051 [-0.00061, -0.00041]"),

@@ -14,8 +14,8 @@ class TableSpec(StrictModel):
 
     `primary` names the rows whose comparison with the first row in `against` decides, by the published metrics, or by
     the first metric if none is published. They are one family: their p are corrected together, and only they get a
-    verdict. With `ratios` it shows instead at what part of its
-    baseline's training a row reaches the baseline's final value of the one metric.
+    verdict. With `ratios` it shows instead at what part of its baseline's training a row reaches the baseline's final
+    value of the one metric.
     """
 
     kind: Literal["table"]

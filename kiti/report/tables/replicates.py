@@ -54,7 +54,7 @@ def _note(replicate: Replicate, table: Table) -> str:
             f"and by at most {formats.size(max(distances), unit)}."
         )
     comparisons = f" {'; '.join(parts)}." if parts else ""
-    return f"Replicate {replicate.name}, the same runs on {', '.join(sorted(devices))}.{comparisons}{spread}"
+    return f"Replicate {replicate.name}, the same runs on {' and '.join(sorted(devices))}.{comparisons}{spread}"
 
 
 def _compared(line: Line, ours: Line) -> str:

@@ -18,6 +18,8 @@ HEADER = (
     *("p", "p_corrected", "paired_n", "primary", "verdict", "scale", "stand_in", "config_hash"),
 )
 """Columns of every table."""
+REPLICATES = "replicates.csv"
+"""The ending of the file of a table's replicates."""
 _DOSE = ("pairs_per_system", "energy_ratio", "gradient_change", "marks")
 
 

@@ -13,7 +13,7 @@ from kiti.report.significance import NOT_RUN
 from kiti.report.tables.lines import FilledRow, Line, Table
 from kiti.report.tables.replicates import replicate_notes
 from kiti.report.tables.steps_table import steps_grid
-from kiti.report.tables.table_csv import replicates_csv, to_csv
+from kiti.report.tables.table_csv import REPLICATES, replicates_csv, to_csv
 
 _DOSE = ("pairs", "energy", "|Δg|/|g|")
 _DOSE_NOTE = (
@@ -87,7 +87,7 @@ def outputs(table: Table) -> dict[str, bytes]:
     more = None if table.spec.ratios else full_grid(table)
     formatted = {"md": formats.markdown(short, more), "csv": to_csv(table), "tex": formats.latex(short)}
     if table.replicates and not table.spec.ratios:
-        formatted["replicates.csv"] = replicates_csv(table)
+        formatted[REPLICATES] = replicates_csv(table)
     return {ending: content.encode() for ending, content in formatted.items()}
 
 
