@@ -108,11 +108,35 @@ for systems in (4, 9):
     torch.testing.assert_close(results(exported, *features(systems, 12)), results(Block(), *features(systems, 12)))
 """
 
+PLACEBOS = """
+from kiti.residual import MatchedNoise
+
+for placebo in [{"pairing": "random"}, {"pairing": "random", "reduction": "max_one", "terms": "kicks"}]:
+    def placed(x, v):
+        return collide(x, v, **settings, **placebo)
+
+    fast = compiled(placed, dynamic=True)
+    for systems, d in [(4, 12), (8, 16)]:
+        torch.testing.assert_close(results(fast, *features(systems, d)), results(placed, *features(systems, d)))
+
+fast = compiled(MatchedNoise(**settings, sparse=True, detach_collision=False), dynamic=True)
+for shape in [(4, 12), (3, 5, 16)]:
+    slopes = []
+    for function in (fast, lambda x, v: collide(x, v, **settings)):
+        torch.manual_seed(5)
+        x, v = (each.requires_grad_() for each in features(*shape))
+        slopes.append(torch.autograd.grad(function(x, v).sum(), (x, v)))
+    torch.testing.assert_close(*slopes)
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "implementation"),
-    [*product(["DYNAMIC", "CHECKPOINTED", "TRANSFORMED", "EXPORTED"], ["numba", "literal"]), ("INDUCTOR", "numba")],
+    [
+        *product(["DYNAMIC", "CHECKPOINTED", "TRANSFORMED", "EXPORTED", "PLACEBOS"], ["numba", "literal"]),
+        ("INDUCTOR", "numba"),
+    ],
 )
 def test_compiled_without_a_graph_break(script, implementation):
     code = f"IMPLEMENTATION = {implementation!r}\n{START}{globals()[script]}"
