@@ -26,21 +26,10 @@ from kiti.collision.gpu.triton_maximum import bound_maximum as bound_maximum
 from kiti.collision.gpu.triton_maximum import fastest
 from kiti.collision.gpu.triton_maximum import system_maximum as system_maximum
 from kiti.collision.gpu.triton_particles import apart, features, place, root, rounded, separation
+from kiti.collision.gpu.triton_partners import count as count
+from kiti.collision.gpu.triton_partners import prefer as prefer
 from kiti.collision.gpu.triton_random_pairs import drawn
-from kiti.collision.gpu.triton_search import candidates, limits, some, take
-
-
-@triton.jit
-@no_type_check
-def _score(distance, speed, v_max, ACC: tl.constexpr):
-    """V_r exp(-X_r) / max(V_r). V_r may be summed in another order than v_max, but must not exceed it for that."""
-    few_roundings: tl.constexpr = 1e-15 if tl.float64 == ACC else 5e-7
-    speed = tl.where(tl.abs(speed - v_max) <= few_roundings * v_max, v_max, speed)
-    product = speed * tl.exp(-distance)
-    if tl.float64 == ACC:
-        return product / v_max
-    else:
-        return tl.div_rn(product, tl.zeros_like(product) + v_max)
+from kiti.collision.gpu.triton_search import candidates, limits, score, some, take
 
 
 @triton.jit
@@ -63,7 +52,7 @@ def _meet(
             distance = root(tl.sum(dx * dx, 1))
         else:
             distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
-        listed = listed & (_score(distance, speed, v_max, ACC) > threshold)
+        listed = listed & (score(distance, speed, v_max, ACC) > threshold)
     if tl.max(listed.to(tl.int32), 0) > 0:
         if KICKS:
             n = directions_of(given, system, i, j, listed, first, seed, N, HEADS, C, GIVEN, ACC)
@@ -240,7 +229,7 @@ def backward(
                         if not RANDOM:
                             distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
                             speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                            listed = listed & (_score(distance, speed, fast, ACC) > threshold)
+                            listed = listed & (score(distance, speed, fast, ACC) > threshold)
                         if tl.max(listed.to(tl.int32), 0) > 0:
                             for_v, for_x = _pull(grad, v, k, given, system, i, j, listed, first, k_i.to(ACC), for_v,
                                                  for_x, seed, dt, N, HEADS, C, STRIDED, UPDATE, MEAN, GIVEN, MEANS,
@@ -252,75 +241,6 @@ def backward(
         tl.store(grad_x + at, rounded(tl.where(touched, g + for_x, g), grad_x.dtype.element_ty), mask=inside)
         g = dt * g
         tl.store(grad_v + at, rounded(tl.where(touched, g + for_v, g), grad_v.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-@no_type_check
-def prefer(
-    x, v, v_max, partner, N, threshold: tl.float64,
-    HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr, EVERY: tl.constexpr,
-    BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
-    OFF: tl.constexpr,
-):  # fmt: skip
-    """Each particle's accepted partner of highest score, the lowest if equal; -1 if there is none."""
-    system = tl.program_id(0)
-    base = system.to(tl.int64) * N * HEADS
-    x, v = x + base, v + base
-    threshold = tl.full((), threshold, ACC)
-    fast = tl.load(v_max + system)
-    slowest, reach = limits(fast, threshold)
-    for block in range(BLOCKS):
-        i_0 = (tl.program_id(1) * BLOCKS + block) * ROWS
-        i = i_0 + tl.arange(0, ROWS)
-        best = tl.zeros((ROWS,), ACC) + threshold
-        chosen = tl.full((ROWS,), -1, tl.int32)
-        if (fast > 0) & (fast < float("inf")):
-            for j_0 in range(0, N, GROUP * COLS):
-                words = candidates(
-                    x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF, STRIDED, ACC
-                )
-                while some(words):
-                    j, listed, words = take(words, i, j_0, COLS)
-                    distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                    speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                    score = _score(distance, speed, fast, ACC)
-                    # j ascends, and (min(i, j), max(i, j)) with it, so the first of equal scores is kept.
-                    better = listed & (score > best)
-                    best = tl.where(better, score, best)
-                    chosen = tl.where(better, j, chosen)
-        tl.store(partner + system.to(tl.int64) * N + i, chosen, mask=i < N)
-
-
-@triton.jit
-@no_type_check
-def count(
-    x, v, v_max, k, N, threshold: tl.float64,
-    HEADS: tl.constexpr, STRIDED: tl.constexpr, ACC: tl.constexpr, EVERY: tl.constexpr,
-    BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
-    OFF: tl.constexpr,
-):  # fmt: skip
-    """How many partners each particle is accepted with, into k (S, N)."""
-    system = tl.program_id(0)
-    base = system.to(tl.int64) * N * HEADS
-    x, v = x + base, v + base
-    threshold = tl.full((), threshold, ACC)
-    fast = tl.load(v_max + system)
-    slowest, reach = limits(fast, threshold)
-    for block in range(BLOCKS):
-        i_0 = (tl.program_id(1) * BLOCKS + block) * ROWS
-        i = i_0 + tl.arange(0, ROWS)
-        met = tl.zeros((ROWS,), tl.int32)
-        if (fast > 0) & (fast < float("inf")):
-            for j_0 in range(0, N, GROUP * COLS):
-                words = candidates(
-                    x, v, i_0, j_0, slowest, reach, N, EVERY, ROWS, COLS, GROUP, HEADS, K, OFF, STRIDED, ACC
-                )
-                while some(words):
-                    j, listed, words = take(words, i, j_0, COLS)
-                    distance = separation(x, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                    speed = separation(v, i, j, listed, N, HEADS, C, STRIDED, ACC)
-                    met += (listed & (_score(distance, speed, fast, ACC) > threshold)).to(tl.int32)
-        tl.store(k + system.to(tl.int64) * N + i, met, mask=i < N)
 
 
 @triton.jit

@@ -158,3 +158,16 @@ def limits(v_max, threshold):
     distance = tl.where(threshold > TINY, -tl.log(tl.maximum(threshold, TINY)), INF)
     distance = distance * (1 + 1e-5) + 1e-5
     return tl.minimum(speed * speed * (1 - 1e-5), HUGE), distance * distance
+
+
+@triton.jit
+@no_type_check
+def score(distance, speed, v_max, ACC: tl.constexpr):
+    """V_r exp(-X_r) / max(V_r). V_r may be summed in another order than v_max, but must not exceed it for that."""
+    few_roundings: tl.constexpr = 1e-15 if tl.float64 == ACC else 5e-7
+    speed = tl.where(tl.abs(speed - v_max) <= few_roundings * v_max, v_max, speed)
+    product = speed * tl.exp(-distance)
+    if tl.float64 == ACC:
+        return product / v_max
+    else:
+        return tl.div_rn(product, tl.zeros_like(product) + v_max)
